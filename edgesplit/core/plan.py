@@ -1,0 +1,107 @@
+"""A plan: which tier runs which segment, in route order. A value with a reversible text form."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from edgesplit.core.graph import Graph
+from edgesplit.errors import PlanError
+
+_STAGE = re.compile(r"\s*(?P<tier>[A-Za-z0-9_.-]+)\s*:\s*(?P<start>\d+)\s*-\s*(?P<stop>\d+)\s*")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One tier and its segment [start, stop). start == stop: the tier only passes the payload on."""
+
+    tier: str
+    start: int
+    stop: int
+
+    def __str__(self) -> str:
+        return f"{self.tier}:{self.start}-{self.stop}"
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Stages in route order. The first is the tier that holds the input, even if it runs nothing.
+
+    Text form, reversible: `end:0-12 | edge:12-20 | cloud:20-38`. A tier appears once.
+    """
+
+    stages: tuple[Stage, ...]
+
+    def __post_init__(self) -> None:
+        if not self.stages:
+            raise PlanError("a plan needs at least one stage, such as 'end:0-12'")
+        at = 0
+        for stage in self.stages:
+            if stage.start != at or stage.stop < stage.start:
+                raise PlanError(
+                    f"plan {self}: stage {stage} should start at layer {at} and not run backwards"
+                )
+            at = stage.stop
+        tiers = self.route
+        if len(set(tiers)) != len(tiers):
+            raise PlanError(f"plan {self}: a tier appears twice; one segment per tier")
+
+    def __str__(self) -> str:
+        return " | ".join(str(stage) for stage in self.stages)
+
+    @property
+    def route(self) -> tuple[str, ...]:
+        """Tier names in the order a request visits them."""
+        return tuple(stage.tier for stage in self.stages)
+
+    @property
+    def cuts(self) -> tuple[int, ...]:
+        """The cuts at which a payload crosses a link, one fewer than stages."""
+        return tuple(stage.stop for stage in self.stages[:-1])
+
+    @property
+    def n_layers(self) -> int:
+        """The cut after the last layer."""
+        return self.stages[-1].stop
+
+    def check(self, graph: Graph, tiers: Sequence[str]) -> "Plan":
+        """Return the plan itself if it runs all of `graph` on `tiers`, first the one with the data.
+
+        Raises PlanError otherwise.
+        """
+        unknown = [tier for tier in self.route if tier not in tiers]
+        if unknown:
+            raise PlanError(f"plan {self}: no tier {unknown[0]!r}; known: {', '.join(tiers)}")
+        if self.route[0] != tiers[0]:
+            raise PlanError(
+                f"plan {self}: must begin at {tiers[0]!r}, which holds the input; "
+                f"write '{tiers[0]}:0-0 | {self}' if it should run nothing"
+            )
+        if self.n_layers != len(graph):
+            raise PlanError(
+                f"plan {self}: stops at layer {self.n_layers}, but {graph.name} has {len(graph)}"
+            )
+        return self
+
+
+def parse_plan(text: str) -> Plan:
+    """The plan that `text` writes, as in `end:0-12 | edge:12-38`. Raises PlanError."""
+    stages = []
+    for part in text.split("|"):
+        match = _STAGE.fullmatch(part)
+        if match is None:
+            raise PlanError(
+                f"{text!r} is not a plan: {part.strip()!r} should look like 'end:0-12', "
+                "stages joined by '|'"
+            )
+        stages.append(Stage(match["tier"], int(match["start"]), int(match["stop"])))
+    return Plan(tuple(stages))
+
+
+def plan_along(route: Sequence[str], cuts: Sequence[int], n_layers: int) -> Plan:
+    """The plan that visits `route` and crosses its links at `cuts` (one fewer than tiers)."""
+    edges = [0, *cuts, n_layers]
+    pairs = zip(edges[:-1], edges[1:], strict=True)
+    return Plan(tuple(Stage(t, a, b) for t, (a, b) in zip(route, pairs, strict=True)))

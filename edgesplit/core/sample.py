@@ -1,0 +1,58 @@
+"""What was measured: one tier's sample of one request, and one link's transfer seen in a request."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One tier's measurement of one request, every duration on that tier's own monotonic clock.
+
+    own_s: from the request's arrival to the reply's departure, all that lies downstream included.
+    hop_s: from sending the payload to the reply's arrival; 0 where the tier sent nothing on.
+    gap_s: from the arrival of the sender's previous payload to this one's; infinite at the first.
+    energy_j: what the tier's meter counted during compute_s.
+    """
+
+    tier: str
+    start: int
+    stop: int
+    queue_s: float
+    compute_s: float
+    own_s: float
+    hop_s: float
+    gap_s: float
+    sent_bytes: int
+    reply_bytes: int
+    energy_j: float
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """One payload's way over a link and the reply's way back.
+
+    seconds: the sender's round trip less what the receiver reports as its own.
+    gap_s: bounds the payload's time on the link from above when payloads queue behind each other.
+    """
+
+    source: str
+    target: str
+    sent_bytes: int
+    reply_bytes: int
+    seconds: float
+    gap_s: float
+
+
+def transfers(samples: Sequence[Sample]) -> list[Transfer]:
+    """The transfers between the samples of one request, given in route order."""
+    return [
+        Transfer(
+            here.tier,
+            there.tier,
+            here.sent_bytes,
+            there.reply_bytes,
+            max(0.0, here.hop_s - there.own_s),
+            there.gap_s,
+        )
+        for here, there in zip(samples[:-1], samples[1:], strict=True)
+    ]

@@ -1,0 +1,56 @@
+"""The project's one error tree. Every message says what was given, what was expected, what to do.
+
+Errors of Ray, ZeroMQ, torch.export and friends are translated into these at one place each.
+"""
+
+
+class EdgeSplitError(Exception):
+    """Root of every error EdgeSplit raises on purpose."""
+
+
+class InputError(EdgeSplitError, ValueError):
+    """What was passed to the model cannot be its input; nothing was sent."""
+
+
+class GoalError(EdgeSplitError, ValueError):
+    """A goal that cannot be meant: weights, limit or constraints are out of range."""
+
+
+class PlanError(EdgeSplitError, ValueError):
+    """A plan that does not fit its graph or its tiers, or text that is not a plan."""
+
+
+class ProfileError(EdgeSplitError, ValueError):
+    """Tiers, links or power figures that contradict each other."""
+
+
+class UnknownNameError(EdgeSplitError, LookupError):
+    """A tier, model or policy of that name does not exist here."""
+
+
+class ConfigError(EdgeSplitError, ValueError):
+    """A settings file or option that cannot be read."""
+
+
+class ExportError(EdgeSplitError):
+    """torch.export could not capture the model; the message holds torch's own reason."""
+
+
+class ClusterError(EdgeSplitError):
+    """The Ray cluster cannot be started, joined or lacks a tier."""
+
+
+class WireError(EdgeSplitError):
+    """A frame that is malformed, too large or of another version."""
+
+
+class RequestError(EdgeSplitError):
+    """A tier refused a request or failed while running it."""
+
+
+class RequestTimeoutError(RequestError, TimeoutError):
+    """No answer within the request's time limit."""
+
+
+class ClosedError(EdgeSplitError):
+    """Used after close()."""
