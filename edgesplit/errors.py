@@ -24,6 +24,10 @@ class ProfileError(EdgeSplitError, ValueError):
     """Tiers, links or power figures that contradict each other."""
 
 
+class EventError(EdgeSplitError, ValueError):
+    """An event that cannot have happened: time running backwards, a negative duration."""
+
+
 class UnknownNameError(EdgeSplitError, LookupError):
     """A tier, model or policy of that name does not exist here."""
 

@@ -1,0 +1,383 @@
+"""EdgeSplit: the caller's side. Exports the model, sends requests along the plan, keeps records."""
+
+import collections
+import itertools
+import threading
+import time
+import warnings
+import weakref
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import nn
+
+from edgesplit.cluster.scheduler import Workload
+from edgesplit.cluster.session import Session
+from edgesplit.cluster.watch import PlanWatch
+from edgesplit.config import Config
+from edgesplit.core.cost import CostModel
+from edgesplit.core.explain import Explanation, explain
+from edgesplit.core.goal import Goal
+from edgesplit.core.graph import Graph
+from edgesplit.core.plan import Plan, parse_plan
+from edgesplit.core.policy import Policy, policy_named
+from edgesplit.core.profile import Profile
+from edgesplit.core.record import Finished, Record, record_of
+from edgesplit.core.state import Settings
+from edgesplit.errors import ClosedError, EdgeSplitError, InputError
+from edgesplit.node import wire
+from edgesplit.node.client import Channel, Client
+from edgesplit.node.emulate import Emulation
+from edgesplit.node.model import export
+from edgesplit.node.profiler import graph_of, payload_forms
+from edgesplit.node.signature import flatten_args
+from edgesplit.records import frame_of
+from edgesplit.workload import ActiveWorkload, Loaded
+
+RECORDS_KEPT = 100_000
+_Key = tuple[Any, ...]
+
+
+class InfeasibleGoalWarning(UserWarning):
+    """No plan meets the goal's limits; the fastest one is used."""
+
+
+@dataclass(frozen=True)
+class _Sent:
+    """A request under way."""
+
+    id: str
+    workload: ActiveWorkload
+    plan: Plan
+    sent_s: float
+    is_telling: bool
+
+
+class EdgeSplit:
+    """One model's inference across tiers: `EdgeSplit(model).infer(x)` is what `model(x)` is.
+
+    The first input exports the model, starts or joins a cluster and profiles the tiers. The
+    caller's model is never changed; it is taken in eval mode. NaN and infinity in an input pass
+    through as they would through the model. Use it in `with`, or call close().
+
+    goal: what to minimise. policy: 'score', 'fastest', 'TIER-only', a plan's text or a function
+    (graph, profile, goal) -> plan. address: the Ray cluster to join, None: the one RAY_ADDRESS or
+    this process names, else the embedded one. Several threads may infer at once.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        goal: Goal | None = None,
+        policy: str | Policy = "score",
+        address: str | None = None,
+        config: Config | None = None,
+    ) -> None:
+        if not isinstance(model, nn.Module):
+            raise InputError(f"model must be a torch.nn.Module, given {type(model).__name__}")
+        self._model = model
+        self._goal = goal or Goal()
+        self._config = config or Config()
+        for tier in self._goal.memory_bytes:
+            _known(tier, self._config.tiers)
+        self._policy = (
+            policy_named(policy, self._config.tiers) if isinstance(policy, str) else policy
+        )
+        self._session = Session(address, self._config)
+        self._watch = PlanWatch(self._session)
+        self._lock = threading.RLock()
+        self._loaded: list[Loaded] = []
+        self._workloads: dict[_Key, ActiveWorkload] = {}
+        self._latest: ActiveWorkload | None = None
+        self._client: Client | None = None
+        self._finished: collections.deque[tuple[ActiveWorkload, Finished]] = collections.deque(
+            maxlen=RECORDS_KEPT
+        )
+        self._ids = (f"{id(self):x}-{n}" for n in itertools.count())
+        self._began_s = time.perf_counter()
+        self._is_open = self._is_closed = False
+        self._finalizer = weakref.finalize(self, _shut_down, self._watch, [], self._session)
+
+    # Life
+
+    def open(self) -> "EdgeSplit":
+        """Start or join the cluster now instead of at the first input. Raises ClusterError."""
+        with self._lock:
+            if self._is_closed:
+                raise ClosedError("this EdgeSplit is closed; make a new one")
+            if not self._is_open:
+                self._session.open()
+                self._watch.start()
+                self._is_open = True
+        return self
+
+    def close(self) -> None:
+        """Stop every process this object started; safe to call twice."""
+        self._is_closed = True
+        self._finalizer()
+
+    def __enter__(self) -> "EdgeSplit":
+        return self.open()
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    # Inference
+
+    def infer(self, *args: Any, **kwargs: Any) -> Any:
+        """What model(*args, **kwargs) returns, computed along the plan in force.
+
+        Raises InputError before anything is sent, RequestError or RequestTimeoutError after.
+        """
+        return self._infer(None, args, kwargs)
+
+    def infer_on(self, plan: Plan | str, *args: Any, **kwargs: Any) -> Any:
+        """The same along `plan`, whatever the plan in force; adaptation does not learn from it."""
+        return self._infer(plan, args, kwargs)
+
+    def map(self, batches: Iterable[Any], plan: Plan | str | None = None) -> Iterator[Any]:
+        """Results in the order of `batches`, with up to config.in_flight requests under way.
+
+        Tiers work on different inputs at once. A batch is one argument, or a tuple of several.
+        """
+        client, waiting = None, collections.deque[_Sent]()
+        batches = iter(batches)
+        try:
+            first = next(batches)
+        except StopIteration:
+            return
+        self._workload(_arguments(first), {})
+        client = self._opened_client()
+        with client.channel() as channel:
+            for batch in itertools.chain([first], batches):
+                if len(waiting) >= self._config.in_flight:
+                    yield self._receive(channel, waiting.popleft())
+                waiting.append(self._send(channel, plan, _arguments(batch), {}))
+            while waiting:
+                yield self._receive(channel, waiting.popleft())
+
+    def _infer(self, plan: Plan | str | None, args: Any, kwargs: Mapping[str, Any]) -> Any:
+        self._workload(args, kwargs)
+        with self._opened_client().channel() as channel:
+            return self._receive(channel, self._send(channel, plan, args, kwargs))
+
+    def _send(
+        self, channel: Channel, plan: Plan | str | None, args: Any, kwargs: Mapping[str, Any]
+    ) -> _Sent:
+        workload = self._workload(args, kwargs)
+        sent_s = time.perf_counter()
+        used, hops = workload.route
+        if plan is not None:
+            used = self._checked(plan, workload)
+            hops = workload.hops(used)
+        specs, buffers = wire.pack_values(workload.loaded.exported.flatten(args, kwargs))
+        request = wire.Request(
+            id=next(self._ids),
+            program=workload.loaded.program_id,
+            route=hops,
+            at=0,
+            timeout_s=self._config.timeout_s,
+            values=specs,
+        )
+        size = sum(buffer.nbytes for buffer in buffers)
+        if size > self._config.max_frame_bytes:
+            raise InputError(
+                f"the input has {size} bytes, over the limit of {self._config.max_frame_bytes} "
+                "per message; use smaller batches or raise Config(max_frame_bytes=...)"
+            )
+        channel.send(request, buffers)
+        return _Sent(request.id, workload, used, sent_s, plan is None)
+
+    def _receive(self, channel: Channel, sent: _Sent) -> Any:
+        answer = channel.receive(sent.id, self._config.timeout_s)
+        workload = sent.workload
+        result = workload.loaded.exported.unflatten(answer.values)
+        latency_s = time.perf_counter() - sent.sent_s
+        at_s = sent.sent_s - self._began_s
+        done = Finished(sent.id, at_s, workload.graph.name, sent.plan, latency_s, answer.samples)
+        self._finished.append((workload, done))
+        if sent.is_telling:
+            self._watch.finished(workload.id, answer.samples)
+        return result
+
+    def _checked(self, plan: Plan | str, workload: ActiveWorkload) -> Plan:
+        parsed = parse_plan(plan) if isinstance(plan, str) else plan
+        return parsed.check(workload.graph, workload.profile.names)
+
+    # Workloads
+
+    def _workload(self, args: Any, kwargs: Mapping[str, Any]) -> ActiveWorkload:
+        key = _key(args, kwargs)
+        workload = self._workloads.get(key)
+        if workload is None:
+            with self._lock:
+                workload = self._workloads.get(key) or self._begin(key, args, kwargs)
+        if self._is_closed:
+            raise ClosedError("this EdgeSplit is closed; make a new one")
+        self._latest = workload
+        return workload
+
+    def _begin(self, key: _Key, args: Any, kwargs: Mapping[str, Any]) -> ActiveWorkload:
+        """Make a workload of a signature seen for the first time."""
+        self.open()
+        loaded = next((ld for ld in self._loaded if ld.exported.accepts(args, kwargs)), None)
+        # The export goes on while the tiers' processes start.
+        exported = loaded.exported if loaded else export(self._model, args, kwargs)
+        values = exported.flatten(args, kwargs)
+        payloads = payload_forms(exported.program, values)
+        name = type(self._model).__name__
+        graph = graph_of(name, exported.program, payloads)
+        self._session.ready()
+        if loaded is None:
+            loaded = Loaded(exported, self._session.load(exported.program))
+        workload_id = f"{loaded.program_id}-w{len(self._workloads)}"
+        self._session.describe(workload_id, loaded.program_id, payloads)
+        profile = self._profile(workload_id, loaded, graph, values)
+        workload = ActiveWorkload(
+            workload_id, loaded, graph, profile, payloads, self._session.addresses()
+        )
+        self._start(workload)
+        if loaded not in self._loaded:
+            self._loaded.append(loaded)
+        self._workloads[key] = workload
+        return workload
+
+    def _profile(
+        self, workload_id: str, loaded: Loaded, graph: Graph, values: list[Any]
+    ) -> Profile:
+        """Measured, or scaled from the same program at another batch size.
+
+        Scaling keeps a last, smaller batch from halting the stream; adaptation corrects it.
+        """
+        for other in self._workloads.values():
+            if other.loaded is loaded:
+                factor = graph.payload_bytes[0] / max(1, other.graph.payload_bytes[0])
+                return _scaled(self._session.current_profile(other.id), factor)
+        return self._session.profile(workload_id, values)
+
+    def _start(self, workload: ActiveWorkload) -> None:
+        settings = Settings(interval_s=self._config.interval_s)
+        first = self._session.begin(
+            Workload(
+                workload.id, workload.graph, workload.profile, self._goal, self._policy, settings
+            )
+        )
+        workload.activate(first)
+        self._watch.add(workload.id, first, workload.activate)
+        cost = CostModel(workload.graph, workload.profile, self._goal).cost(first.plan)
+        if not cost.feasible:
+            warnings.warn(
+                f"no plan of {workload.graph.name} meets the goal's limits; using {first.plan} "
+                f"with {cost.latency_s * 1e3:.1f} ms expected. explain() says what limits it",
+                InfeasibleGoalWarning,
+                stacklevel=2,
+            )
+        if self._client is None:
+            address = workload.addresses[self._config.tiers[0]]
+            self._client = Client(address)
+            self._finalizer.detach()
+            self._finalizer = weakref.finalize(
+                self, _shut_down, self._watch, [self._client], self._session
+            )
+
+    def _opened_client(self) -> Client:
+        assert self._client is not None, "a workload was begun before"
+        return self._client
+
+    # What is known
+
+    @property
+    def plan(self) -> Plan | None:
+        """The plan in force for the input signature used last; None before the first input."""
+        return self._latest.route[0] if self._latest else None
+
+    @property
+    def emulation(self) -> Emulation:
+        """What is emulated on this cluster now."""
+        return self.open()._session.emulation
+
+    def emulate(self, emulation: Emulation) -> None:
+        """Slow tiers and shape links from now on; the plan follows by itself."""
+        self.open()._session.emulate(emulation)
+
+    def graph(self) -> Graph:
+        """Layers and payload sizes of the input signature used last."""
+        return self._used().graph
+
+    def profile(self) -> Profile:
+        """Tiers and links as they are believed to be now, for the signature used last."""
+        return self._session.current_profile(self._used().id)
+
+    def explain(self) -> Explanation:
+        """Why this plan: its cost, the best plan of every other route, and what limits it."""
+        workload = self._used()
+        return explain(workload.graph, self.profile(), self._goal, workload.route[0])
+
+    def switches(self) -> tuple[tuple[float, Plan, str], ...]:
+        """(seconds since the session began, plan, reason) of every plan put in force."""
+        return tuple((a.at_s - self._began_s, a.plan, a.reason) for a in self._used().activations)
+
+    def records(self) -> pd.DataFrame:
+        """One row per request that came back: see edgesplit.records.frame_of for the columns."""
+        return frame_of(self._records(), self._goal.boundary, self._session.is_emulated)
+
+    def last_record(self) -> Record | None:
+        """The record of the request that came back last."""
+        return self._record(*self._finished[-1]) if self._finished else None
+
+    def _records(self) -> list[Record]:
+        return [self._record(workload, done) for workload, done in list(self._finished)]
+
+    def _record(self, workload: ActiveWorkload, done: Finished) -> Record:
+        return record_of(done, workload.profile, self._goal)
+
+    def _used(self) -> ActiveWorkload:
+        if self._latest is None:
+            raise EdgeSplitError("nothing is known before the first input; call infer(x) first")
+        return self._latest
+
+
+def _shut_down(watch: PlanWatch, clients: list[Client], session: Session) -> None:
+    """The end of an EdgeSplit, also of one that was dropped without close()."""
+    watch.stop()
+    for client in clients:
+        client.close()
+    session.close()
+
+
+def _known(tier: str, tiers: tuple[str, ...]) -> None:
+    if tier not in tiers:
+        raise InputError(f"memory_bytes names tier {tier!r}; tiers are {', '.join(tiers)}")
+
+
+def _arguments(batch: Any) -> tuple[Any, ...]:
+    return batch if isinstance(batch, tuple) else (batch,)
+
+
+def _key(args: Any, kwargs: Mapping[str, Any]) -> _Key:
+    """What tells one input signature from another. Raises InputError for what is no input."""
+    leaves, tree = flatten_args(args, kwargs)
+    for leaf in leaves:
+        if not isinstance(leaf, torch.Tensor):
+            continue
+        if leaf.device.type != "cpu":
+            raise InputError(f"inputs must be on the CPU, given one on {leaf.device}; use x.cpu()")
+        if leaf.numel() == 0:
+            raise InputError(f"an input of shape {tuple(leaf.shape)} is empty; leave it out")
+    forms = tuple((x.shape, x.dtype) if isinstance(x, torch.Tensor) else None for x in leaves)
+    return (tree, forms)
+
+
+def _scaled(profile: Profile, factor: float) -> Profile:
+    tiers = tuple(
+        replace(
+            tier,
+            layer_s=tuple(s * factor for s in tier.layer_s),
+            source=f"{tier.source}, scaled to another batch size",
+        )
+        for tier in profile.tiers
+    )
+    return replace(profile, tiers=tiers, norms=None)

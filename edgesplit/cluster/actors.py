@@ -1,0 +1,99 @@
+"""One tier's actor: control reaches it through Ray, data through its sockets."""
+
+import os
+from dataclasses import replace
+from typing import Any, cast
+
+import numpy as np
+import ray
+
+from edgesplit.core.profile import Power
+from edgesplit.node import wire
+from edgesplit.node.emulate import TierEmulation
+from edgesplit.node.meter.power_model import PowerModelMeter
+from edgesplit.node.profiler import Forms, measure_segment, profile_layers
+from edgesplit.node.program import Program
+from edgesplit.node.serve import SegmentServer
+from edgesplit.node.shipping import PackedProgram, unpack
+from edgesplit.node.sockets import ServeSettings
+
+_CALL_TIMEOUT_S = 120.0
+_PING_BYTES = 64
+_PINGS = 3
+
+
+class SegmentActor:
+    """Hosts one tier's server. A plain class; ray.remote wraps it where it is placed.
+
+    Its methods are control: each may run while requests flow. settings.host empty: listen on the
+    node's own address. settings.threads 0: as many as the node has cores.
+    """
+
+    def __init__(self, settings: ServeSettings, power: Power) -> None:
+        if not settings.host:
+            settings = replace(settings, host=str(ray.util.get_node_ip_address()))
+        if not settings.threads:
+            settings = replace(settings, threads=os.cpu_count() or 1)
+        self._server = SegmentServer(settings, PowerModelMeter(settings.tier, power))
+        self._workloads: dict[str, tuple[str, tuple[Forms, ...]]] = {}
+
+    def open(self) -> str:
+        """Listen; returns the data plane's address."""
+        return self._server.open()
+
+    def load(self, program_id: str, packed: PackedProgram) -> int:
+        """Take a program; returns its number of layers.
+
+        The weights are copied out of Ray's object store: it is small on an end device.
+        """
+        storages = tuple(np.array(storage) for storage in packed.storages)
+        program = unpack(PackedProgram(packed.structure, storages, packed.fingerprint))
+        self._server.worker.programs[program_id] = program
+        return len(program)
+
+    def describe(self, workload_id: str, program_id: str, payloads: tuple[Forms, ...]) -> None:
+        """Take what the payloads of a workload look like at each cut."""
+        self._workloads[workload_id] = (program_id, payloads)
+
+    def profile(self, workload_id: str, values: list[Any]) -> tuple[float, ...]:
+        """Seconds per layer, on the compute thread, the emulated slowdown included."""
+        program, _ = self._workload(workload_id)
+        factor = self._server.worker.emulation.slowdown
+        layer_s = self._on_worker(lambda: profile_layers(program, values))
+        return tuple(s * factor for s in layer_s)
+
+    def prepare(self, workload_id: str, start: int, stop: int) -> None:
+        """Build and warm up a segment, so that its first request finds it ready.
+
+        Building is done here and not on the compute thread, where requests are served meanwhile.
+        """
+        program, _ = self._workload(workload_id)
+        program.segment(start, stop)
+        self.measure(workload_id, start, stop)
+
+    def measure(self, workload_id: str, start: int, stop: int) -> float:
+        """Seconds this tier takes now for layers [start, stop), emulated slowdown included."""
+        program, payloads = self._workload(workload_id)
+        factor = self._server.worker.emulation.slowdown
+        bounds = (start, stop)
+        return factor * self._on_worker(lambda: measure_segment(program, bounds, payloads[start]))
+
+    def probe(self, target: wire.Hop, n_bytes: int, timeout_s: float) -> tuple[float, float]:
+        """(round trip of n_bytes, half the round trip of a small message), in seconds."""
+        pings = [self._server.probe(target, _PING_BYTES, timeout_s) for _ in range(_PINGS)]
+        return self._server.probe(target, n_bytes, timeout_s), min(pings) / 2
+
+    def emulate(self, emulation: TierEmulation) -> None:
+        """Slow this tier and its outgoing links from now on."""
+        self._server.emulate(emulation)
+
+    def close(self) -> None:
+        """Stop serving."""
+        self._server.close()
+
+    def _workload(self, workload_id: str) -> tuple[Program, tuple[Forms, ...]]:
+        program_id, payloads = self._workloads[workload_id]
+        return cast(Program, self._server.worker.programs[program_id]), payloads
+
+    def _on_worker(self, function: Any) -> Any:
+        return self._server.worker.call(function).result(_CALL_TIMEOUT_S)

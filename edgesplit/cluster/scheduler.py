@@ -1,0 +1,221 @@
+"""The scheduler actor: turns what happens into events for control.step and carries out its actions.
+
+It decides nothing itself and is never on the data path: while it is away, requests go on with the
+last plan.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Coroutine, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import ray.exceptions
+
+from edgesplit.core.control import begin, step
+from edgesplit.core.event import (
+    Action,
+    Activate,
+    Event,
+    LinkProbed,
+    Measure,
+    Observed,
+    Prepare,
+    PrepareFailed,
+    Probe,
+    Ready,
+    Tick,
+    TierLost,
+    TierMeasured,
+)
+from edgesplit.core.goal import Goal
+from edgesplit.core.graph import Graph
+from edgesplit.core.plan import Plan
+from edgesplit.core.policy import Policy
+from edgesplit.core.profile import Profile
+from edgesplit.core.sample import Sample
+from edgesplit.core.state import ControlState, Settings, current_profile
+from edgesplit.errors import EdgeSplitError
+from edgesplit.node import wire
+
+TICK_S = 0.1
+_PREPARE_TIMEOUT_S = 30.0
+
+
+@dataclass(frozen=True)
+class Workload:
+    """A program on one input signature: what is known and wanted of it."""
+
+    id: str
+    graph: Graph
+    profile: Profile
+    goal: Goal
+    policy: Policy
+    settings: Settings
+
+
+@dataclass(frozen=True)
+class Activation:
+    """A plan that the caller should send requests along. version counts up from 1."""
+
+    version: int
+    plan: Plan
+    reason: str
+    at_s: float
+
+
+@dataclass(frozen=True)
+class TierHandle:
+    """How to reach one tier: its actor for control, its address for payloads."""
+
+    actor: Any
+    address: str
+
+
+class _Loop:
+    """The control loop of one workload."""
+
+    def __init__(self, workload: Workload, state: ControlState) -> None:
+        self.workload = workload
+        self.state = state
+        self.activation: Activation | None = None
+        self.changed = asyncio.Condition()
+
+
+class Scheduler:
+    """One per session. An async actor: every method may run while others wait."""
+
+    def __init__(self, tiers: dict[str, TierHandle]) -> None:
+        self._tiers = tiers
+        self._loops: dict[str, _Loop] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._ticking = False
+
+    async def begin(self, workload: Workload) -> None:
+        """Take up a workload and prepare its first plan. Raises what the policy raises."""
+        state, actions = begin(
+            workload.graph,
+            workload.profile,
+            workload.goal,
+            workload.policy,
+            workload.settings,
+            time.perf_counter(),
+        )
+        loop = self._loops[workload.id] = _Loop(workload, state)
+        await self._carry_out(loop, actions)
+        if not self._ticking:
+            self._ticking = True
+            self._spawn(self._tick())
+
+    async def end(self, workload_id: str) -> None:
+        """Forget a workload."""
+        self._loops.pop(workload_id, None)
+
+    async def observe(self, workload_id: str, requests: Sequence[tuple[Sample, ...]]) -> None:
+        """Learn from finished requests, oldest first."""
+        for samples in requests:
+            await self._feed(workload_id, Observed(time.perf_counter(), samples))
+
+    async def activation(
+        self, workload_id: str, version: int, timeout_s: float
+    ) -> Activation | None:
+        """The active plan once it is newer than `version`; None if that takes too long."""
+        loop = self._loops[workload_id]
+
+        def newer() -> bool:
+            return loop.activation is not None and loop.activation.version > version
+
+        async with loop.changed:
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(loop.changed.wait_for(newer), timeout_s)
+        return loop.activation if newer() else None
+
+    async def profile(self, workload_id: str) -> Profile:
+        """The profile as it is believed now."""
+        return current_profile(self._loops[workload_id].state)
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(TICK_S)
+            for workload_id in list(self._loops):
+                await self._feed(workload_id, Tick(time.perf_counter()))
+
+    async def _feed(self, workload_id: str, event: Event) -> None:
+        loop = self._loops.get(workload_id)
+        if loop is None:
+            return  # ended meanwhile
+        try:
+            loop.state, actions = step(loop.state, event)
+        except EdgeSplitError:
+            return  # an illegal event changes nothing; what it measured is lost, not wrong
+        await self._carry_out(loop, actions)
+
+    async def _carry_out(self, loop: _Loop, actions: Sequence[Action]) -> None:
+        for action in actions:
+            match action:
+                case Activate(plan, reason):
+                    version = loop.activation.version + 1 if loop.activation else 1
+                    async with loop.changed:
+                        loop.activation = Activation(version, plan, reason, time.perf_counter())
+                        loop.changed.notify_all()
+                case Prepare(plan):
+                    for stage in plan.stages:
+                        self._spawn(self._prepare(loop, plan, stage.tier))
+                case Probe():
+                    self._spawn(self._probe(loop, action))
+                case Measure():
+                    self._spawn(self._measure(loop, action))
+
+    async def _prepare(self, loop: _Loop, plan: Plan, tier: str) -> None:
+        stage = next(stage for stage in plan.stages if stage.tier == tier)
+        call = self._tiers[tier].actor.prepare.remote(loop.workload.id, stage.start, stage.stop)
+        answer = await self._answer(loop, tier, call, _PREPARE_TIMEOUT_S)
+        now_s = time.perf_counter()
+        event = PrepareFailed(now_s, plan, tier) if answer is _FAILED else Ready(now_s, plan, tier)
+        await self._feed(loop.workload.id, event)
+
+    async def _probe(self, loop: _Loop, ask: Probe) -> None:
+        target = wire.Hop(ask.target, self._tiers[ask.target].address, 0, 0)
+        timeout_s = loop.workload.settings.probe_timeout_s
+        call = self._tiers[ask.source].actor.probe.remote(target, ask.sent_bytes, timeout_s)
+        answer = await self._answer(loop, ask.source, call, 4 * timeout_s)
+        if answer is not _FAILED:
+            seconds, latency_s = answer
+            await self._feed(
+                loop.workload.id,
+                LinkProbed(
+                    time.perf_counter(), ask.source, ask.target, ask.sent_bytes, seconds, latency_s
+                ),
+            )
+
+    async def _measure(self, loop: _Loop, ask: Measure) -> None:
+        call = self._tiers[ask.tier].actor.measure.remote(loop.workload.id, ask.start, ask.stop)
+        seconds = await self._answer(loop, ask.tier, call, _PREPARE_TIMEOUT_S)
+        if seconds is not _FAILED:
+            await self._feed(
+                loop.workload.id,
+                TierMeasured(time.perf_counter(), ask.tier, ask.start, ask.stop, seconds),
+            )
+
+    async def _answer(self, loop: _Loop, tier: str, call: Any, timeout_s: float) -> Any:
+        """What the actor answers, or _FAILED; a dead actor is also an event."""
+        try:
+            return await asyncio.wait_for(_result(call), timeout_s)
+        except ray.exceptions.RayActorError:
+            await self._feed(loop.workload.id, TierLost(time.perf_counter(), tier))
+        except (TimeoutError, ray.exceptions.RayTaskError):
+            pass  # no answer: control gives up on it by its own time limit
+        return _FAILED
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+_FAILED = object()
+
+
+async def _result(call: Any) -> Any:
+    return await call

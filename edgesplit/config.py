@@ -1,0 +1,97 @@
+"""Settings of a session, and the files they come from. Nothing is read before it is asked for."""
+
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgesplit.core.profile import Power
+from edgesplit.errors import ConfigError, ProfileError
+from edgesplit.node.emulate import Emulation, LinkShape
+from edgesplit.node.wire import DEFAULT_MAX_FRAME_BYTES
+
+TIERS = ("end", "edge", "cloud")
+_PHASES = ("compute", "transmit", "receive", "wait")
+_DEFAULT_POWER = Path(__file__).with_name("power.toml")
+
+# The embedded cluster plays the paper's testbed: a Pi 5 runs these models 4 to 6 times slower
+# than one core of a PC, a laptop about 2 times; links are a wireless LAN's 40 MB/s, in a chain.
+EMBEDDED_EMULATION = Emulation(
+    slowdown={"end": 4.0, "edge": 2.0, "cloud": 1.0},
+    links={
+        ("end", "edge"): LinkShape(40e6, 0.001),
+        ("edge", "end"): LinkShape(40e6, 0.001),
+        ("edge", "cloud"): LinkShape(40e6, 0.002),
+        ("cloud", "edge"): LinkShape(40e6, 0.002),
+    },
+)
+
+
+@dataclass(frozen=True)
+class Config:
+    """How a session runs; every field has a default.
+
+    tiers: names, first the one that holds the input. threads: torch threads per tier, None: 1 on
+    the embedded cluster, all of a node's cores elsewhere. emulation: None: the default emulation
+    on the embedded cluster, none elsewhere; Emulation() switches it off. power_file: watts per
+    tier and phase, None: the file that ships. interval_s: between two looks at the plan while
+    nothing changes. in_flight: requests that map() has under way at once.
+    """
+
+    tiers: tuple[str, ...] = TIERS
+    threads: int | None = None
+    emulation: Emulation | None = None
+    power_file: Path | str | None = None
+    interval_s: float = 1.0
+    timeout_s: float = 60.0
+    start_timeout_s: float = 120.0
+    in_flight: int = 6
+    max_frame_bytes: int = DEFAULT_MAX_FRAME_BYTES
+
+    def __post_init__(self) -> None:
+        if not self.tiers or len(set(self.tiers)) != len(self.tiers):
+            raise ConfigError(f"tiers must be different names, given {self.tiers}")
+        for name in ("interval_s", "timeout_s", "start_timeout_s", "in_flight", "max_frame_bytes"):
+            value = getattr(self, name)
+            if not (isinstance(value, (int, float)) and value > 0):
+                raise ConfigError(f"{name} must be a number above 0, given {value!r}")
+        if self.threads is not None and self.threads < 1:
+            raise ConfigError(f"threads must be 1 or more, or None, given {self.threads}")
+
+    def power(self) -> dict[str, Power]:
+        """Watts of each tier. Raises ConfigError where the file lacks one."""
+        path = Path(self.power_file) if self.power_file is not None else _DEFAULT_POWER
+        known = load_power(path)
+        for tier in self.tiers:
+            if tier not in known:
+                raise ConfigError(
+                    f"{path} has no watts for tier {tier!r} (it has {', '.join(known)}); add a "
+                    f"section [{tier}] with {', '.join(_PHASES)}"
+                )
+        return {tier: known[tier] for tier in self.tiers}
+
+
+def load_power(path: Path) -> dict[str, Power]:
+    """Watts per tier from a TOML file of sections [TIER] with compute, transmit, receive, wait.
+
+    Raises ConfigError naming the file and what is wrong in it.
+    """
+    try:
+        sections = tomllib.loads(path.read_text())
+    except OSError as error:
+        raise ConfigError(f"cannot read the power file {path}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not a TOML file: {error}") from error
+    return {tier: _power(path, tier, values) for tier, values in sections.items()}
+
+
+def _power(path: Path, tier: str, values: object) -> Power:
+    if not isinstance(values, dict) or set(values) != set(_PHASES):
+        raise ConfigError(
+            f"{path}: section [{tier}] must hold exactly {', '.join(_PHASES)} in watts, "
+            f"given {values!r}"
+        )
+    try:
+        watts = [float(values[phase]) for phase in _PHASES]
+        return Power(*watts, source=path.name)
+    except (TypeError, ValueError, ProfileError) as error:
+        raise ConfigError(f"{path}: section [{tier}]: {error}") from error

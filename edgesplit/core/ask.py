@@ -1,0 +1,230 @@
+"""What to ask of tiers and links that requests do not show, and how often: probes cost time.
+
+An ask is worth it only if an answer could change the plan. Each tier and link has a credit of
+seconds that grows with time, so that what is asked of it stays a known share of the time.
+"""
+
+import math
+from collections.abc import Iterable
+from dataclasses import replace
+
+from edgesplit.core.belief import Pair, hope, suspect
+from edgesplit.core.cost import Cost
+from edgesplit.core.decide import candidate, cost_of, is_worth, model_of
+from edgesplit.core.event import Action, Measure, Probe
+from edgesplit.core.plan import Plan
+from edgesplit.core.profile import Link, Profile, Tier
+from edgesplit.core.state import Ask, Asking, ControlState, Key, Wanted, current_profile
+
+_LEAST_BYTES = 16 * 1024  # smaller ones vanish in latency and in a shaper's bucket
+_CREDIT_PROBES = 4  # of the longest kind, saved up for a burst: four confirm a change
+_HOPE = 16.0  # times the best rate known: a link may have become better than ever seen
+_BETTER = 1.25  # a figure that could improve by less is not asked for: its error is near that
+_CLEARLY = 1.5  # times better: what noise of 10 % does not pretend, so worth a burst
+_LATENCY_MATTERS_S = 1e-3  # nor a latency below this: scheduling jitter
+_DEAREST = 2.0  # an answer is charged at most so often the time expected: outliers are no fault
+
+
+def key_of(ask: Ask) -> Key:
+    """The tier or link that an ask is about."""
+    return (ask.source, ask.target) if isinstance(ask, Probe) else ask.tier
+
+
+def answered(state: ControlState, key: Key, seconds: float) -> ControlState:
+    """The state after an answer that took so many seconds."""
+    asking = _asking(state, key)
+    charged_s = min(seconds, _DEAREST * asking.expected_s)
+    asking = replace(asking, is_waiting=False, credit_s=asking.credit_s - charged_s)
+    return replace(state, asking={**state.asking, key: asking}, asked_s=state.asked_s + seconds)
+
+
+def repeat(state: ControlState) -> tuple[ControlState, list[Action]]:
+    """Ask what is wanted and due, briefly."""
+    settings, actions = state.settings, list[Action]()
+    longest_s = min(settings.probe_longest_s, settings.probe_share * settings.probe_interval_s)
+    for wanted in state.wanted:
+        state, asks = _ask(state, wanted.ask, wanted.every_s, longest_s)
+        actions += asks
+    return state, actions
+
+
+def confirm(state: ControlState, asks: Iterable[Ask]) -> tuple[ControlState, list[Action]]:
+    """Ask at once and with bulk, so that a doubt is soon cleared."""
+    actions = list[Action]()
+    for ask in asks:
+        state, more = _ask(state, ask, 0.0, state.settings.probe_longest_s)
+        actions += more
+    return state, actions
+
+
+def _ask(
+    state: ControlState, ask: Ask, every_s: float, longest_s: float
+) -> tuple[ControlState, list[Action]]:
+    key, settings, now_s = key_of(ask), state.settings, state.now_s
+    asking = _asking(state, key)
+    wait_s = max(every_s, settings.probe_timeout_s) if asking.is_waiting else every_s
+    is_idle = now_s - state.requested_s > settings.idle_s
+    least_s = 0.0 if every_s else -settings.probe_share * settings.probe_interval_s
+    if is_idle or now_s - asking.asked_s < wait_s or asking.credit_s <= least_s:
+        return state, []
+    sized = _sized(state, ask, longest_s)
+    expected_s = _expected_s(state, sized)
+    asking = replace(asking, asked_s=now_s, is_waiting=True, expected_s=expected_s)
+    return replace(state, asking={**state.asking, key: asking}), [sized]
+
+
+def _expected_s(state: ControlState, ask: Ask) -> float:
+    if isinstance(ask, Probe):
+        link = state.beliefs.links[ask.source, ask.target]
+        return ask.sent_bytes / link.rate.value + 2 * link.latency.value
+    seconds = sum(state.profile.tier(ask.tier).layer_s[ask.start : ask.stop])
+    return seconds * state.beliefs.tiers[ask.tier].slowdown.value
+
+
+def _asking(state: ControlState, key: Key) -> Asking:
+    most_s = _CREDIT_PROBES * state.settings.probe_longest_s
+    old = state.asking.get(key)
+    if old is None:
+        return Asking(-math.inf, False, math.inf, most_s, state.now_s)
+    earned_s = state.settings.probe_share * (state.now_s - old.credited_s)
+    return replace(old, credit_s=min(most_s, old.credit_s + earned_s), credited_s=state.now_s)
+
+
+def _sized(state: ControlState, ask: Ask, longest_s: float) -> Ask:
+    """The ask cut down to what takes longest_s by the worse of what is believed and last seen."""
+    if isinstance(ask, Probe):
+        rate = state.beliefs.links[ask.source, ask.target].rate
+        most = int(longest_s * min(rate.value, rate.last))
+        return replace(ask, sent_bytes=max(_LEAST_BYTES, min(ask.sent_bytes, most)))
+    slowdown = state.beliefs.tiers[ask.tier].slowdown
+    left_s = longest_s / max(slowdown.value, slowdown.last)
+    stop = ask.start
+    for seconds in state.profile.tier(ask.tier).layer_s[ask.start : ask.stop]:
+        if stop > ask.start and seconds > left_s:
+            break
+        left_s -= seconds
+        stop += 1
+    return replace(ask, stop=stop)
+
+
+def survey(state: ControlState, current: Cost | None) -> tuple[Wanted, ...]:
+    """What to ask while the active plan stands: stale figures that could make a plan beat it."""
+    if state.active is None or current is None:
+        return ()
+    now, stale = current_profile(state), _stale(state, state.active)
+    for factor, every_s in (
+        (1.0, state.settings.probe_interval_s),
+        (_HOPE, state.settings.patrol_s),
+    ):
+        hoped = hope(state.profile, now, stale, factor)
+        best = candidate(state, model_of(state, hoped), current)
+        if best is None or best.plan == state.active or not is_worth(state, best, current):
+            continue
+        better = {*_better_tiers(now, hoped), *_better_links(now, hoped)}
+        asks = [ask for ask in asks_along(state, best.plan) if key_of(ask) in better]
+        if asks:
+            return tuple(Wanted(ask, every_s) for ask in asks)
+    return ()
+
+
+def _stale(state: ControlState, active: Plan) -> list[Key]:
+    """Tiers and links that the requests of the active plan do not show, or have not of late."""
+    oldest_s = state.now_s - state.settings.probe_timeout_s
+    busy = used_tiers(active)
+    hops = used_links(active)
+    tiers = [name for name in state.beliefs.tiers if name not in busy]
+    links = [
+        pair
+        for pair, link in state.beliefs.links.items()
+        if pair not in hops or link.seen_s < oldest_s
+    ]
+    return [*tiers, *links]
+
+
+def used_tiers(plan: Plan) -> set[str]:
+    """Tiers that compute something."""
+    return {stage.tier for stage in plan.stages if len(stage)}
+
+
+def used_links(plan: Plan) -> set[Pair]:
+    """Links of the route, both ways."""
+    hops = list(zip(plan.route[:-1], plan.route[1:], strict=True))
+    return {*hops, *((v, u) for u, v in hops)}
+
+
+def _better_tiers(now: Profile, hoped: Profile) -> list[Key]:
+    def gains(old: Tier, new: Tier) -> bool:
+        return old.slowdown > _BETTER * new.slowdown
+
+    pairs = zip(now.tiers, hoped.tiers, strict=True)
+    return [old.name for old, new in pairs if gains(old, new)]
+
+
+def _better_links(now: Profile, hoped: Profile) -> list[Key]:
+    def gains(old: Link, new: Link) -> bool:
+        is_sooner = old.latency_s > max(_BETTER * new.latency_s, _LATENCY_MATTERS_S)
+        return is_sooner or new.bytes_per_s > _BETTER * old.bytes_per_s
+
+    pairs = zip(now.links, hoped.links, strict=True)
+    return [old.pair for old, new in pairs if gains(old, new)]
+
+
+def asks_along(state: ControlState, plan: Plan) -> list[Ask]:
+    """An ask for each figure that `plan` relies on: its segments, its links both ways."""
+    sizes = state.graph.payload_bytes
+    asks: list[Ask] = [Measure(s.tier, s.start, s.stop) for s in plan.stages if len(s)]
+    for u, v, cut in zip(plan.route[:-1], plan.route[1:], plan.cuts, strict=True):
+        asks += [Probe(u, v, sizes[cut]), Probe(v, u, sizes[-1])]
+    return asks
+
+
+def doubts(state: ControlState, plan: Plan, since_s: float) -> list[Ask]:
+    """Asks about figures of `plan` put in doubt since then, but not what requests show anyway."""
+    keys = _in_doubt(state, since_s) - _shown(state)
+    return [ask for ask in asks_along(state, plan) if key_of(ask) in keys] if keys else []
+
+
+def news(state: ControlState) -> list[Ask]:
+    """Asks about figures that this very event has put in doubt, if the doubt could matter.
+
+    It matters if a figure hoped to be better seems so, or if another plan would be worth switching
+    to, were the last observations true.
+    """
+    active, now_s = state.active, state.now_s
+    keys = _in_doubt(state, now_s) - _shown(state)
+    if active is None or state.pending is not None or not keys:
+        return []
+    hopes = [w.ask for w in state.wanted if key_of(w.ask) in keys and _seems_better(state, w.ask)]
+    if hopes:
+        return hopes
+    model = model_of(state, suspect(current_profile(state), state.beliefs, now_s))
+    current = cost_of(state, model, active)
+    best = candidate(state, model, current)
+    if best is None or best.plan == active or not is_worth(state, best, current):
+        return []
+    asks = {key_of(ask): ask for plan in (active, best.plan) for ask in asks_along(state, plan)}
+    return [ask for key, ask in asks.items() if key in keys]
+
+
+def _in_doubt(state: ControlState, since_s: float) -> set[Key]:
+    tiers, links = state.beliefs.tiers.items(), state.beliefs.links.items()
+    keys = set[Key](name for name, tier in tiers if tier.in_doubt(since_s))
+    return keys.union(pair for pair, link in links if link.in_doubt(since_s))
+
+
+def _shown(state: ControlState) -> set[Key]:
+    """What the next requests show anyway: busy tiers; the links too where requests are frequent."""
+    if state.active is None:
+        return set()
+    is_frequent = state.request_gap_s < state.settings.probe_interval_s / 2
+    return {*used_tiers(state.active), *(used_links(state.active) if is_frequent else ())}
+
+
+def _seems_better(state: ControlState, ask: Ask) -> bool:
+    """True if the last observation alone was clearly better than what is believed."""
+    if isinstance(ask, Measure):
+        slowdown = state.beliefs.tiers[ask.tier].slowdown
+        return slowdown.value > _CLEARLY * slowdown.last
+    link = state.beliefs.links[ask.source, ask.target]
+    is_sooner = link.latency.value > max(_CLEARLY * link.latency.last, _LATENCY_MATTERS_S)
+    return is_sooner or link.rate.last > _CLEARLY * link.rate.value

@@ -1,0 +1,233 @@
+"""What is believed of tiers and links, and what each measurement adds to it.
+
+A rate is only learnt from a payload whose time stands out of the latency; where it does not, the
+measurement still shows that the rate is at least so much.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from edgesplit.core.estimate import Estimate, estimate
+from edgesplit.core.event import LinkProbed, TierMeasured
+from edgesplit.core.profile import Link, Profile, Tier
+from edgesplit.core.sample import Sample, Transfer, transfers
+
+Pair = tuple[str, str]
+
+_LATENCY_SIGMA = 0.3  # small messages scatter more than bulk: wake-ups, Wi-Fi contention
+_LATENCY_LEAST_S = 5e-5  # below, a latency is the kernel's, and no plan depends on it
+_COMPUTE_LEAST_S = 2e-4  # a shorter segment is mostly call overhead
+_PAYLOAD_LEAST_BYTES = 4096  # a smaller payload is a few packets: its time is latency
+_TRANSFER_LEAST_S = 3e-4  # what scheduling jitter can hide on a busy machine
+_TRANSFER_PER_LATENCY = 0.5  # of the round trip's latency: what its jitter can hide
+
+
+@dataclass(frozen=True)
+class TierBelief:
+    """slowdown: measured / profiled seconds. seen_s: when it was last measured."""
+
+    slowdown: Estimate
+    seen_s: float
+
+    def in_doubt(self, since_s: float) -> bool:
+        """True while a change seen at or after since_s is likely but not confirmed."""
+        return self.slowdown.suspicious and self.seen_s >= since_s
+
+
+@dataclass(frozen=True)
+class LinkBelief:
+    """rate in bytes/s, latency in seconds; seen_s, probed_s: when each was last measured."""
+
+    rate: Estimate
+    latency: Estimate
+    seen_s: float
+    probed_s: float
+
+    def in_doubt(self, since_s: float) -> bool:
+        """True while a change seen at or after since_s is likely but not confirmed."""
+        return self.is_rate_in_doubt(since_s) or self.is_latency_in_doubt(since_s)
+
+    def is_rate_in_doubt(self, since_s: float) -> bool:
+        """in_doubt, of the rate alone."""
+        return self.rate.suspicious and self.seen_s >= since_s
+
+    def is_latency_in_doubt(self, since_s: float) -> bool:
+        """in_doubt, of the latency alone."""
+        return self.latency.suspicious and self.probed_s >= since_s
+
+
+@dataclass(frozen=True)
+class Beliefs:
+    """Of every tier and link. alarms counts the changes found so far."""
+
+    tiers: Mapping[str, TierBelief]
+    links: Mapping[Pair, LinkBelief]
+    alarms: int = 0
+
+    def with_tier(self, name: str, slowdown: Estimate, at_s: float) -> "Beliefs":
+        """The same with one tier measured once more."""
+        tiers = {**self.tiers, name: TierBelief(slowdown, at_s)}
+        return replace(self, tiers=tiers, alarms=self.alarms + slowdown.changed)
+
+    def with_rate(self, pair: Pair, rate: Estimate, at_s: float) -> "Beliefs":
+        """The same with one link's rate measured once more."""
+        links = {**self.links, pair: replace(self.links[pair], rate=rate, seen_s=at_s)}
+        return replace(self, links=links, alarms=self.alarms + rate.changed)
+
+    def with_latency(self, pair: Pair, latency: Estimate, at_s: float) -> "Beliefs":
+        """The same with one link's latency measured once more."""
+        links = {**self.links, pair: replace(self.links[pair], latency=latency, probed_s=at_s)}
+        return replace(self, links=links, alarms=self.alarms + latency.changed)
+
+
+def believe(profile: Profile, at_s: float) -> Beliefs:
+    """What is believed before the first measurement: the profile as calibrated."""
+    return Beliefs(
+        {tier.name: TierBelief(estimate(tier.slowdown), at_s) for tier in profile.tiers},
+        {
+            link.pair: LinkBelief(
+                estimate(link.bytes_per_s),
+                estimate(max(link.latency_s, _LATENCY_LEAST_S), _LATENCY_SIGMA),
+                at_s,
+                at_s,
+            )
+            for link in profile.links
+        },
+    )
+
+
+def learn_request(
+    beliefs: Beliefs, profile: Profile, samples: tuple[Sample, ...], at_s: float
+) -> Beliefs:
+    """What one request's samples, in route order, add: segments' seconds and links' transfers."""
+    for sample in samples:
+        beliefs = _learn_compute(
+            beliefs, profile.tier(sample.tier), (sample.start, sample.stop), sample.compute_s, at_s
+        )
+    for transfer in transfers(samples):
+        beliefs = _learn_transfer(beliefs, transfer, at_s)
+    return beliefs
+
+
+def learn_measure(beliefs: Beliefs, profile: Profile, event: TierMeasured) -> Beliefs:
+    """What a measured segment adds."""
+    tier = profile.tier(event.tier)
+    return _learn_compute(beliefs, tier, (event.start, event.stop), event.seconds, event.at_s)
+
+
+def learn_probe(beliefs: Beliefs, event: LinkProbed) -> Beliefs:
+    """What a probed link adds: the latency of both directions, the rate of the probed one."""
+    pair = (event.source, event.target)
+    latency_s = max(event.latency_s, _LATENCY_LEAST_S)
+    for way in (pair, pair[::-1]):
+        latency = beliefs.links[way].latency.updated(latency_s)
+        beliefs = beliefs.with_latency(way, latency, event.at_s)
+    delay_s = 2 * event.latency_s
+    return _learn_rate(
+        beliefs, pair, (event.sent_bytes, event.seconds - delay_s, delay_s), event.at_s
+    )
+
+
+def _learn_compute(
+    beliefs: Beliefs, tier: Tier, layers: tuple[int, int], seconds: float, at_s: float
+) -> Beliefs:
+    slowdown = beliefs.tiers[tier.name].slowdown
+    profiled_s = sum(tier.layer_s[slice(*layers)])
+    if profiled_s * slowdown.value < _COMPUTE_LEAST_S or seconds <= 0:
+        return beliefs
+    return beliefs.with_tier(tier.name, slowdown.updated(seconds / profiled_s), at_s)
+
+
+def _learn_transfer(beliefs: Beliefs, seen: Transfer, at_s: float) -> Beliefs:
+    """Charge the round trip to the direction that carried more, the other one as believed."""
+    pair, back = (seen.source, seen.target), (seen.target, seen.source)
+    there_link, back_link = beliefs.links[pair], beliefs.links[back]
+    delay_s = _delay_s(there_link) + _delay_s(back_link)
+    if seen.sent_bytes >= seen.reply_bytes:
+        seconds = seen.seconds - delay_s - seen.reply_bytes / back_link.rate.value
+        seconds = min(seconds, seen.gap_s)
+        return _learn_rate(beliefs, pair, (seen.sent_bytes, seconds, delay_s), at_s)
+    seconds = seen.seconds - delay_s - seen.sent_bytes / there_link.rate.value
+    return _learn_rate(beliefs, back, (seen.reply_bytes, seconds, delay_s), at_s)
+
+
+def _delay_s(link: LinkBelief) -> float:
+    """The latency to take off: one in doubt as last probed, lest it pass for a slower rate."""
+    return link.latency.last if link.latency.suspicious else link.latency.value
+
+
+def _learn_rate(
+    beliefs: Beliefs, pair: Pair, measured: tuple[int, float, float], at_s: float
+) -> Beliefs:
+    """measured: bytes, seconds that they took, seconds of latency taken off before."""
+    size_bytes, seconds, delay_s = measured
+    if size_bytes < _PAYLOAD_LEAST_BYTES:
+        return beliefs
+    rate = beliefs.links[pair].rate
+    least_s = max(_TRANSFER_LEAST_S, _TRANSFER_PER_LATENCY * delay_s)
+    observed = size_bytes / max(seconds, least_s)
+    if seconds < least_s:
+        observed = max(observed, rate.value)  # at least so fast; no evidence against faster
+    return beliefs.with_rate(pair, rate.updated(observed), at_s)
+
+
+def apply(profile: Profile, beliefs: Beliefs) -> Profile:
+    """The calibrated profile with every figure that has been measured since replaced."""
+    tiers = tuple(_tier_now(tier, beliefs.tiers[tier.name]) for tier in profile.tiers)
+    links = tuple(_link_now(link, beliefs.links[link.pair]) for link in profile.links)
+    return replace(profile, tiers=tiers, links=links)
+
+
+def _tier_now(tier: Tier, belief: TierBelief) -> Tier:
+    if belief.slowdown.count == 0:
+        return tier
+    return replace(tier, slowdown=belief.slowdown.value)
+
+
+def _link_now(link: Link, belief: LinkBelief) -> Link:
+    if belief.rate.count == 0 and belief.latency.count == 0:
+        return link
+    latency_s = belief.latency.value if belief.latency.count else link.latency_s
+    rate = belief.rate.value if belief.rate.count else link.bytes_per_s
+    return replace(link, latency_s=latency_s, bytes_per_s=rate, origin="observed")
+
+
+def suspect(profile: Profile, beliefs: Beliefs, since_s: float) -> Profile:
+    """`profile` as it would be, were the last observation of each figure in doubt true.
+
+    Doubts that were raised before since_s have lapsed: nothing came to confirm them.
+    """
+    tiers, links = list(profile.tiers), list(profile.links)
+    for i, tier in enumerate(tiers):
+        seen = beliefs.tiers[tier.name]
+        if seen.in_doubt(since_s):
+            tiers[i] = replace(tier, slowdown=seen.slowdown.last)
+    for i, link in enumerate(links):
+        belief = beliefs.links[link.pair]
+        if belief.is_rate_in_doubt(since_s):
+            links[i] = replace(links[i], bytes_per_s=belief.rate.last)
+        if belief.is_latency_in_doubt(since_s):
+            links[i] = replace(links[i], latency_s=belief.latency.last)
+    return replace(profile, tiers=tuple(tiers), links=tuple(links))
+
+
+def hope(calibrated: Profile, now: Profile, stale: Iterable[str | Pair], factor: float) -> Profile:
+    """`now` with the stale tiers and links at the best figures known; rates `factor` above them."""
+    names = set(stale)
+    tiers = tuple(
+        replace(tier, slowdown=min(tier.slowdown, calibrated.tier(tier.name).slowdown))
+        if tier.name in names
+        else tier
+        for tier in now.tiers
+    )
+    links = tuple(
+        replace(
+            link,
+            bytes_per_s=factor * max(link.bytes_per_s, best.bytes_per_s),
+            latency_s=min(link.latency_s, best.latency_s),
+        )
+        if link.pair in names
+        else link
+        for link, best in zip(now.links, calibrated.links, strict=True)
+    )
+    return replace(now, tiers=tiers, links=links)

@@ -1,0 +1,242 @@
+"""The control loop as one pure function: step(state, event) -> (state, actions).
+
+No clock, no I/O: whoever drives it turns what happens into events and carries out the actions.
+An illegal event raises and changes nothing.
+"""
+
+import math
+from dataclasses import replace
+from itertools import pairwise
+
+from edgesplit.core.ask import answered, confirm, doubts, news, repeat, survey
+from edgesplit.core.belief import believe, learn_measure, learn_probe, learn_request, suspect
+from edgesplit.core.cost import Cost, CostModel
+from edgesplit.core.decide import candidate, cost_of, is_better, is_worth, model_of, reason
+from edgesplit.core.event import (
+    Action,
+    Activate,
+    Event,
+    LinkProbed,
+    Observed,
+    Prepare,
+    PrepareFailed,
+    Ready,
+    Tick,
+    TierJoined,
+    TierLost,
+    TierMeasured,
+)
+from edgesplit.core.goal import Goal
+from edgesplit.core.graph import Graph
+from edgesplit.core.plan import Plan
+from edgesplit.core.profile import Profile
+from edgesplit.core.state import (
+    Basis,
+    Chooser,
+    ControlState,
+    Pending,
+    Refused,
+    Settings,
+    current_profile,
+)
+from edgesplit.errors import EventError, UnknownNameError
+
+Step = tuple[ControlState, tuple[Action, ...]]
+
+
+def begin(
+    graph: Graph, profile: Profile, goal: Goal, policy: Chooser, settings: Settings, at_s: float
+) -> Step:
+    """The first state and the preparation of the first plan.
+
+    profile: as calibrated; where it has no norms, its own all-on-end plan gives them for good.
+    policy: chooses by the goal's score; a gain is measured in that score.
+    Raises PlanError where the policy has no plan that fits.
+    """
+    profile = replace(profile, norms=CostModel(graph, profile, goal).norms)
+    best = CostModel(graph, profile, goal).cost(policy(graph, profile, goal))
+    state = ControlState(
+        graph,
+        profile,
+        goal,
+        policy,
+        settings,
+        believe(profile, at_s),
+        Basis(profile, frozenset()),
+        now_s=at_s,
+        decided_s=at_s,
+        requested_s=at_s,
+    )
+    state, actions = _prepare(state, best, None)
+    return state, tuple(actions)
+
+
+def step(state: ControlState, event: Event) -> Step:
+    """The state after one event and what is to be done about it.
+
+    Raises EventError for what cannot have happened, UnknownNameError for unknown tiers and links.
+    """
+    _check(state, event)
+    alarms = state.beliefs.alarms
+    state, is_urgent, actions = _take(replace(state, now_s=event.at_s), event)
+    is_urgent = is_urgent or state.is_due or state.beliefs.alarms > alarms
+    if is_urgent or event.at_s - state.decided_s >= state.settings.interval_s:
+        state, more = _decide(state)
+        actions += more
+    if isinstance(event, Observed | LinkProbed | TierMeasured):
+        state, more = confirm(state, news(state))
+        actions += more
+    state, more = repeat(state)
+    return state, (*actions, *more)
+
+
+def _check(state: ControlState, event: Event) -> None:
+    if not (math.isfinite(event.at_s) and event.at_s >= state.now_s):
+        raise EventError(f"time runs forward: the last event was at {state.now_s} s, now {event}")
+    match event:
+        case Observed():
+            _check_samples(state, event)
+        case LinkProbed():
+            if (event.source, event.target) not in state.beliefs.links:
+                raise UnknownNameError(f"no link {event.source}->{event.target}, given {event}")
+            _check_durations(event, event.seconds, event.latency_s)
+            if event.sent_bytes <= 0 or event.seconds <= 0:
+                raise EventError(f"a probe sends bytes and takes time, given {event}")
+        case TierMeasured():
+            _check_segment(state, event.tier, event.start, event.stop)
+            _check_durations(event, event.seconds)
+        case Ready() | PrepareFailed() | TierLost() | TierJoined():
+            state.profile.tier(event.tier)
+
+
+def _check_samples(state: ControlState, event: Observed) -> None:
+    for sample in event.samples:
+        _check_segment(state, sample.tier, sample.start, sample.stop)
+        _check_durations(event, sample.compute_s, sample.own_s, sample.hop_s)
+    route = [sample.tier for sample in event.samples]
+    for pair in pairwise(route):
+        if pair not in state.beliefs.links:
+            raise UnknownNameError(f"no link {pair[0]}->{pair[1]}, given {event}")
+
+
+def _check_segment(state: ControlState, tier: str, start: int, stop: int) -> None:
+    state.profile.tier(tier)
+    if not 0 <= start <= stop <= len(state.graph):
+        raise EventError(
+            f"{state.graph.name} has layers 0-{len(state.graph)}, given {tier}:{start}-{stop}"
+        )
+
+
+def _check_durations(event: Event, *durations_s: float) -> None:
+    if not all(math.isfinite(seconds) and seconds >= 0 for seconds in durations_s):
+        raise EventError(f"durations must be finite seconds >= 0, given {event}")
+
+
+def _take(state: ControlState, event: Event) -> tuple[ControlState, bool, list[Action]]:
+    """What the event itself changes; True if it calls for a decision now."""
+    match event:
+        case Observed():
+            beliefs = learn_request(state.beliefs, state.profile, event.samples, event.at_s)
+            gap_s = event.at_s - state.requested_s
+            state = replace(state, beliefs=beliefs, request_gap_s=gap_s, requested_s=event.at_s)
+            return state, False, []
+        case LinkProbed():
+            state = replace(state, beliefs=learn_probe(state.beliefs, event))
+            return answered(state, (event.source, event.target), event.seconds), False, []
+        case TierMeasured():
+            state = replace(state, beliefs=learn_measure(state.beliefs, state.profile, event))
+            return answered(state, event.tier, event.seconds), False, []
+        case TierLost():
+            return replace(state, lost=state.lost | {event.tier}), True, []
+        case TierJoined():
+            return replace(state, lost=state.lost - {event.tier}), True, []
+        case Ready():
+            return _ready(state, event)
+        case PrepareFailed():
+            return _refuse(state, event.plan), False, []
+        case Tick():
+            return _timed_out(state), False, []
+
+
+def _ready(state: ControlState, event: Ready) -> tuple[ControlState, bool, list[Action]]:
+    pending = state.pending
+    if pending is None or pending.plan != event.plan:
+        return state, False, []  # of a plan given up meanwhile
+    waiting = pending.waiting - {event.tier}
+    if waiting:
+        return replace(state, pending=replace(pending, waiting=waiting)), False, []
+    model = model_of(state, current_profile(state))
+    if not _holds(state, pending.plan, cost_of(state, model, state.active)):
+        return replace(state, pending=None), True, []  # put in doubt while it was prepared
+    basis = Basis(current_profile(state), state.lost)
+    state = replace(state, active=pending.plan, pending=None, basis=basis)
+    return state, True, [Activate(pending.plan, pending.reason)]
+
+
+def _refuse(state: ControlState, plan: Plan) -> ControlState:
+    if state.pending is None or state.pending.plan != plan:
+        return state
+    until_s = state.now_s + state.settings.retry_s
+    return replace(state, pending=None, refused=Refused(plan, until_s))
+
+
+def _timed_out(state: ControlState) -> ControlState:
+    pending = state.pending
+    if pending and state.now_s - pending.since_s >= state.settings.prepare_timeout_s:
+        return _refuse(state, pending.plan)
+    return state
+
+
+def _decide(state: ControlState) -> tuple[ControlState, list[Action]]:
+    """Evaluate again: keep the plan, prepare a better one, or ask what is in doubt first."""
+    model = model_of(state, current_profile(state))
+    current = cost_of(state, model, state.active)
+    best = candidate(state, model, current)
+    state = replace(state, decided_s=state.now_s, is_due=False, wanted=survey(state, current))
+    state = _review_pending(state, model, best, current)
+    if best is None or state.pending or best.plan == state.active or _is_refused(state, best.plan):
+        return state, []
+    if not is_worth(state, best, current):
+        return state, []
+    if not _holds(state, best.plan, current):
+        since_s = state.now_s - state.settings.probe_timeout_s
+        return confirm(replace(state, is_due=True), doubts(state, best.plan, since_s))
+    return _prepare(state, best, current)
+
+
+def _holds(state: ControlState, plan: Plan, current: Cost | None) -> bool:
+    """True if the switch would also be worth it, were all that is in doubt true."""
+    since_s = state.now_s - state.settings.probe_timeout_s
+    model = model_of(state, suspect(current_profile(state), state.beliefs, since_s))
+    best = cost_of(state, model, plan)
+    if best is None or current is None:
+        return best is not None
+    return is_worth(state, best, cost_of(state, model, state.active))
+
+
+def _review_pending(
+    state: ControlState, model: CostModel, best: Cost | None, current: Cost | None
+) -> ControlState:
+    """Drop a preparation that is no longer better than what runs, or clearly not the best."""
+    if state.pending is None:
+        return state
+    pending = cost_of(state, model, state.pending.plan)
+    if pending is None or not is_better(state, pending, current):
+        return replace(state, pending=None)
+    if best is not None and best.plan != pending.plan and is_worth(state, best, pending):
+        return replace(state, pending=None)
+    return state
+
+
+def _is_refused(state: ControlState, plan: Plan) -> bool:
+    refused = state.refused
+    return refused is not None and refused.plan == plan and state.now_s < refused.until_s
+
+
+def _prepare(
+    state: ControlState, best: Cost, current: Cost | None
+) -> tuple[ControlState, list[Action]]:
+    pending = Pending(
+        best.plan, frozenset(best.plan.route), state.now_s, reason(state, best, current)
+    )
+    return replace(state, pending=pending), [Prepare(best.plan)]

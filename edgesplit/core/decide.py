@@ -1,0 +1,128 @@
+"""Whether a better plan is worth switching to, and the words for why."""
+
+import math
+from dataclasses import replace
+
+from edgesplit.core.cost import Cost, CostModel
+from edgesplit.core.plan import Plan
+from edgesplit.core.profile import Profile
+from edgesplit.core.state import Basis, ControlState, Settings, current_profile
+from edgesplit.errors import PlanError
+
+_TOLD = math.log(1.05)  # a change below 5 % is not given as a reason
+
+
+def model_of(state: ControlState, profile: Profile) -> CostModel:
+    """Costs under `profile`, as one of which the lost tiers have no links."""
+    return CostModel(state.graph, profile.without(tuple(state.lost)), state.goal)
+
+
+def cost_of(state: ControlState, model: CostModel, plan: Plan | None) -> Cost | None:
+    """The plan's cost, None where it cannot run: no plan, a lost tier, a missing link."""
+    if plan is None or state.lost.intersection(plan.route):
+        return None
+    try:
+        return model.cost(plan)
+    except PlanError:
+        return None
+
+
+def candidate(state: ControlState, model: CostModel, current: Cost | None) -> Cost | None:
+    """The policy's choice under the model's profile, None where it has none that can run.
+
+    Near the latency limit, where noise would make plans feasible and infeasible by turns, it
+    chooses once more with headroom.
+    """
+    best = _chosen(state, model, state.goal.latency_limit_s)
+    limit = state.goal.latency_limit_s
+    if limit is None or best is None or current is None or current.latency_s > limit:
+        return best
+    if best.plan == current.plan or best.latency_s <= _with_headroom(limit, state.settings):
+        return best
+    return _chosen(state, model, _with_headroom(limit, state.settings))
+
+
+def _chosen(state: ControlState, model: CostModel, limit_s: float | None) -> Cost | None:
+    goal = replace(state.goal, latency_limit_s=limit_s)
+    try:
+        plan = state.policy(state.graph, model.profile, goal)
+    except PlanError:  # the policy has no plan under these conditions: keep what there is
+        return None
+    return cost_of(state, model, plan)
+
+
+def _with_headroom(limit_s: float, settings: Settings) -> float:
+    return (1 - settings.min_gain) * limit_s
+
+
+def is_worth(state: ControlState, best: Cost, current: Cost | None) -> bool:
+    """True if going from `current` (None: it cannot run) to `best` repays the switch."""
+    if current is None:
+        return True
+    settings, limit = state.settings, state.goal.latency_limit_s
+    if limit is not None and current.latency_s > limit:
+        faster = best.latency_s < (1 - settings.min_gain) * current.latency_s
+        return best.feasible or faster
+    if limit is not None and best.latency_s > _with_headroom(limit, settings):
+        return False
+    if (current.feasible and not best.feasible) or current.score <= 0:
+        return False
+    gain = 1 - best.score / current.score
+    return gain > settings.min_gain and gain * settings.expected_stay_s > settings.switch_cost_s
+
+
+def is_better(state: ControlState, plan: Cost, current: Cost | None) -> bool:
+    """True if `plan` still has anything over `current`, hysteresis aside."""
+    if current is None:
+        return True
+    limit = state.goal.latency_limit_s
+    if limit is not None and current.latency_s > limit:
+        return plan.feasible or plan.latency_s < current.latency_s
+    return plan.score < current.score
+
+
+def reason(state: ControlState, best: Cost, current: Cost | None) -> str:
+    """For people: what has changed since the last choice, and what the switch brings."""
+    if state.active is None:
+        return f"first plan: score {best.score:.3f}"
+    cause = _cause(state.basis, Basis(current_profile(state), state.lost))
+    if current is None:
+        return f"{cause}: score {best.score:.3f}"
+    limit = state.goal.latency_limit_s
+    if limit is not None and current.latency_s > limit:
+        return (
+            f"{cause}: latency {current.latency_s:.3f} -> {best.latency_s:.3f} s, "
+            f"limit {limit:.3f} s"
+        )
+    return f"{cause}: score {current.score:.3f} -> {best.score:.3f}"
+
+
+def _cause(old: Basis, new: Basis) -> str:
+    gone = [f"tier {tier} lost" for tier in sorted(new.lost - old.lost)]
+    back = [f"tier {tier} back" for tier in sorted(old.lost - new.lost)]
+    if gone or back:
+        return ", ".join(gone + back)
+    size, text = max(_changes(old.profile, new.profile), default=(0.0, ""))
+    return text if size > _TOLD else "small changes"
+
+
+def _changes(old: Profile, new: Profile) -> list[tuple[float, str]]:
+    """Every figure's change as |log ratio| and words."""
+    changes = []
+    for was, now in zip(old.tiers, new.tiers, strict=True):
+        text = f"tier {now.name} slowdown {was.slowdown:.2f} -> {now.slowdown:.2f}"
+        changes.append((abs(math.log(now.slowdown / was.slowdown)), text))
+    for before, after in zip(old.links, new.links, strict=True):
+        name = f"link {after.source}->{after.target}"
+        rates = before.bytes_per_s / 1e6, after.bytes_per_s / 1e6
+        text = f"{name} {_rate(rates[0])} -> {_rate(rates[1])} MB/s"
+        changes.append((abs(math.log(rates[1] / rates[0])), text))
+        waits = before.latency_s * 1e3, after.latency_s * 1e3
+        if abs(waits[1] - waits[0]) > 1:  # below a millisecond no plan depends on it
+            text = f"{name} latency {waits[0]:.1f} -> {waits[1]:.1f} ms"
+            changes.append((abs(math.log((waits[1] + 1) / (waits[0] + 1))), text))
+    return changes
+
+
+def _rate(megabytes_per_s: float) -> str:
+    return f"{megabytes_per_s:.1f}" if megabytes_per_s >= 10 else f"{megabytes_per_s:.2f}"

@@ -1,0 +1,123 @@
+"""What can happen to the control loop, and what it asks for in return. Plain values, no behaviour.
+
+Every event carries at_s, seconds on the one clock of whoever drives `step`; it never runs back.
+"""
+
+from dataclasses import dataclass
+
+from edgesplit.core.plan import Plan
+from edgesplit.core.sample import Sample
+
+
+@dataclass(frozen=True)
+class Observed:
+    """One request has finished; samples are in route order."""
+
+    at_s: float
+    samples: tuple[Sample, ...]
+
+
+@dataclass(frozen=True)
+class LinkProbed:
+    """The answer to Probe. seconds: round trip of sent_bytes there and a small message back.
+
+    latency_s: half the round trip of a small message.
+    """
+
+    at_s: float
+    source: str
+    target: str
+    sent_bytes: int
+    seconds: float
+    latency_s: float
+
+
+@dataclass(frozen=True)
+class TierMeasured:
+    """The answer to Measure: seconds that the tier took to compute layers [start, stop)."""
+
+    at_s: float
+    tier: str
+    start: int
+    stop: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class TierLost:
+    """A tier cannot be reached any more."""
+
+    at_s: float
+    tier: str
+
+
+@dataclass(frozen=True)
+class TierJoined:
+    """A lost tier is back."""
+
+    at_s: float
+    tier: str
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A tier has prepared its segment of `plan`."""
+
+    at_s: float
+    plan: Plan
+    tier: str
+
+
+@dataclass(frozen=True)
+class PrepareFailed:
+    """A tier cannot prepare its segment of `plan`."""
+
+    at_s: float
+    plan: Plan
+    tier: str
+
+
+@dataclass(frozen=True)
+class Tick:
+    """Time has passed. About ten a second let probes and timeouts be on time."""
+
+    at_s: float
+
+
+Event = Observed | LinkProbed | TierMeasured | TierLost | TierJoined | Ready | PrepareFailed | Tick
+
+
+@dataclass(frozen=True)
+class Prepare:
+    """Have every tier of `plan` build and warm up its segment, and answer each with Ready."""
+
+    plan: Plan
+
+
+@dataclass(frozen=True)
+class Activate:
+    """Send new requests along `plan`. reason: for people."""
+
+    plan: Plan
+    reason: str
+
+
+@dataclass(frozen=True)
+class Probe:
+    """Time a payload of sent_bytes over one link, and a small message. The answer: LinkProbed."""
+
+    source: str
+    target: str
+    sent_bytes: int
+
+
+@dataclass(frozen=True)
+class Measure:
+    """Time layers [start, stop) on a tier that has no request to show it. Answer: TierMeasured."""
+
+    tier: str
+    start: int
+    stop: int
+
+
+Action = Prepare | Activate | Probe | Measure

@@ -1,0 +1,85 @@
+"""Policies: functions (graph, profile, goal) -> plan. `score` is the one to use; others compare."""
+
+from collections.abc import Callable, Sequence
+
+from edgesplit.core.cost import CostModel
+from edgesplit.core.goal import Goal
+from edgesplit.core.graph import Graph
+from edgesplit.core.plan import Plan, parse_plan, plan_along
+from edgesplit.core.planner import Decision, choose, choose_fastest
+from edgesplit.core.profile import Profile
+from edgesplit.core.route import best_route
+from edgesplit.errors import PlanError, UnknownNameError
+
+Policy = Callable[[Graph, Profile, Goal], Plan]
+
+
+def decide(graph: Graph, profile: Profile, goal: Goal) -> Decision:
+    """The plan of least score within the latency limit, min_end_layers and memory_bytes, exact.
+
+    Where no plan meets the latency limit, or none fits the memory limits, the fastest is decided
+    for, and its cost says that it is not feasible.
+    """
+    return choose(CostModel(graph, profile, goal))
+
+
+def score(graph: Graph, profile: Profile, goal: Goal) -> Plan:
+    """Least score; see decide."""
+    return decide(graph, profile, goal).plan
+
+
+def fastest(graph: Graph, profile: Profile, goal: Goal) -> Plan:
+    """Least latency within min_end_layers and memory_bytes."""
+    return choose_fastest(CostModel(graph, profile, goal)).plan
+
+
+def only(tier: str) -> Policy:
+    """Everything on one tier; the input travels there along the route of least score.
+
+    The policy looks at links only, not at limits. It raises UnknownNameError or PlanError where
+    the tier does not exist or cannot be reached.
+    """
+
+    def policy(graph: Graph, profile: Profile, goal: Goal) -> Plan:
+        profile.tier(tier)
+        names = profile.names
+        route = best_route(CostModel(graph, profile, goal), 0, names.index(tier))
+        if route is None:
+            raise PlanError(f"no links lead from {profile.source!r} to {tier!r}")
+        return plan_along([names[t] for t in route], [0] * (len(route) - 1), len(graph))
+
+    return policy
+
+
+def fixed(plan: Plan) -> Policy:
+    """Always that plan. The policy raises PlanError where the plan does not fit."""
+
+    def policy(graph: Graph, profile: Profile, goal: Goal) -> Plan:
+        plan.check(graph, profile.names)
+        for source, target in zip(plan.route[:-1], plan.route[1:], strict=True):
+            if profile.link(source, target) is None:
+                raise PlanError(f"plan {plan}: no link {source}->{target}")
+        return plan
+
+    return policy
+
+
+def policy_named(text: str, tiers: Sequence[str]) -> Policy:
+    """The policy that `text` names: score, fastest, TIER-only, or a plan's text.
+
+    Raises UnknownNameError for another name or an unknown tier, PlanError for a malformed plan.
+    """
+    named: dict[str, Policy] = {"score": score, "fastest": fastest}
+    named |= {f"{tier}-only": only(tier) for tier in tiers}
+    if text in named:
+        return named[text]
+    if ":" not in text:
+        raise UnknownNameError(
+            f"no policy {text!r}; there are {', '.join(named)}, or a plan such as "
+            f"'{tiers[0]}:0-12 | {tiers[-1]}:12-38'"
+        )
+    plan = parse_plan(text)
+    for tier in plan.route:
+        if tier not in tiers:
+            raise UnknownNameError(f"plan {plan}: no tier {tier!r}; known: {', '.join(tiers)}")
+    return fixed(plan)

@@ -1,0 +1,225 @@
+"""Drive the control loop without Ray: replay recorded events, or simulate a world of requests.
+
+Deterministic: the same events, or the same world and generator seed, give the same actions.
+"""
+
+import heapq
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from edgesplit.core.control import Step, step
+from edgesplit.core.event import (
+    Action,
+    Activate,
+    Event,
+    LinkProbed,
+    Measure,
+    Observed,
+    Prepare,
+    Probe,
+    Ready,
+    Tick,
+    TierJoined,
+    TierLost,
+    TierMeasured,
+)
+from edgesplit.core.plan import Plan, Stage
+from edgesplit.core.profile import Profile
+from edgesplit.core.sample import Sample
+from edgesplit.core.state import ControlState
+
+
+def replay(state: ControlState, events: Iterable[Event]) -> list[Step]:
+    """The state and actions after each event. Raises what `step` raises."""
+    steps = []
+    for event in events:
+        state, actions = step(state, event)
+        steps.append((state, actions))
+    return steps
+
+
+@dataclass(frozen=True)
+class World:
+    """What is true while requests run one after another.
+
+    profile: at first; changes: (from when, profile). events: what happens besides, such as
+    TierLost. noise: sigma of a lognormal on every duration; outliers: share of durations that
+    take 2-5 times as long. prepare_s: until a tier is ready. pause_s: between two requests.
+    """
+
+    profile: Profile
+    changes: tuple[tuple[float, Profile], ...] = ()
+    events: tuple[Event, ...] = ()
+    noise: float = 0.1
+    outliers: float = 0.03
+    prepare_s: float = 0.2
+    pause_s: float = 0.0
+    tick_s: float = 0.1
+
+    def at(self, at_s: float) -> Profile:
+        """The profile that is true at that time."""
+        true = self.profile
+        for since_s, profile in self.changes:
+            if since_s <= at_s:
+                true = profile
+        return true
+
+
+@dataclass(frozen=True)
+class Request:
+    """One simulated request. failed_over: its plan used a lost tier, so the first tier ran it."""
+
+    start_s: float
+    latency_s: float
+    plan: Plan
+    failed_over: bool
+
+
+@dataclass(frozen=True)
+class Switch:
+    """One Activate, and when."""
+
+    at_s: float
+    plan: Plan
+    reason: str
+
+
+@dataclass
+class Run:
+    """What a simulation did. events: all that `step` was given, so that it can be replayed."""
+
+    state: ControlState
+    requests: list[Request] = field(default_factory=list)
+    switches: list[Switch] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
+    asks: list[tuple[float, Action]] = field(default_factory=list)
+    prepares: int = 0
+
+
+def simulate(started: Step, world: World, until_s: float, generator: np.random.Generator) -> Run:
+    """Run requests, probes and preparations in `world` from the state's time until `until_s`."""
+    simulation = _Simulation(started[0], world, generator)
+    simulation.carry_out(started[1])
+    for event in world.events:
+        simulation.put(event)
+    simulation.put(Tick(started[0].now_s))
+    simulation.run_until(until_s)
+    return simulation.run
+
+
+class _Simulation:
+    """Events in order of time, and the one request that is under way."""
+
+    def __init__(self, state: ControlState, world: World, generator: np.random.Generator) -> None:
+        self.run, self._world, self._generator = Run(state), world, generator
+        self._queue: list[tuple[float, int, Event]] = []
+        self._count = 0
+        self._free_s = state.now_s
+        self._lost: set[str] = set()
+
+    def put(self, event: Event) -> None:
+        """Let it happen at its time; first come, first served within the same instant."""
+        heapq.heappush(self._queue, (event.at_s, self._count, event))
+        self._count += 1
+
+    def run_until(self, until_s: float) -> None:
+        """Take events in turn, starting the next request as soon as the last one is over."""
+        while self._queue and self._queue[0][0] <= until_s:
+            at_s, _, event = heapq.heappop(self._queue)
+            if isinstance(event, Tick):
+                self.put(Tick(at_s + self._world.tick_s))
+            if isinstance(event, TierLost):
+                self._lost.add(event.tier)
+            if isinstance(event, TierJoined):
+                self._lost.discard(event.tier)
+            self.run.events.append(event)
+            self.run.state, actions = step(self.run.state, event)
+            self.carry_out(actions)
+            if self.run.state.active is not None and at_s >= self._free_s:
+                self._request(at_s, self.run.state.active)
+
+    def carry_out(self, actions: Iterable[Action]) -> None:
+        """Do what `step` asks for; the answers come back as events."""
+        now_s, true = self.run.state.now_s, self._world.at(self.run.state.now_s)
+        for action in actions:
+            match action:
+                case Prepare(plan):
+                    self.run.prepares += 1
+                    for tier in set(plan.route) - self._lost:
+                        self.put(Ready(now_s + self._noisy(self._world.prepare_s), plan, tier))
+                case Activate(plan, reason):
+                    self.run.switches.append(Switch(now_s, plan, reason))
+                case Probe() | Measure():
+                    self.run.asks.append((now_s, action))
+                    self._answer(now_s, true, action)
+
+    def _answer(self, now_s: float, true: Profile, ask: Probe | Measure) -> None:
+        if isinstance(ask, Measure):
+            seconds = self._compute_s(true, Stage(ask.tier, ask.start, ask.stop))
+            event: Event = TierMeasured(now_s + seconds, ask.tier, ask.start, ask.stop, seconds)
+            lost = ask.tier in self._lost
+        else:
+            pair = (ask.source, ask.target)
+            seconds = self._hop_s(true, pair, (ask.sent_bytes, 64))
+            latency_s = self._hop_s(true, pair, (64, 64)) / 2
+            at_s = now_s + seconds + 2 * latency_s
+            event = LinkProbed(at_s, *pair, ask.sent_bytes, seconds, latency_s)
+            lost = bool(self._lost.intersection(pair))
+        if not lost:
+            self.put(event)
+
+    def _request(self, at_s: float, plan: Plan) -> None:
+        true = self._world.at(at_s)
+        failed_over = bool(self._lost.intersection(plan.route))
+        if failed_over:
+            whole = Stage(true.source, 0, plan.n_layers)
+            latency_s = self._compute_s(true, whole)
+            event = Observed(at_s + latency_s, ())
+        else:
+            samples = self._samples(true, plan)
+            latency_s = samples[0].own_s
+            event = Observed(at_s + latency_s, samples)
+        self.run.requests.append(Request(at_s, latency_s, plan, failed_over))
+        self._free_s = at_s + latency_s + self._world.pause_s
+        self.put(event)
+
+    def _samples(self, true: Profile, plan: Plan) -> tuple[Sample, ...]:
+        """One request's samples by the cost model with noise, built from the last stage back."""
+        sizes = self.run.state.graph.payload_bytes
+        samples: list[Sample] = []
+        for stage in reversed(plan.stages):
+            compute_s, hop_s, sent, reply = self._compute_s(true, stage), 0.0, 0, sizes[-1]
+            if samples:
+                sent = sizes[stage.stop]
+                there = samples[-1]
+                hop_s = self._hop_s(true, (stage.tier, there.tier), (sent, reply)) + there.own_s
+            own_s = compute_s + hop_s
+            samples.append(
+                Sample(
+                    stage.tier, stage.start, stage.stop, 0.0, compute_s, own_s, hop_s,
+                    math.inf, sent, reply, 0.0,
+                )
+            )  # fmt: skip
+        return tuple(reversed(samples))
+
+    def _compute_s(self, true: Profile, stage: Stage) -> float:
+        tier = true.tier(stage.tier)
+        return self._noisy(sum(tier.layer_s[stage.start : stage.stop]) * tier.slowdown)
+
+    def _hop_s(self, true: Profile, pair: tuple[str, str], sizes: tuple[int, int]) -> float:
+        """Seconds for sizes[0] bytes there and sizes[1] bytes back."""
+        seconds = 0.0
+        for size, (source, target) in zip(sizes, (pair, pair[::-1]), strict=True):
+            link = true.link(source, target)
+            assert link is not None, "step asks for links of the profile only"
+            seconds += self._noisy(link.latency_s) + self._noisy(size / link.bytes_per_s)
+        return seconds
+
+    def _noisy(self, seconds: float) -> float:
+        factor = math.exp(self._generator.normal(0.0, self._world.noise))
+        if self._generator.random() < self._world.outliers:
+            factor *= self._generator.uniform(2.0, 5.0)
+        return seconds * factor

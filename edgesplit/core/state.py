@@ -1,0 +1,139 @@
+"""The state of the control loop and its settings: values, and the profile they stand for."""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+
+from edgesplit.core.belief import Beliefs, Pair, apply
+from edgesplit.core.event import Measure, Probe
+from edgesplit.core.goal import Goal
+from edgesplit.core.graph import Graph
+from edgesplit.core.plan import Plan
+from edgesplit.core.profile import Profile
+from edgesplit.errors import ConfigError
+
+Chooser = Callable[[Graph, Profile, Goal], Plan]
+Ask = Probe | Measure
+Key = str | Pair
+
+
+@dataclass(frozen=True)
+class Settings:
+    """When to decide again, when to switch, how much to ask.
+
+    interval_s: between two evaluations while nothing has changed; the source paper takes 60.
+    min_gain: relative gain in score below which a plan is kept; also the headroom below the
+        latency limit that a plan needs to be entered for its score.
+    switch_cost_s, expected_stay_s: a switch must earn more than it costs while it lasts.
+    prepare_timeout_s: until every tier must have said ready. retry_s: before a plan that could
+        not be prepared is tried again.
+    probe_interval_s: between two asks about one link or tier. patrol_s: the same where only a
+        figure better than any known would help. probe_timeout_s: until an answer is given up.
+    probe_share: of the time, how much the probes of one link or tier may take.
+    probe_longest_s: what one probe may take at the rate believed.
+    idle_s: without requests for so long, nothing is asked.
+    """
+
+    interval_s: float = 1.0
+    min_gain: float = 0.05
+    switch_cost_s: float = 0.2
+    expected_stay_s: float = 30.0
+    prepare_timeout_s: float = 10.0
+    retry_s: float = 10.0
+    probe_interval_s: float = 0.5
+    patrol_s: float = 10.0
+    probe_timeout_s: float = 2.0
+    probe_share: float = 0.05
+    probe_longest_s: float = 0.1
+    idle_s: float = 10.0
+
+    def __post_init__(self) -> None:
+        for item in fields(self):
+            value = getattr(self, item.name)
+            if not (math.isfinite(value) and value >= 0):
+                raise ConfigError(f"{item.name} must be a finite number >= 0, given {value!r}")
+
+
+@dataclass(frozen=True)
+class Pending:
+    """A plan being prepared, the tiers still to say ready, since when, and why."""
+
+    plan: Plan
+    waiting: frozenset[str]
+    since_s: float
+    reason: str
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A plan that could not be prepared, and until when it is not tried again."""
+
+    plan: Plan
+    until_s: float
+
+
+@dataclass(frozen=True)
+class Asking:
+    """What has been asked about one tier or link.
+
+    asked_s: when. expected_s: what the answer should take.
+    credit_s: seconds that probes may still take; grows with time, may be overdrawn by one answer.
+    """
+
+    asked_s: float
+    is_waiting: bool
+    expected_s: float
+    credit_s: float
+    credited_s: float
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """An ask worth repeating every so many seconds while the active plan stands."""
+
+    ask: Ask
+    every_s: float
+
+
+@dataclass(frozen=True)
+class Basis:
+    """What the last chosen plan was chosen for, to say later what has changed."""
+
+    profile: Profile
+    lost: frozenset[str]
+
+
+@dataclass(frozen=True)
+class ControlState:
+    """All that the control loop knows. Only `begin` and `step` make one.
+
+    profile: as calibrated, norms fixed. active: None until the first plan is ready.
+    now_s, decided_s, requested_s: time of the last event, evaluation and request.
+    request_gap_s: between the last two requests' ends, infinite before the second.
+    is_due: a decision waits for a doubt to be cleared. asked_s: total seconds probes have taken.
+    """
+
+    graph: Graph
+    profile: Profile
+    goal: Goal
+    policy: Chooser
+    settings: Settings
+    beliefs: Beliefs
+    basis: Basis
+    now_s: float
+    decided_s: float
+    requested_s: float
+    request_gap_s: float = math.inf
+    active: Plan | None = None
+    pending: Pending | None = None
+    refused: Refused | None = None
+    lost: frozenset[str] = frozenset()
+    asking: Mapping[Key, Asking] = field(default_factory=dict)
+    wanted: tuple[Wanted, ...] = ()
+    is_due: bool = False
+    asked_s: float = 0.0
+
+
+def current_profile(state: ControlState) -> Profile:
+    """The profile with every estimate applied; lost tiers keep their links here."""
+    return apply(state.profile, state.beliefs)

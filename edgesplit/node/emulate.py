@@ -1,0 +1,107 @@
+"""Slower tiers and links on one machine. Every figure that passed through here is 'emulated'.
+
+A tier is slowed by waiting after real work, a link by holding real frames back at the sender.
+"""
+
+import heapq
+import itertools
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from edgesplit.errors import ConfigError
+
+Pair = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class LinkShape:
+    """What a directed link is held to: a rate and the time until the first byte arrives."""
+
+    bytes_per_s: float
+    latency_s: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not (self.bytes_per_s > 0 and self.latency_s >= 0 and math.isfinite(self.latency_s)):
+            raise ConfigError(f"a link needs a rate > 0 bytes/s and latency >= 0 s, given {self}")
+
+
+@dataclass(frozen=True)
+class Emulation:
+    """Slowdown per tier (1.0: as fast as this machine) and shape per directed link.
+
+    links None: every pair of tiers is connected and unshaped. Otherwise the pairs named are the
+    links that exist.
+    """
+
+    slowdown: Mapping[str, float] = field(default_factory=dict)
+    links: Mapping[Pair, LinkShape] | None = None
+
+    def __post_init__(self) -> None:
+        for tier, factor in self.slowdown.items():
+            if not (math.isfinite(factor) and factor >= 1):
+                raise ConfigError(f"tier {tier!r}: slowdown must be 1 or more, given {factor}")
+
+    @property
+    def is_off(self) -> bool:
+        """Whether nothing is slowed and no link is shaped."""
+        return all(f == 1 for f in self.slowdown.values()) and not self.links
+
+    def tier(self, name: str) -> "TierEmulation":
+        """The part that one tier carries out."""
+        links = self.links or {}
+        shapes = {target: shape for (source, target), shape in links.items() if source == name}
+        return TierEmulation(self.slowdown.get(name, 1.0), shapes)
+
+    def with_link(self, source: str, target: str, shape: LinkShape) -> "Emulation":
+        """The same emulation with the link and its reverse held to `shape`."""
+        links = {**(self.links or {}), (source, target): shape, (target, source): shape}
+        return replace(self, links=links)
+
+    def with_slowdown(self, tier: str, factor: float) -> "Emulation":
+        """The same emulation with one tier's slowdown set."""
+        return replace(self, slowdown={**self.slowdown, tier: factor})
+
+
+@dataclass(frozen=True)
+class TierEmulation:
+    """One tier's slowdown and the shapes of the links that leave it, by target."""
+
+    slowdown: float = 1.0
+    shapes: Mapping[str, LinkShape] = field(default_factory=dict)
+
+    def extra_s(self, compute_s: float) -> float:
+        """How long to wait after computing for `compute_s`."""
+        return compute_s * (self.slowdown - 1.0)
+
+
+class Shaper:
+    """Frames under way on the shaped links that leave one tier, in order of departure."""
+
+    def __init__(self) -> None:
+        self._due: list[tuple[float, int, Any]] = []
+        self._free_at_s: dict[str, float] = {}
+        self._order = itertools.count()
+
+    def hold(self, now_s: float, target: str, shape: LinkShape, frame: tuple[int, Any]) -> None:
+        """Take a frame (its bytes, whatever sends it) and release it when the link would have.
+
+        Frames of one link follow each other; latency overlaps.
+        """
+        n_bytes, item = frame
+        start_s = max(now_s, self._free_at_s.get(target, 0.0))
+        self._free_at_s[target] = start_s + n_bytes / shape.bytes_per_s
+        due_s = self._free_at_s[target] + shape.latency_s
+        heapq.heappush(self._due, (due_s, next(self._order), item))
+
+    def next_due_s(self) -> float:
+        """When the next frame is to be released; infinite where none is held."""
+        return self._due[0][0] if self._due else math.inf
+
+    def release(self, now_s: float) -> list[Any]:
+        """The items due by now."""
+        items = []
+        while self._due and self._due[0][0] <= now_s:
+            items.append(heapq.heappop(self._due)[2])
+        return items

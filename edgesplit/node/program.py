@@ -1,0 +1,96 @@
+"""A program: the exported model as it is shipped to and run by every tier.
+
+It knows layers and cuts but nothing of the caller's arguments and result types; see model.py.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+
+from edgesplit.errors import PlanError
+from edgesplit.node.segment import Segment, SegmentCache, Value, build_module
+from edgesplit.node.structure import Ref, Structure, alive_at_cuts, used_weights
+
+SCALAR_BYTES = 8
+SEGMENTS_KEPT = 16
+
+
+@dataclass(frozen=True, eq=False)
+class Program:
+    """Structure and weights. n layers, cuts 0..n.
+
+    The weights are the caller's own tensors where the program was exported: changing them there
+    afterwards changes this program but none that was shipped.
+    """
+
+    structure: Structure
+    weights: tuple[torch.Tensor, ...]
+
+    def __len__(self) -> int:
+        return len(self.structure.layers)
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Names of the layers, in execution order."""
+        return tuple(layer.name for layer in self.structure.layers)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Equal for two programs that compute the same from weights of the same form."""
+        forms = [(w.dtype, tuple(w.shape), w.stride()) for w in self.weights]
+        return hashlib.sha256(repr((self.structure, forms)).encode()).hexdigest()[:16]
+
+    @cached_property
+    def weight_bytes(self) -> tuple[int, ...]:
+        """Bytes of weights each layer reads; one that two layers share counts in both."""
+        return tuple(
+            sum(value_bytes(self.weights[index]) for index in used_weights(layer))
+            for layer in self.structure.layers
+        )
+
+    @cached_property
+    def _alive(self) -> tuple[tuple[int, ...], ...]:
+        return alive_at_cuts(self.structure)
+
+    @cached_property
+    def _segments(self) -> SegmentCache:
+        return SegmentCache(self._build, SEGMENTS_KEPT)
+
+    def alive(self, cut: int) -> tuple[int, ...]:
+        """Numbers of the values in the payload at `cut`, in the payload's order."""
+        return self._alive[cut]
+
+    def segment(self, start: int, stop: int) -> Segment:
+        """Layers [start, stop), cached. An empty range passes the payload through.
+
+        Raises PlanError for a range that is none of this program's.
+        """
+        if not 0 <= start <= stop <= len(self):
+            raise PlanError(f"no layers {start}-{stop}; this program has layers 0-{len(self)}")
+        return self._segments.get(start, stop)
+
+    def steps(self) -> tuple[Segment, ...]:
+        """Every layer as a segment of its own, built anew: for measuring, then to be dropped."""
+        return tuple(self._build(k, k + 1) for k in range(len(self)))
+
+    def _build(self, start: int, stop: int) -> Segment:
+        inputs = self.alive(start)
+        outputs = [Ref(number) for number in self.alive(stop)]
+        layers = self.structure.layers[start:stop]
+        module = build_module(layers, inputs, outputs, self.weights)
+        return Segment(start, stop, len(inputs), module)
+
+
+def value_bytes(value: Value) -> int:
+    """Bytes of one value of a payload: its elements, or 8 for a plain number."""
+    if isinstance(value, torch.Tensor):
+        return value.numel() * value.element_size()
+    return SCALAR_BYTES
+
+
+def payload_bytes(values: Sequence[Value]) -> int:
+    """Bytes of a whole payload."""
+    return sum(value_bytes(value) for value in values)

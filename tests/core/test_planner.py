@@ -1,0 +1,227 @@
+"""The planner against every plan there is: same score, whatever links and limits are drawn."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from planner_cases import three_tiers, vgg_like
+
+from edgesplit.core import limit, planner
+from edgesplit.core.cost import CostModel
+from edgesplit.core.exhaustive import every_plan
+from edgesplit.core.goal import Goal
+from edgesplit.core.graph import Graph
+from edgesplit.core.matrix import three_tier_latency, three_tier_matrix
+from edgesplit.core.plan import parse_plan
+from edgesplit.core.planner import choose, choose_fastest
+from edgesplit.core.policy import decide
+from edgesplit.core.profile import Link, Power, Profile, Tier
+from edgesplit.core.space import window_min
+
+# Scores are near 1 for the all-on-end plan; the tie-break by latency may cost 1e-9 of that.
+CLOSE = 1e-7
+WEIGHTS = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0), (0.6, 0.2, 0.2), (0.2, 0.6, 0.2))
+
+seconds = st.sampled_from((0.0, 0.1, 0.3, 1.0, 1.7, 4.0))
+watts = st.sampled_from((0.0, 0.5, 1.0, 3.3, 9.0))
+sizes = st.integers(0, 9)
+
+
+@st.composite
+def problems(draw):
+    """(graph, profile, goal) of 1-7 layers and 2-4 tiers, any links; no latency limit."""
+    tiers = draw(st.integers(2, 4))
+    n = draw(st.integers(1, 7 if tiers < 4 else 5))
+    graph = Graph(
+        "g",
+        tuple(f"l{k}" for k in range(n)),
+        tuple(draw(st.lists(sizes, min_size=n + 1, max_size=n + 1))),
+        tuple(draw(st.lists(sizes, min_size=n, max_size=n))),
+    )
+    measured = tuple(
+        Tier(
+            f"t{t}",
+            tuple(draw(st.lists(seconds, min_size=n, max_size=n))),
+            Power(*draw(st.tuples(watts, watts, watts, watts))),
+            draw(st.sampled_from((1.0, 2.0))),
+        )
+        for t in range(tiers)
+    )
+    links = []
+    for u in range(tiers):
+        for v in range(u + 1, tiers):
+            if draw(st.sampled_from((True, True, False))):
+                for a, b in ((u, v), (v, u)):
+                    rate = draw(st.sampled_from((1.0, 10.0, 100.0)))
+                    links.append(Link(f"t{a}", f"t{b}", draw(seconds) / 10, rate))
+    names = [tier.name for tier in measured]
+    goal = Goal(
+        *draw(st.sampled_from(WEIGHTS)),
+        min_end_layers=draw(st.sampled_from((0, 0, 1, n))),
+        memory_bytes=draw(st.dictionaries(st.sampled_from(names), st.integers(0, 40), max_size=2)),
+        boundary=draw(st.sampled_from(("marginal", "gross"))),
+    )
+    return graph, Profile(measured, tuple(links)), goal
+
+
+def all_costs(problem):
+    model = CostModel(*problem)
+    return [model.cost(plan) for plan in every_plan(*problem[:2])]
+
+
+def with_limit(problem, share):
+    """The problem with a limit at a share of the latencies of its allowed plans, sorted."""
+    latencies = sorted({cost.latency_s for cost in all_costs(problem) if cost.feasible})
+    limit_s = latencies[int(share * (len(latencies) - 1))]
+    return (*problem[:2], replace(problem[2], latency_limit_s=limit_s))
+
+
+def has_plans(problem):
+    """Whether any plan is allowed, and all of them take some time, so that a limit can be set."""
+    latencies = [cost.latency_s for cost in all_costs(problem) if cost.feasible]
+    return bool(latencies) and min(latencies) > 0
+
+
+def check_best(problem):
+    decision = decide(*problem)
+    feasible = [cost.score for cost in all_costs(problem) if cost.feasible]
+    assert feasible
+    assert decision.cost.feasible
+    assert decision.cost.score <= min(feasible) + CLOSE * max(1.0, min(feasible))
+    assert decision.loss_bound == 0.0
+    return decision
+
+
+@settings(deadline=None, max_examples=150)
+@given(problems())
+def test_equals_brute_force(problem):
+    assume(any(cost.feasible for cost in all_costs(problem)))
+    assert not check_best(problem).binding
+
+
+@settings(deadline=None, max_examples=200)
+@given(problems(), st.floats(0.0, 0.5))
+def test_equals_brute_force_with_limit(problem, share):
+    assume(has_plans(problem))
+    problem = with_limit(problem, share)
+    free = decide(*problem[:2], replace(problem[2], latency_limit_s=None))
+    assert check_best(problem).binding is (free.cost.latency_s > problem[2].latency_limit_s)
+
+
+@settings(deadline=None, max_examples=80)
+@given(problems(), st.floats(0.1, 0.9))
+def test_no_plan_meets_the_limit(problem, share):
+    least_s = min((c.latency_s for c in all_costs(problem) if c.feasible), default=0.0)
+    assume(least_s > 0)
+    goal = replace(problem[2], latency_limit_s=share * least_s)
+    decision = decide(*problem[:2], goal)
+    assert not decision.cost.feasible
+    assert decision.binding
+    assert decision.cost.latency_s == pytest.approx(least_s)
+
+
+@settings(deadline=None, max_examples=80)
+@given(problems())
+def test_fastest_equals_brute_force(problem):
+    found = [cost.latency_s for cost in all_costs(problem) if cost.feasible]
+    assume(found)
+    assert choose_fastest(CostModel(*problem)).cost.latency_s == pytest.approx(min(found))
+
+
+@settings(deadline=None, max_examples=80)
+@given(problems())
+def test_nothing_fits_the_memory(problem):
+    none = dict.fromkeys(problem[1].names, 0)
+    graph = replace(problem[0], weight_bytes=tuple(w + 1 for w in problem[0].weight_bytes))
+    decision = decide(graph, problem[1], replace(problem[2], memory_bytes=none))
+    free = choose_fastest(CostModel(graph, problem[1], replace(problem[2], memory_bytes={})))
+    assert decision.plan == free.plan
+    assert not decision.cost.feasible
+
+
+def tempting(n=8):
+    """Layers are quick on t1 and t2 in turn and links are nearly free: walks want to go to and fro.
+
+    Exactly one visit each is allowed.
+    """
+    quick, slow = 0.01, 1.0
+    odd = tuple(quick if k % 2 else slow for k in range(n))
+    even = tuple(slow if k % 2 else quick for k in range(n))
+    power = Power(1.0, 1.0, 1.0, 1.0)
+    names = ("t0", "t1", "t2", "t3")
+    graph = Graph("tempting", tuple(f"l{k}" for k in range(n)), (1,) * (n + 1), (1,) * n)
+    tiers = (
+        Tier("t0", (slow,) * n, power),
+        Tier("t1", odd, power),
+        Tier("t2", even, power),
+        Tier("t3", (0.5,) * n, power),
+    )
+    links = tuple(Link(a, b, 1e-4, 1e6) for a in names for b in names if a != b)
+    return graph, Profile(tiers, links), Goal()
+
+
+def test_a_tier_is_visited_once():
+    check_best(tempting())
+    check_best(with_limit(tempting(), 0.02))
+
+
+@pytest.mark.parametrize("share", [None, 0.02, 0.2])
+def test_loss_bound_holds_where_the_search_is_cut_short(monkeypatch, share):
+    monkeypatch.setattr(planner, "MOST_ARC_CUTS", 0)
+    problem = tempting() if share is None else with_limit(tempting(), share)
+    decision = decide(*problem)
+    least = min(cost.score for cost in all_costs(problem) if cost.feasible)
+    assert decision.cost.score * (1 - decision.loss_bound) <= least * (1 + CLOSE)
+
+
+@settings(deadline=None, max_examples=60)
+@given(problems(), st.floats(0.0, 0.3))
+def test_loss_bound_holds_where_labels_are_thinned(problem, share):
+    assume(has_plans(problem))
+    problem = with_limit(problem, share)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(limit, "ROOM", 1)
+        decision = decide(*problem)
+    least = min(cost.score for cost in all_costs(problem) if cost.feasible)
+    assert decision.cost.feasible
+    assert decision.cost.score * (1 - decision.loss_bound) <= least + CLOSE * max(1.0, least)
+
+
+def test_of_equal_plans_fewer_stages_then_the_faster():
+    power, idle = Power(1.0, 0.0, 0.0, 0.0), Power(0.0, 0.0, 0.0, 0.0)
+    names = ("end", "slow", "fast")
+    tiers = (
+        Tier("end", (1.0, 1.0), power),
+        Tier("slow", (0.9, 0.9), idle),
+        Tier("fast", (0.1, 0.1), idle),
+    )
+    links = tuple(Link(a, b, 0.0, 1e9) for a in names for b in names if a != b)
+    graph = Graph("g", ("a", "b"), (0, 0, 0), (0, 0))
+    decision = decide(graph, Profile(tiers, links), Goal(1.0, 0.0, 0.0))
+    assert decision.plan == parse_plan("end:0-0 | fast:0-2")
+
+
+def test_decisions_repeat():
+    problem = with_limit(tempting(), 0.1)
+    assert len({decide(*problem) for _ in range(3)}) == 1
+
+
+def test_larger_equals_the_matrix():
+    """A real size is too much to enumerate, but with three tiers there is the matrix."""
+    graph, work = vgg_like()
+    for mbit in (5, 20, 100, 500):
+        model = CostModel(graph, three_tiers(work, mbit), Goal(0.2, 0.7, 0.1))
+        scores, latencies = three_tier_matrix(model), three_tier_latency(model)
+        for limit_s in np.nanquantile(latencies, (0.05, 0.3, 0.8)):
+            goal = replace(model.goal, latency_limit_s=float(limit_s))
+            cost = choose(CostModel(graph, model.profile, goal)).cost
+            assert cost.feasible
+            assert cost.score <= np.nanmin(scores[latencies <= limit_s]) + CLOSE
+
+
+def test_window_min():
+    values = np.array([[3.0, 1.0, 2.0, 5.0, 4.0]])
+    first, last = np.array([[0, 0, 2, 2, 3]]), np.array([[0, 4, 1, 3, 4]])
+    np.testing.assert_array_equal(window_min(values, first, last), [[3.0, 1.0, np.inf, 2.0, 4.0]])

@@ -1,0 +1,86 @@
+"""The law of the house: for every cut, split output == whole output, bit for bit."""
+
+import random
+
+import torch
+from torch.utils import _pytree as pytree
+
+from edgesplit.node.model import ExportedModel
+
+PAIRS = 30
+
+
+def through_wire(values):
+    """The payload as another process would see it: same strides, no memory shared with anything."""
+    return [_own_memory(value) if isinstance(value, torch.Tensor) else value for value in values]
+
+
+def _own_memory(tensor):
+    order = sorted(range(tensor.dim()), key=lambda dim: -tensor.stride(dim))
+    dense = torch.empty_strided([tensor.shape[dim] for dim in order], _contiguous(tensor, order))
+    back = [order.index(dim) for dim in range(tensor.dim())]
+    return dense.to(tensor.dtype).permute(back).copy_(tensor)
+
+
+def _contiguous(tensor, order):
+    strides, step = [], 1
+    for dim in reversed(order):
+        strides.insert(0, step)
+        step *= max(1, tensor.shape[dim])
+    return strides
+
+
+def same_bits(first, second):
+    """Whether two trees of tensors and plain values are equal, elements and types."""
+    a, tree_a = pytree.tree_flatten(first)
+    b, tree_b = pytree.tree_flatten(second)
+    return tree_a == tree_b and all(map(_same_leaf, a, b))
+
+
+def _same_leaf(a, b):
+    if isinstance(a, torch.Tensor):
+        return a.dtype == b.dtype and torch.equal(a, b)
+    return type(a) is type(b) and a == b
+
+
+def close(first, second, tolerance=1e-5):
+    """Whether every leaf differs by at most `tolerance` of the largest element."""
+    pairs = zip(pytree.tree_leaves(first), pytree.tree_leaves(second), strict=True)
+    return all(_close_leaf(a, b, tolerance) for a, b in pairs)
+
+
+def _close_leaf(a, b, tolerance):
+    if not isinstance(a, torch.Tensor):
+        return a == b
+    if not a.is_floating_point():
+        return torch.equal(a, b)
+    return bool((a - b).abs().max() <= tolerance * b.abs().max())
+
+
+def broken_splits(exported: ExportedModel, args, kwargs=None):
+    """The cuts, and pairs of cuts of a seeded sample, where the split result is another one.
+
+    All prefixes come from one run layer by layer: every payload crosses a wire, so it is a split
+    at every cut at once.
+    """
+    program, n = exported.program, len(exported.program)
+    values = exported.flatten(args, kwargs)
+    whole = program.segment(0, n)(values)
+    payloads = [values]
+    for step in program.steps():
+        payloads.append(step(through_wire(payloads[-1])))
+    broken = [] if same_bits(payloads[n], whole) else ["every cut at once"]
+    for cut in range(n):
+        if not same_bits(program.segment(cut, n)(through_wire(payloads[cut])), whole):
+            broken.append(cut)
+    for i, j in _pairs(n):
+        middle = program.segment(0, i)(values)
+        last = program.segment(i, j)(through_wire(middle))
+        if not same_bits(program.segment(j, n)(through_wire(last)), whole):
+            broken.append((i, j))
+    return broken
+
+
+def _pairs(n):
+    draw = random.Random(n)
+    return [sorted(draw.choices(range(n + 1), k=2)) for _ in range(PAIRS)]

@@ -1,0 +1,97 @@
+"""Split output == whole output for every cut of every model, and == model(x) up to rounding."""
+
+import pytest
+import torch
+from torch import nn
+
+import sample_models as samples
+from edgesplit.node.model import export
+from edgesplit.node.zoo import load_model
+from split_law import broken_splits, close, same_bits, through_wire
+
+ZOO = {
+    "vgg16": 32,
+    "alexnet": 64,
+    "mobilenet_v2": 64,
+    "resnet50": 64,
+    "densenet121": 32,
+    "googlenet": 32,
+    "vit_b_16": 224,
+    "swin_t": 64,
+}
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Results depend on the number of threads."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def check(model, *args):
+    """The law for one model on these inputs."""
+    torch.manual_seed(0)
+    exported = export(model, args)
+    assert broken_splits(exported, args) == []
+    values = exported.program.segment(0, len(exported.program))(exported.flatten(args))
+    with torch.no_grad():
+        expected = model(*(x.clone() for x in args))
+    assert close(exported.unflatten(values), expected)
+    assert exported.graph("m", args).payload_bytes[0] > 0
+
+
+@pytest.mark.parametrize("name", ZOO)
+def test_torchvision(name):
+    size = ZOO[name]
+    check(load_model(name), torch.randn(1, 3, size, size))
+
+
+def test_swin_shifted_windows():
+    """Below 64 pixels no window is shifted; the masks written in place appear only here."""
+    model = load_model("swin_t")
+    x = torch.randn(1, 3, 224, 224)
+    exported = export(model, (x,))
+    program, values = exported.program, exported.flatten((x,))
+    whole = program.segment(0, len(program))(values)
+    for step in program.steps():
+        values = step(through_wire(values))
+    assert same_bits(values, whole)
+
+
+@pytest.mark.parametrize(
+    ("make", "shape"),
+    [
+        (samples.UNet, (1, 3, 16, 16)),
+        (samples.DictResult, (2, 6)),
+        (samples.SharedBuffer, (1, 6)),
+        (samples.Aliased, (2, 6)),
+        (samples.InPlace, (1, 6)),
+        (samples.Attention, (1, 5, 16)),
+        (samples.Typed, (2, 6)),
+        (samples.Control, (2, 6)),
+        (samples.Several, (2, 6)),
+    ],
+)
+def test_samples(make, shape):
+    torch.manual_seed(0)
+    check(make().eval(), torch.randn(shape))
+
+
+@pytest.mark.parametrize("batch_first", [True, False])
+def test_transformer(batch_first):
+    model = nn.Transformer(32, 2, 2, 2, 64, batch_first=batch_first).eval()
+    check(model, torch.randn(2, 7, 32), torch.randn(2, 5, 32)) if batch_first else check(
+        model, torch.randn(7, 2, 32), torch.randn(5, 2, 32)
+    )
+
+
+def test_tied_weights():
+    check(samples.Tied().eval(), torch.randint(0, 20, (1, 7)))
+
+
+def test_half_precision():
+    model = samples.SharedBuffer().bfloat16().eval()
+    exported = export(model, (torch.randn(1, 6).bfloat16(),))
+    assert broken_splits(exported, (torch.randn(1, 6).bfloat16(),)) == []
