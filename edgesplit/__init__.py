@@ -1,18 +1,43 @@
-"""EdgeSplit: one PyTorch model across several unequal machines, cut where it costs least."""
+"""EdgeSplit: one PyTorch model across several unequal machines, cut where it costs least.
 
-from edgesplit.api import EdgeSplit, InfeasibleGoalWarning
-from edgesplit.config import EMBEDDED_EMULATION, Config, load_power
-from edgesplit.core.explain import Explanation
-from edgesplit.core.goal import Goal
-from edgesplit.core.graph import Graph
-from edgesplit.core.plan import Plan, Stage, parse_plan
-from edgesplit.core.profile import Link, Power, Profile, Tier
-from edgesplit.errors import EdgeSplitError
-from edgesplit.node.emulate import Emulation, LinkShape
-from edgesplit.node.images import load_image
-from edgesplit.node.zoo import load_model
+Names are imported when they are first used: a scheduler process or `--help` needs no torch.
+"""
 
-__all__ = [
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from edgesplit.api import EdgeSplit, InfeasibleGoalWarning
+    from edgesplit.cluster.place import ALLOCATOR_ENV
+    from edgesplit.config import EMBEDDED_EMULATION, Config, load_power
+    from edgesplit.core.explain import Explanation
+    from edgesplit.core.goal import Goal
+    from edgesplit.core.graph import Graph
+    from edgesplit.core.plan import Plan, Stage, parse_plan, plan_along
+    from edgesplit.core.profile import Link, Power, Profile, Tier
+    from edgesplit.errors import EdgeSplitError
+    from edgesplit.node.emulate import Emulation, LinkShape
+    from edgesplit.node.images import load_image
+    from edgesplit.node.zoo import load_model
+
+__version__ = "0.1.0"
+_HOMES = {
+    "edgesplit.api": ("EdgeSplit", "InfeasibleGoalWarning"),
+    "edgesplit.cluster.place": ("ALLOCATOR_ENV",),
+    "edgesplit.config": ("EMBEDDED_EMULATION", "Config", "load_power"),
+    "edgesplit.core.explain": ("Explanation",),
+    "edgesplit.core.goal": ("Goal",),
+    "edgesplit.core.graph": ("Graph",),
+    "edgesplit.core.plan": ("Plan", "Stage", "parse_plan", "plan_along"),
+    "edgesplit.core.profile": ("Link", "Power", "Profile", "Tier"),
+    "edgesplit.errors": ("EdgeSplitError",),
+    "edgesplit.node.emulate": ("Emulation", "LinkShape"),
+    "edgesplit.node.images": ("load_image",),
+    "edgesplit.node.zoo": ("load_model",),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+__all__ = [  # noqa: F822
+    "ALLOCATOR_ENV",
     "EMBEDDED_EMULATION",
     "Config",
     "EdgeSplit",
@@ -33,5 +58,15 @@ __all__ = [
     "load_model",
     "load_power",
     "parse_plan",
+    "plan_along",
 ]
-__version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'edgesplit' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOME_OF[name]), name)
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *__all__]

@@ -10,7 +10,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-import pandas as pd
 import torch
 from torch import nn
 
@@ -31,10 +30,10 @@ from edgesplit.errors import ClosedError, EdgeSplitError, InputError
 from edgesplit.node import wire
 from edgesplit.node.client import Channel, Client
 from edgesplit.node.emulate import Emulation
-from edgesplit.node.model import export
+from edgesplit.node.model import ExportedModel, export
 from edgesplit.node.profiler import graph_of, payload_forms
 from edgesplit.node.signature import flatten_args
-from edgesplit.records import frame_of
+from edgesplit.records import DataFrame, frame_of
 from edgesplit.workload import ActiveWorkload, Loaded
 
 RECORDS_KEPT = 100_000
@@ -307,6 +306,10 @@ class EdgeSplit:
         """Layers and payload sizes of the input signature used last."""
         return self._used().graph
 
+    def exported(self) -> ExportedModel:
+        """The program that the tiers run, for the input signature used last."""
+        return self._used().loaded.exported
+
     def profile(self) -> Profile:
         """Tiers and links as they are believed to be now, for the signature used last."""
         return self._session.current_profile(self._used().id)
@@ -320,7 +323,7 @@ class EdgeSplit:
         """(seconds since the session began, plan, reason) of every plan put in force."""
         return tuple((a.at_s - self._began_s, a.plan, a.reason) for a in self._used().activations)
 
-    def records(self) -> pd.DataFrame:
+    def records(self) -> DataFrame:
         """One row per request that came back: see edgesplit.records.frame_of for the columns."""
         return frame_of(self._records(), self._goal.boundary, self._session.is_emulated)
 

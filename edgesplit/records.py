@@ -2,9 +2,11 @@
 
 from collections.abc import Iterable
 
-import pandas as pd
+from pandas import DataFrame
 
 from edgesplit.core.record import Record
+
+__all__ = ["DataFrame", "frame_of"]
 
 COLUMNS = (
     *("id", "at_s", "model", "plan", "latency_s", "compute_s", "link_s"),
@@ -12,7 +14,7 @@ COLUMNS = (
 )
 
 
-def frame_of(records: Iterable[Record], boundary: str, is_emulated: bool) -> pd.DataFrame:
+def frame_of(records: Iterable[Record], boundary: str, is_emulated: bool) -> DataFrame:
     """One row per request, in the order they came back.
 
     Seconds and joules; energy is modelled (watts x seconds). Per tier that took part:
@@ -22,7 +24,7 @@ def frame_of(records: Iterable[Record], boundary: str, is_emulated: bool) -> pd.
     for row in rows:
         row |= {"boundary": boundary, "energy": "modelled", "emulated": is_emulated}
     extra = sorted({key for row in rows for key in row} - set(COLUMNS))
-    return pd.DataFrame(rows, columns=[*COLUMNS, *extra])
+    return DataFrame(rows, columns=[*COLUMNS, *extra])
 
 
 def _row(record: Record) -> dict[str, object]:

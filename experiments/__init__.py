@@ -1,1 +1,1 @@
-"""One short script per experiment; each runs as `python -m experiments.NAME --out DIR`."""
+"""Experiments: one short script each. They use EdgeSplit's public names only."""

@@ -78,10 +78,14 @@ class SegmentActor:
         bounds = (start, stop)
         return factor * self._on_worker(lambda: measure_segment(program, bounds, payloads[start]))
 
-    def probe(self, target: wire.Hop, n_bytes: int, timeout_s: float) -> tuple[float, float]:
-        """(round trip of n_bytes, half the round trip of a small message), in seconds."""
-        pings = [self._server.probe(target, _PING_BYTES, timeout_s) for _ in range(_PINGS)]
-        return self._server.probe(target, n_bytes, timeout_s), min(pings) / 2
+    def probe(self, target: tuple[str, str], n_bytes: int, timeout_s: float) -> tuple[float, float]:
+        """(round trip of n_bytes, half the round trip of a small message), in seconds.
+
+        target: the other tier's name and address.
+        """
+        hop = wire.Hop(*target, 0, 0)
+        pings = [self._server.probe(hop, _PING_BYTES, timeout_s) for _ in range(_PINGS)]
+        return self._server.probe(hop, n_bytes, timeout_s), min(pings) / 2
 
     def emulate(self, emulation: TierEmulation) -> None:
         """Slow this tier and its outgoing links from now on."""

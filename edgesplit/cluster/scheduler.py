@@ -37,7 +37,6 @@ from edgesplit.core.profile import Profile
 from edgesplit.core.sample import Sample
 from edgesplit.core.state import ControlState, Settings, current_profile
 from edgesplit.errors import EdgeSplitError
-from edgesplit.node import wire
 
 TICK_S = 0.1
 _PREPARE_TIMEOUT_S = 30.0
@@ -176,7 +175,7 @@ class Scheduler:
         await self._feed(loop.workload.id, event)
 
     async def _probe(self, loop: _Loop, ask: Probe) -> None:
-        target = wire.Hop(ask.target, self._tiers[ask.target].address, 0, 0)
+        target = (ask.target, self._tiers[ask.target].address)
         timeout_s = loop.workload.settings.probe_timeout_s
         call = self._tiers[ask.source].actor.probe.remote(target, ask.sent_bytes, timeout_s)
         answer = await self._answer(loop, ask.source, call, 4 * timeout_s)

@@ -16,7 +16,6 @@ from edgesplit.config import EMBEDDED_EMULATION, Config
 from edgesplit.core.profile import Link, Profile, Tier
 from edgesplit.core.sample import Sample
 from edgesplit.errors import ClusterError, EdgeSplitError
-from edgesplit.node import wire
 from edgesplit.node.emulate import Emulation
 from edgesplit.node.profiler import Forms
 from edgesplit.node.program import Program
@@ -211,10 +210,13 @@ class Session:
         return tuple(self._link(u, v, source) for u, v in pairs)
 
     def _link(self, source: str, target: str, origin: str) -> Link:
-        hop = wire.Hop(target, self._tiers[target].address, 0, 0)
+        there = (target, self._tiers[target].address)
         actor = self._tiers[source].actor
-        calls = [actor.probe.remote(hop, _PROBE_BYTES, _CONTROL_TIMEOUT_S) for _ in range(_PROBES)]
-        answers = [self._get(call, f"link {source}->{target} to be probed") for call in calls]
+        what = f"link {source}->{target} to be probed"
+        answers = [
+            self._get(actor.probe.remote(there, _PROBE_BYTES, _CONTROL_TIMEOUT_S), what)
+            for _ in range(_PROBES)  # one after another: together they would share the link
+        ]
         latency_s = min(latency for _, latency in answers)
         bulk_s = min(seconds for seconds, _ in answers) - 2 * latency_s
         return Link(source, target, latency_s, _PROBE_BYTES / max(bulk_s, 1e-6), origin)

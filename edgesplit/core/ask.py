@@ -111,10 +111,10 @@ def survey(state: ControlState, current: Cost | None) -> tuple[Wanted, ...]:
     """What to ask while the active plan stands: stale figures that could make a plan beat it."""
     if state.active is None or current is None:
         return ()
-    now, stale = current_profile(state), _stale(state, state.active)
-    for factor, every_s in (
-        (1.0, state.settings.probe_interval_s),
-        (_HOPE, state.settings.patrol_s),
+    now, settings = current_profile(state), state.settings
+    for stale, factor, every_s in (
+        (_stale(state, state.active), 1.0, settings.probe_interval_s),
+        (_unused(state, state.active), _HOPE, settings.patrol_s),
     ):
         hoped = hope(state.profile, now, stale, factor)
         best = candidate(state, model_of(state, hoped), current)
@@ -127,18 +127,17 @@ def survey(state: ControlState, current: Cost | None) -> tuple[Wanted, ...]:
     return ()
 
 
-def _stale(state: ControlState, active: Plan) -> list[Key]:
-    """Tiers and links that the requests of the active plan do not show, or have not of late."""
+def _unused(state: ControlState, active: Plan) -> set[Key]:
+    """Tiers and links that the active plan does not use."""
+    tiers = set[Key](state.beliefs.tiers) - used_tiers(active)
+    return tiers.union(set(state.beliefs.links) - used_links(active))
+
+
+def _stale(state: ControlState, active: Plan) -> set[Key]:
+    """Those, and links that the requests of the active plan have not shown of late."""
     oldest_s = state.now_s - state.settings.probe_timeout_s
-    busy = used_tiers(active)
-    hops = used_links(active)
-    tiers = [name for name in state.beliefs.tiers if name not in busy]
-    links = [
-        pair
-        for pair, link in state.beliefs.links.items()
-        if pair not in hops or link.seen_s < oldest_s
-    ]
-    return [*tiers, *links]
+    links = state.beliefs.links.items()
+    return _unused(state, active).union(pair for pair, ln in links if ln.seen_s < oldest_s)
 
 
 def used_tiers(plan: Plan) -> set[str]:

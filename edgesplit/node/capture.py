@@ -87,9 +87,12 @@ def copy_on_cpu(model: nn.Module) -> nn.Module:
 
 
 def _tensors_of(model: nn.Module) -> Iterator[torch.Tensor]:
+    """Parameters, buffers, and computed tensors kept as attributes, which deepcopy refuses."""
+    yield from model.parameters()
+    yield from model.buffers()
     for module in model.modules():
-        held = (*module._parameters.values(), *module._buffers.values(), *vars(module).values())
-        yield from (item for item in held if isinstance(item, torch.Tensor))
+        attributes = vars(module).values()
+        yield from (x for x in attributes if isinstance(x, torch.Tensor) and not x.is_leaf)
 
 
 def _on_cpu(tensor: torch.Tensor) -> torch.Tensor:
@@ -128,6 +131,8 @@ def _quiet() -> Iterator[None]:
         with warnings.catch_warnings():
             # copy.deepcopy inside torch.export meets a class that torch has deprecated.
             warnings.filterwarnings("ignore", ".*LeafSpec.*is deprecated", FutureWarning)
+            # nn.LSTM and whoever keeps the last activation; the copy is thrown away anyway.
+            warnings.filterwarnings("ignore", ".*assigned during export", UserWarning)
             yield
     finally:
         log.disabled = was_disabled
@@ -144,28 +149,15 @@ def _plain_attention() -> Iterator[None]:
         torch.backends.mha.set_fastpath_enabled(was_enabled)
 
 
-def refusal(model: FlatModel, tensors: Tensors, error: Exception) -> ExportError | InputError:
-    """What a failed export means: the model rejects the input itself, or torch cannot export it."""
-    reason = _own_reason(model, tensors)
-    name = type(model.model).__name__
-    if reason is not None:
-        return InputError(
-            f"{name} itself rejects these inputs ({describe(tensors)}): {reason}. "
-            "Pass what model(*args, **kwargs) accepts"
-        )
-    return ExportError(
-        f"torch.export cannot capture {name}: {first_lines(error)}. Make forward a fixed sequence "
-        "of tensor operations, or run it unsplit"
-    )
-
-
-def _own_reason(model: FlatModel, tensors: Tensors) -> str | None:
-    """Why the model refuses to run on these tensors, None if it does not refuse."""
+def check_inputs(model: FlatModel, tensors: Tensors) -> None:
+    """Run the model as it is. Raises InputError where it rejects these inputs itself."""
     try:
         run_eagerly(model, tensors)
-    except Exception as error:  # whatever the caller's code raises is its reason
-        return first_lines(error)
-    return None
+    except Exception as error:  # the caller's code raises whatever it likes
+        raise InputError(
+            f"{type(model.model).__name__} itself rejects these inputs ({describe(tensors)}): "
+            f"{first_lines(error)}. Pass what model(*args, **kwargs) accepts"
+        ) from error
 
 
 def agrees(model: FlatModel, run: Callable[[Tensors], Sequence[Any]], tensors: Tensors) -> bool:
@@ -181,15 +173,18 @@ def agrees(model: FlatModel, run: Callable[[Tensors], Sequence[Any]], tensors: T
             given = run(tensors)
     except Exception:  # either side may refuse the size in any way; then they do not agree
         return False
-    if len(expected) != len(given):
-        return False
-    return all(_is_close(a, b) for a, b in zip(expected, given, strict=True))
+    return len(expected) == len(given) and all(
+        _is_close(a, b) for a, b in zip(expected, given, strict=True)
+    )
 
 
 def run_eagerly(model: FlatModel, tensors: Tensors) -> tuple[Any, ...]:
-    """Leaves of what the model returns."""
+    """Leaves of what the model returns. Its buffers and the tensors stay as they are."""
+    buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
+    inputs = tuple(x.clone() for x in tensors)
     with torch.no_grad():
-        return model(*(x.clone() for x in tensors))  # type: ignore[no-any-return]
+        results: tuple[Any, ...] = torch.func.functional_call(model, buffers, inputs)
+    return results
 
 
 def _is_close(expected: Any, given: Any) -> bool:

@@ -34,6 +34,12 @@ _VIEWS = frozenset(
 # As above, but they copy; eval-mode dropout has become such a clone.
 _COPIES = frozenset({_aten.clone.default, _aten._to_copy.default, _aten.lift_fresh_copy.default})
 
+# These only set a flag on the tensor, which would not survive the way to another machine.
+_PHYSICAL = {
+    _aten._conj.default: _aten.conj_physical.default,
+    _aten._neg_view.default: _aten.neg.default,
+}
+
 
 def lower(exported: ExportedProgram, prefix: str) -> Program:
     """The program of an export that was functionalised by `run_decompositions({})`.
@@ -132,7 +138,7 @@ class _Lowering:
             self.env[node] = self._call(node)
 
     def _call(self, node: fx.Node) -> Any:
-        target = node.target
+        target = _PHYSICAL.get(node.target, node.target)
         assert callable(target)
         if is_mutating(target):
             raise ExportError(
@@ -147,22 +153,22 @@ class _Lowering:
                 return target(*args, **kwargs)
         if "_assert" in op_name(target) or "sym_constrain_range" in op_name(target):
             return None
-        return self._emit(node, self._shipped(args), self._shipped(kwargs))
-
-    def _emit(self, node: fx.Node, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Ref:
         out = Ref(self.number)
         self.number += 1
-        assert callable(node.target)
-        op = Op(op_name(node.target), args, kwargs, out.number)
+        op = Op(op_name(target), self._shipped(args), self._shipped(kwargs), out.number)
+        self._place(node, op)
+        return out
+
+    def _place(self, node: fx.Node, op: Op) -> None:
+        """Put the call into a layer of its own, or into one that it must stay with."""
         if node.target is getitem:
-            self._home[out.number] = self._join(op, self._home[args[0].number])
+            self._home[op.out] = self._join(op, self._home[op.args[0].number])
         elif isinstance(node.meta["val"], (torch.Tensor, tuple, list)):
-            self._home[out.number] = len(self.layers)
+            self._home[op.out] = len(self.layers)
             self.layers.append(Layer(self._layer_name(node), (*self._sizes, op)))
             self._sizes = ()
         else:
             self._sizes = (*self._sizes, op)
-        return out
 
     def _join(self, op: Op, home: int) -> int:
         layer = self.layers[home]

@@ -13,19 +13,20 @@ from torch.export import ExportedProgram
 from torch.utils import _pytree as pytree
 
 from edgesplit.core.graph import Graph
-from edgesplit.errors import EdgeSplitError, ExportError
+from edgesplit.errors import ExportError
 from edgesplit.node.capture import (
     FlatModel,
     agrees,
     capture,
+    check_inputs,
     copy_on_cpu,
     first_lines,
-    refusal,
 )
 from edgesplit.node.lower import lower
-from edgesplit.node.program import Program, payload_bytes
+from edgesplit.node.program import Program, is_random, payload_bytes
 from edgesplit.node.segment import Value
 from edgesplit.node.signature import (
+    Form,
     Signature,
     dim_order,
     flatten_args,
@@ -82,71 +83,92 @@ def export(
 
     The batch (dimension 0 of every input) may vary later, as far as the model allows it; `accepts`
     tells. Raises InputError for arguments that the model rejects, ExportError for a model that
-    torch.export cannot capture, that changes its own buffers, or that computes nothing.
+    torch.export cannot capture, that changes its own buffers, or that computes nothing. What is
+    returned has given the model's result on these arguments.
     """
     leaves, tree = flatten_args(args, kwargs or {})
-    flat = FlatModel(copy_on_cpu(model), leaves, tree)
     tensors = [laid_out(leaf, dim_order(leaf)) for leaf in leaves if leaf is not None]
-    exporter = _Exporter(flat, leaves, tree, tensors)
-    exported = exporter.with_any_batch()
-    if exported is None or not exported.accepts(args, kwargs):
-        exported = exporter.with_this_batch()
-    return exported
+    exporter = _Exporter(model, leaves, tree, tensors)
+    check_inputs(exporter.flat_model(), tensors)
+    for attempt in (exporter.with_any_batch, exporter.with_this_batch):
+        exported = attempt()
+        if exported and exported.accepts(args, kwargs or {}) and exporter.confirms(exported):
+            return exported
+    raise ExportError(
+        f"the exported {type(model).__name__} gives another result than the model on these inputs; "
+        "its forward depends on more than its inputs and weights"
+    )
 
 
 @dataclass(frozen=True)
 class _Exporter:
-    """One call of export: the flat copy of the model and the example, flat and in its tree."""
+    """One call of export: the model and the example, flat and in its tree."""
 
-    flat: FlatModel
+    model: nn.Module
     leaves: list[torch.Tensor | None]
     tree: pytree.TreeSpec
     tensors: list[torch.Tensor]
 
+    def flat_model(self) -> FlatModel:
+        """A fresh copy: whatever runs forward may leave something in the copy's attributes."""
+        return FlatModel(copy_on_cpu(self.model), self.leaves, self.tree)
+
     def with_any_batch(self) -> ExportedModel | None:
         """The export whose batch may vary, None where torch cannot do it."""
+        flat = self.flat_model()
         try:
-            captured = capture(self.flat, self.tensors, batch_varies=True)
+            captured = capture(flat, self.tensors, batch_varies=True)
         except Exception:  # torch.export raises anything; the export at a fixed batch decides
             return None
-        return self._finish(captured)
+        return self._finish(captured, flat.out_tree)
 
     def with_this_batch(self) -> ExportedModel:
-        """The export for exactly these shapes. Raises ExportError or InputError."""
+        """The export for exactly these shapes. Raises ExportError."""
+        flat = self.flat_model()
         try:
-            captured = capture(self.flat, self.tensors, batch_varies=False)
+            captured = capture(flat, self.tensors, batch_varies=False)
         except Exception as error:  # torch.export, and the model inside it, raise anything
-            raise refusal(self.flat, self.tensors, error) from error
-        return self._finish(captured)
+            raise ExportError(
+                f"torch.export cannot capture {type(self.model).__name__}: "
+                f"{first_lines(error)}. Make forward a fixed sequence of tensor operations"
+            ) from error
+        return self._finish(captured, flat.out_tree)
 
-    def _finish(self, captured: ExportedProgram) -> ExportedModel:
-        name = type(self.flat.model).__name__
+    def _finish(self, captured: ExportedProgram, out_tree: pytree.TreeSpec) -> ExportedModel:
+        name = type(self.model).__name__
         try:
             program = lower(captured, FlatModel.PREFIX)
-        except EdgeSplitError:
-            raise
         except RuntimeError as error:
             raise ExportError(f"cannot fold {name}'s constants: {first_lines(error)}") from error
         if not len(program):
             raise ExportError(f"{name} computes nothing from its inputs; there is nothing to split")
         forms = forms_of(captured, self.leaves)
-        guards = guards_of(captured, self._allows_one(captured, program))
-        return ExportedModel(program, Signature(self.tree, forms, guards), self.flat.out_tree)
+        guards = guards_of(captured, self._allows_one(program, out_tree, forms))
+        return ExportedModel(program, Signature(self.tree, forms, guards), out_tree)
 
-    def _allows_one(self, captured: ExportedProgram, program: Program) -> bool:
+    def _allows_one(
+        self, program: Program, out_tree: pytree.TreeSpec, forms: Sequence[Form | None]
+    ) -> bool:
         """Whether the program is right at batch 1, which torch.export left out."""
-        given = [leaf for leaf in self.leaves if leaf is not None]
-        forms = [form for form in forms_of(captured, given) if form is not None]
-        pairs = zip(self.tensors, forms, strict=True)
-        tensors = [x[:1] if form.is_dynamic else x for x, form in pairs]
-        if not any(form.is_dynamic for form in forms):
-            return False
-        run = program.segment(0, len(program))
-        return agrees(
-            self.flat,
-            lambda given: _results(program, run([given[k] for k in program.alive(0)])),
-            tensors,
-        )
+        dynamic = [form.is_dynamic for form in forms if form is not None]
+        pairs = zip(self.tensors, dynamic, strict=True)
+        tensors = [x[:1] if is_dynamic else x for x, is_dynamic in pairs]
+        return any(dynamic) and self._agrees(program, out_tree, tensors)
+
+    def confirms(self, exported: ExportedModel) -> bool:
+        """Whether the program gives the model's result on the example; unknown if random."""
+        program = exported.program
+        return is_random(program) or self._agrees(program, exported.out_tree, self.tensors)
+
+    def _agrees(
+        self, program: Program, out_tree: pytree.TreeSpec, tensors: Sequence[torch.Tensor]
+    ) -> bool:
+        run, flat = program.segment(0, len(program)), self.flat_model()
+
+        def results(given: Sequence[torch.Tensor]) -> list[Any]:
+            return _results(program, run([given[number] for number in program.alive(0)]))
+
+        return agrees(flat, results, tensors) and flat.out_tree == out_tree
 
 
 def _results(program: Program, values: Sequence[Value]) -> list[Any]:

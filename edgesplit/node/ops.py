@@ -55,13 +55,14 @@ def is_mutating(target: Target) -> bool:
     return isinstance(target, OpOverload) and target._schema.is_mutable
 
 
+def draws_numbers(target: Target) -> bool:
+    """Whether the operator uses the random generator."""
+    return isinstance(target, OpOverload) and torch.Tag.nondeterministic_seeded in target.tags
+
+
 def is_foldable(target: Target) -> bool:
     """Whether the result depends on the arguments only: neither random nor control flow."""
-    if isinstance(target, HigherOrderOperator):
-        return False
-    if isinstance(target, OpOverload):
-        return torch.Tag.nondeterministic_seeded not in target.tags
-    return True
+    return not isinstance(target, HigherOrderOperator) and not draws_numbers(target)
 
 
 def short_name(target: Target) -> str:

@@ -11,6 +11,7 @@ from functools import cached_property
 import torch
 
 from edgesplit.errors import PlanError
+from edgesplit.node.ops import draws_numbers, find_op
 from edgesplit.node.segment import Segment, SegmentCache, Value, build_module
 from edgesplit.node.structure import Ref, Structure, alive_at_cuts, used_weights
 
@@ -82,6 +83,12 @@ class Program:
         layers = self.structure.layers[start:stop]
         module = build_module(layers, inputs, outputs, self.weights)
         return Segment(start, stop, len(inputs), module)
+
+
+def is_random(program: Program) -> bool:
+    """Whether two runs on the same input may differ."""
+    ops = (op for layer in program.structure.layers for op in layer.ops)
+    return any(draws_numbers(find_op(op.target)) for op in ops)
 
 
 def value_bytes(value: Value) -> int:

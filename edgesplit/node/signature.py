@@ -60,7 +60,7 @@ class Guards:
             return False
         if not all(low <= tensors[at].shape[0] <= high for at, low, high in self.ranges):
             return False
-        names = {**SYMPY_INTERP, "L": {"leaves": tensors}}
+        names = {**SYMPY_INTERP, "L": {"tensors": tensors}}
         return all(eval(condition, names) for condition in self.conditions)
 
 
@@ -135,7 +135,7 @@ def forms_of(exported: ExportedProgram, leaves: Sequence[Leaf]) -> tuple[Form | 
 
 
 def guards_of(exported: ExportedProgram, allows_one: bool) -> Guards:
-    """The conditions that torch.export recorded while it traced `forward(self, *leaves)`."""
+    """The conditions that torch.export recorded while it traced `forward(self, *tensors)`."""
     ranges = []
     nodes = {node.name: node for node in exported.graph.find_nodes(op="placeholder")}
     for at, name in enumerate(exported.graph_signature.user_inputs):

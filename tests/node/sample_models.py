@@ -178,6 +178,25 @@ class Control(nn.Module):
         return x + 1
 
 
+class Spectrum(nn.Module):
+    """Conjugation, which torch only notes in a flag of the tensor."""
+
+    def forward(self, x):
+        spectrum = torch.fft.rfft(x).conj()
+        return spectrum.imag, (spectrum * 2).real
+
+
+class Recurrent(nn.Module):
+    """An LSTM: three outputs of one operator, weights kept in a list."""
+
+    def __init__(self):
+        super().__init__()
+        self.lstm = nn.LSTM(6, 8, batch_first=True)
+
+    def forward(self, x):
+        return self.lstm(x)
+
+
 class Several(nn.Module):
     """Operators with several outputs, whose parts are used far from each other."""
 

@@ -1,5 +1,6 @@
 """The law of the house: for every cut, split output == whole output, bit for bit."""
 
+import itertools
 import random
 
 import torch
@@ -69,16 +70,15 @@ def broken_splits(exported: ExportedModel, args, kwargs=None):
     payloads = [values]
     for step in program.steps():
         payloads.append(step(through_wire(payloads[-1])))
-    broken = [] if same_bits(payloads[n], whole) else ["every cut at once"]
-    for cut in range(n):
-        if not same_bits(program.segment(cut, n)(through_wire(payloads[cut])), whole):
-            broken.append(cut)
-    for i, j in _pairs(n):
-        middle = program.segment(0, i)(values)
-        last = program.segment(i, j)(through_wire(middle))
-        if not same_bits(program.segment(j, n)(through_wire(last)), whole):
-            broken.append((i, j))
-    return broken
+
+    def is_broken(payload, *cuts):
+        for start, stop in itertools.pairwise([*cuts, n]):
+            payload = program.segment(start, stop)(through_wire(payload))
+        return not same_bits(payload, whole)
+
+    at_once = [] if same_bits(payloads[n], whole) else ["every cut at once"]
+    cuts = [cut for cut in range(n) if is_broken(payloads[cut], cut)]
+    return at_once + cuts + [pair for pair in _pairs(n) if is_broken(values, 0, *pair)]
 
 
 def _pairs(n):

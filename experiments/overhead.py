@@ -1,0 +1,116 @@
+"""What splitting costs over its parts: latency / (the segments' own time + the same bytes on TCP).
+
+    python -m experiments.overhead --out DIR [--quick]
+
+Emulation is off; EdgeSplit, plain TCP and plain Ray calls take turns in one run, and every figure
+is a median. Measured on this machine.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import click
+import torch
+
+from edgesplit import Config, EdgeSplit, Emulation, Graph, Plan, load_model, plan_along
+from edgesplit.config import TIERS
+from experiments.peers import Peers
+from experiments.picture import grouped_bars
+from experiments.report import print_rows, progress, write_rows
+
+TARGETS = {"vgg16": 1.05, "alexnet": 1.05, "mobilenet_v2": 1.10}
+
+
+@click.command()
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for results.")
+@click.option("--quick", is_flag=True, help="Few rounds, the small model only: to try it out.")
+@click.option("--rounds", default=60, show_default=True, help="Requests per model and plan.")
+def main(out: Path, quick: bool, rounds: int) -> None:
+    """Measure EdgeSplit's overhead and compare it with plain Ray calls."""
+    models = ["mobilenet_v2"] if quick else list(TARGETS)
+    rows = []
+    with progress("overhead", len(models) * 3) as advance:
+        for name in models:
+            for row in measure(name, 10 if quick else rounds):
+                rows.append(row)
+                advance()
+    grouped_bars(
+        out / "overhead.png",
+        [f"{row['model']}\n{row['plan_kind']}" for row in rows],
+        {
+            "segments' own time": [row["compute_s"] * 1e3 for row in rows],
+            "+ same bytes on TCP": [(row["compute_s"] + row["tcp_s"]) * 1e3 for row in rows],
+            "EdgeSplit": [row["latency_s"] * 1e3 for row in rows],
+            "plain Ray calls": [row["ray_s"] * 1e3 for row in rows],
+        },
+        "median latency, ms (measured, emulation off)",
+    )
+    reached = all(
+        row["ratio"] <= TARGETS[row["model"]] and row["latency_s"] <= row["ray_s"] for row in rows
+    )
+    write_rows(out, "overhead", rows, {"targets": TARGETS, "targets_reached": reached})
+    print_rows(rows, "Overhead (measured, emulation off)")
+    click.echo(f"targets (ratio <= {TARGETS}, never slower than Ray) reached: {reached}")
+
+
+def measure(name: str, rounds: int) -> Iterator[dict[str, Any]]:
+    """A row per plan of one model."""
+    x = torch.rand(1, 3, 224, 224, generator=torch.Generator().manual_seed(0))
+    config = Config(emulation=Emulation(), threads=1, interval_s=3600.0)
+    with EdgeSplit(load_model(name), policy=f"{TIERS[0]}-only", config=config) as split:
+        split.infer(x)
+        peers = Peers(split.exported(), TIERS)
+        try:
+            for kind, plan in plans(split.graph()).items():
+                figures = _take_turns(split, peers, plan, (x, rounds))
+                yield {"model": name, "plan_kind": kind, "plan": str(plan), **figures}
+        finally:
+            peers.stop()
+
+
+def plans(graph: Graph) -> dict[str, Plan]:
+    """End only, one cut, two cuts; cuts where the payload is least within a stretch of layers."""
+    n = len(graph)
+
+    def least(low: int, high: int) -> int:
+        return min(range(low, high), key=lambda cut: graph.payload_bytes[cut])
+
+    middle, early, late = (
+        least(n // 3, 2 * n // 3),
+        least(n // 5, n // 2),
+        least(n // 2, 4 * n // 5),
+    )
+    return {
+        "end only": plan_along(TIERS[:1], [], n),
+        "one cut": plan_along(TIERS[:2], [middle], n),
+        "two cuts": plan_along(TIERS, [early, late], n),
+    }
+
+
+def _take_turns(
+    split: EdgeSplit, peers: Peers, plan: Plan, load: tuple[torch.Tensor, int]
+) -> dict[str, float]:
+    """Medians over `rounds` rounds of one request each way; the first fifth warms up."""
+    x, rounds = load
+    values = split.exported().flatten((x,))
+    chain = peers.open_tcp(plan, split.graph().payload_bytes)
+    latency_s, compute_s, tcp_s, ray_s = [], [], [], []
+    for _ in range(rounds + rounds // 5):
+        split.infer_on(plan, x)
+        record = split.last_record()
+        assert record is not None
+        latency_s.append(record.latency_s)
+        compute_s.append(record.compute_s)
+        tcp_s.append(chain.round_trip_s())
+        ray_s.append(peers.ray_s(plan, values))
+    chain.close()
+    figures = {"latency_s": latency_s, "compute_s": compute_s, "tcp_s": tcp_s, "ray_s": ray_s}
+    medians = {key: median(series[rounds // 5 :]) for key, series in figures.items()}
+    ratio = medians["latency_s"] / (medians["compute_s"] + medians["tcp_s"])
+    return {**medians, "ratio": ratio}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,142 @@
+"""What EdgeSplit is compared with: its segments as plain Ray calls, its bytes on plain TCP.
+
+Three plain actors, with the same allocator settings, nice level and thread count as EdgeSplit's.
+"""
+
+import socket
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import ray
+import torch
+
+from edgesplit import ALLOCATOR_ENV, Plan
+from edgesplit.node.model import ExportedModel
+from edgesplit.node.shipping import PackedProgram, pack, unpack
+
+_TIMEOUT_S = 120.0
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Bytes that one stage takes in, sends on (None: it is the last) and answers."""
+
+    taken: int
+    sent: int | None
+    answered: int
+
+
+class PlainActor:
+    """Runs segments for Ray calls and passes bytes over TCP; no EdgeSplit data plane."""
+
+    def __init__(self, packed: PackedProgram) -> None:
+        torch.set_num_threads(1)
+        self._program = unpack(packed)
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._onward: socket.socket | None = None
+
+    def run(self, start: int, stop: int, values: list[Any]) -> list[Any]:
+        """One segment; Ray moves the values."""
+        torch.set_num_threads(1)
+        return self._program.segment(start, stop)(values)
+
+    def port(self) -> int:
+        """Where this stage listens for plain TCP."""
+        return int(self._listener.getsockname()[1])
+
+    def relay(self, sizes: Sizes, onward_port: int | None) -> None:
+        """Serve one upstream connection in a thread until it closes."""
+        self._onward = _connect(onward_port) if onward_port is not None else None
+        threading.Thread(target=self._serve, args=(sizes,), daemon=True).start()
+
+    def _serve(self, sizes: Sizes) -> None:
+        upstream, _ = self._listener.accept()
+        upstream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        taken, answer = bytearray(sizes.taken), bytearray(sizes.answered)
+        payload = bytes(sizes.sent or 0)
+        while _receive(upstream, taken):
+            if self._onward is not None:
+                self._onward.sendall(payload)
+                _receive(self._onward, answer)
+            upstream.sendall(answer)
+        upstream.close()
+        if self._onward is not None:
+            self._onward.close()
+
+
+class Peers:
+    """Three plain actors on the running Ray; stop() ends them."""
+
+    def __init__(self, exported: ExportedModel, tiers: Sequence[str]) -> None:
+        packed = ray.put(pack(exported.program))
+        options = {"num_cpus": 0, "max_concurrency": 4, "runtime_env": {"env_vars": ALLOCATOR_ENV}}
+        self._actors = {
+            tier: ray.remote(PlainActor).options(**options).remote(packed) for tier in tiers
+        }
+
+    def ray_s(self, plan: Plan, values: list[Any]) -> float:
+        """Seconds of one request as chained Ray calls that pass object refs."""
+        start_s = time.perf_counter()
+        ref: Any = values
+        for stage in plan.stages:
+            ref = self._actors[stage.tier].run.remote(stage.start, stage.stop, ref)
+        ray.get(ref, timeout=_TIMEOUT_S)
+        return time.perf_counter() - start_s
+
+    def open_tcp(self, plan: Plan, payload_bytes: Sequence[int]) -> "TcpChain":
+        """A chain of plain TCP connections through the tiers of the plan."""
+        port: int | None = None
+        cuts = [0, *plan.cuts]
+        for index in reversed(range(len(plan.stages))):
+            actor = self._actors[plan.stages[index].tier]
+            is_last = index + 1 == len(plan.stages)
+            sent = None if is_last else payload_bytes[cuts[index + 1]]
+            sizes = Sizes(payload_bytes[cuts[index]], sent, payload_bytes[-1])
+            ray.get(actor.relay.remote(sizes, port), timeout=_TIMEOUT_S)
+            port = ray.get(actor.port.remote(), timeout=_TIMEOUT_S)
+        assert port is not None
+        return TcpChain(port, payload_bytes[0], payload_bytes[-1])
+
+    def stop(self) -> None:
+        """End the actors."""
+        for actor in self._actors.values():
+            ray.kill(actor)
+
+
+class TcpChain:
+    """The caller's end of a chain."""
+
+    def __init__(self, port: int, sent: int, answered: int) -> None:
+        self._socket = _connect(port)
+        self._payload, self._answer = bytes(sent), bytearray(answered)
+
+    def round_trip_s(self) -> float:
+        """Seconds for the input to go in, the payloads to go on and the answer to come back."""
+        start_s = time.perf_counter()
+        self._socket.sendall(self._payload)
+        _receive(self._socket, self._answer)
+        return time.perf_counter() - start_s
+
+    def close(self) -> None:
+        """Close the chain; the actors' threads end."""
+        self._socket.close()
+
+
+def _connect(port: int) -> socket.socket:
+    connection = socket.create_connection(("127.0.0.1", port), timeout=_TIMEOUT_S)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return connection
+
+
+def _receive(connection: socket.socket, into: bytearray) -> bool:
+    """Fill `into`; False once the other side has closed."""
+    view = memoryview(into)
+    while view:
+        count = connection.recv_into(view)
+        if not count:
+            return False
+        view = view[count:]
+    return True

@@ -1,0 +1,197 @@
+"""Tiers over real sockets: routes, relays, refusals, limits, emulation."""
+
+import threading
+import time
+
+import pytest
+import torch
+import zmq
+from tiers import Additions, tiers
+
+from edgesplit.errors import ClosedError, RequestError, RequestTimeoutError
+from edgesplit.node import wire
+from edgesplit.node.emulate import LinkShape, TierEmulation
+
+ROUTE = [("end", 0, 3), ("edge", 3, 5), ("cloud", 5, 9)]
+
+
+@pytest.fixture(scope="module")
+def three():
+    with tiers() as running:
+        yield running
+
+
+@pytest.mark.parametrize(
+    "stages",
+    [
+        [("end", 0, 9)],
+        ROUTE,
+        [("end", 0, 0), ("cloud", 0, 9)],
+        [("end", 0, 0), ("edge", 0, 0), ("cloud", 0, 9)],
+        [("end", 0, 4), ("cloud", 4, 6), ("edge", 6, 9)],
+    ],
+    ids=str,
+)
+def test_every_route_gives_the_whole_sum(three, stages):
+    x = torch.arange(15.0).reshape(3, 5).t()
+    answer = three.infer([x, 7], stages)
+    assert torch.equal(answer.values[0], x + sum(range(9)))
+    assert answer.values[1] == 7 + sum(range(9))
+    assert [(s.tier, s.start, s.stop) for s in answer.samples] == stages
+
+
+def test_samples_nest(three):
+    end, edge, cloud = three.infer([torch.randn(10_000)], ROUTE).samples
+    assert end.own_s >= end.hop_s >= edge.own_s >= edge.hop_s >= cloud.own_s > cloud.compute_s
+    assert cloud.hop_s == 0
+    assert end.sent_bytes == edge.sent_bytes == cloud.reply_bytes == 40_000
+    assert end.energy_j == pytest.approx(10.0 * end.compute_s, rel=0.5, abs=1e-3)
+
+
+def test_unknown_program_failing_segment_and_wrong_tier_are_refused(three):
+    with pytest.raises(RequestError, match="tier 'edge' .*no program 'q'"):
+        three.infer([torch.ones(1)], [("end", 0, 0), ("edge", 0, 9)], program="q")
+    with pytest.raises(RequestError, match="tier 'end' .*failed"):
+        three.infer([], [("end", 0, 9)], program="broken")
+    assert three.infer([torch.ones(1)], ROUTE).values[0] == 37
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _broken_program(three):
+    class Broken:
+        def segment(self, start, stop):
+            raise ZeroDivisionError("no such luck")
+
+    three.servers["end"].worker.programs["broken"] = Broken()
+
+
+def raw_exchange(address, frames, timeout_ms=5000):
+    """What a server answers to bytes that no client of ours would send."""
+    context = zmq.Context()
+    socket = context.socket(zmq.DEALER)
+    socket.setsockopt(zmq.LINGER, 0)
+    try:
+        socket.connect(address)
+        socket.send_multipart(frames)
+        assert socket.poll(timeout_ms), "no answer"
+        return wire.decode(socket.recv_multipart()[0])
+    finally:
+        context.destroy(linger=0)
+
+
+def test_malformed_frames_get_an_error_and_harm_nobody_else(three):
+    address = three.servers["end"].address
+    request, _ = three.request([torch.ones(4)], [("end", 0, 9)])
+    wrong_tier, _ = three.request([], [("edge", 0, 9)])
+    for frames, reason in [
+        ([b"garbage"], "not an EdgeSplit frame"),
+        ([b"ESP\x07rest"], "wire version 7"),
+        ([b"ESP\x01\x93\x01"], "malformed header"),
+        ([wire.encode(request)], "declares 1 tensors, 0 buffers"),
+        ([wire.encode(request), b"1234"], "needs 16 bytes"),
+        ([wire.encode(wrong_tier)], "not for tier 'end'"),
+        ([wire.encode(wire.Echo(id="x"))], "a Echo is not expected here"),
+    ]:
+        refusal = raw_exchange(address, frames)
+        assert isinstance(refusal, wire.Refusal)
+        assert reason in refusal.message
+        assert three.infer([torch.ones(1)], ROUTE).values[0] == 37
+
+
+def test_frames_over_the_limit_are_refused_and_far_over_drop_only_their_sender():
+    with tiers(max_frame_bytes=1000) as small:
+        with pytest.raises(RequestError, match="over the limit of 1000"):
+            small.infer([torch.zeros(300)], [("end", 0, 9)])
+        with pytest.raises(RequestTimeoutError):
+            small.infer([torch.zeros(3000)], [("end", 0, 9)], timeout_s=0.2)
+        assert small.infer([torch.ones(1)], ROUTE).values[0] == 37
+
+
+def test_a_full_queue_and_a_late_answer_are_refused():
+    with tiers(Additions(seconds_per_layer=0.1), max_queue=1) as slow, slow.client.channel() as ch:
+        requests = [slow.request([torch.ones(1)], [("end", 0, 3)]) for _ in range(4)]
+        for request, buffers in requests:
+            ch.send(request, buffers)
+        outcomes = []
+        for request, _ in requests:
+            try:
+                outcomes.append(float(ch.receive(request.id, 5.0).values[0]))
+            except RequestError as error:
+                outcomes.append("busy" if "(busy)" in str(error) else str(error))
+        assert outcomes[0] == 4.0
+        assert outcomes[-1] == "busy"
+        with pytest.raises(RequestTimeoutError, match="refused by tier 'end' .*no answer from edge"):
+            slow.infer([torch.ones(1)], [("end", 0, 0), ("edge", 0, 9)], timeout_s=0.3)
+
+
+def test_a_tier_that_is_gone_runs_into_the_time_limit():
+    with tiers() as running:
+        running.servers["cloud"].close()
+        with pytest.raises(RequestTimeoutError, match="no answer from cloud within"):
+            running.infer([torch.ones(1)], [("end", 0, 0), ("cloud", 0, 9)], timeout_s=0.3)
+        assert running.infer([torch.ones(1)], [("end", 0, 3), ("edge", 3, 9)]).values[0] == 37
+
+
+def test_many_threads_share_a_client(three):
+    failures = []
+
+    def work(seed):
+        x = torch.full((1000,), float(seed))
+        for _ in range(20):
+            if not torch.equal(three.infer([x], ROUTE).values[0], x + 36):
+                failures.append(seed)
+
+    threads = [threading.Thread(target=work, args=(seed,)) for seed in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert not failures
+    assert not any(thread.is_alive() for thread in threads)
+
+
+def test_emulation_slows_compute_and_shapes_links_while_running():
+    with tiers(Additions(seconds_per_layer=0.005)) as running:
+        end, edge = running.servers["end"], running.servers["edge"]
+        plain = running.infer([torch.ones(1)], ROUTE).samples[0].compute_s
+        end.emulate(TierEmulation(4.0, {"edge": LinkShape(1e6, 0.02)}))
+        edge.emulate(TierEmulation(1.0, {"end": LinkShape(1e9, 0.03)}))
+        slowed = running.infer([torch.zeros(5000)], ROUTE)
+        assert slowed.samples[0].compute_s > 3 * plain
+        link_s = slowed.samples[0].hop_s - slowed.samples[1].own_s
+        assert link_s >= 20_000 / 1e6 + 0.02 + 0.03
+        target = wire.Hop("edge", edge.address, 0, 0)
+        assert end.probe(target, 50_000, 5.0) >= 0.05 + 0.02 + 0.03
+        end.emulate(TierEmulation())
+        edge.emulate(TierEmulation())
+        assert end.probe(target, 50_000, 5.0) < 0.05
+
+
+def test_payloads_queueing_on_a_link_are_bounded_by_their_gap():
+    """The second payload waits for the first, but its gap tells its own time on the link."""
+    with tiers() as running, running.client.channel() as channel:
+        rate = 2e6
+        running.servers["end"].emulate(TierEmulation(1.0, {"edge": LinkShape(rate, 0.0)}))
+        stages = [("end", 0, 0), ("edge", 0, 9)]
+        requests = [running.request([torch.zeros(50_000)], stages) for _ in range(3)]
+        for request, buffers in requests:
+            channel.send(request, buffers)
+        answers = [channel.receive(request.id, 5.0) for request, _ in requests]
+        own_s = 200_000 / rate
+        last = answers[-1].samples
+        assert last[0].hop_s - last[1].own_s > 2 * own_s
+        assert last[1].gap_s == pytest.approx(own_s, rel=0.2)
+
+
+def test_a_closed_client_says_so_and_threads_end():
+    before = set(threading.enumerate())
+    with tiers() as running:
+        client = running.client
+        running.infer([torch.ones(1)], ROUTE)
+    with pytest.raises(ClosedError), client.channel():
+        pass
+    deadline_s = time.monotonic() + 5
+    ours = [t for t in threading.enumerate() if t.name.startswith("edgesplit") and t not in before]
+    for thread in ours:
+        thread.join(max(0, deadline_s - time.monotonic()))
+    assert not any(thread.is_alive() for thread in ours)

@@ -1,0 +1,136 @@
+"""Frames: what goes in comes out, and nothing malformed gets through."""
+
+import msgspec
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edgesplit.core.sample import Sample
+from edgesplit.errors import WireError
+from edgesplit.node import wire
+
+HOP = wire.Hop("end", "tcp://127.0.0.1:1", 0, 3)
+SAMPLE = Sample("end", 0, 3, 0.1, 0.2, 0.3, 0.4, float("inf"), 10, 20, 1.5)
+MESSAGES = [
+    wire.Request(id="r", program="p", route=[HOP], at=0, timeout_s=1.0, values=[1, True, 2.5]),
+    wire.Reply(id="r", values=[], samples=[SAMPLE]),
+    wire.Refusal(id="", tier="end", reason="busy", message="later"),
+    wire.Probe(id="p", sender="end"),
+    wire.Echo(id="p"),
+]
+TENSORS = [
+    torch.randn(2, 3, 4).permute(2, 0, 1),
+    torch.randn(1, 3, 8, 8).to(memory_format=torch.channels_last),
+    torch.randn(4, 1).expand(4, 5),
+    torch.randn(6, 6)[::2, 1:],
+    torch.randn(3, 0),
+    torch.tensor(3.0),
+    torch.randn(4, 4, dtype=torch.bfloat16),
+    torch.tensor([True, False]),
+    torch.arange(5, dtype=torch.int64),
+    torch.randn(3, dtype=torch.complex64).conj(),
+    torch.tensor([float("nan"), float("inf"), -0.0]),
+]
+
+
+def travel(values):
+    specs, buffers = wire.pack_values(values)
+    sizes = [memoryview(buffer).nbytes for buffer in buffers]
+    wire.check_buffers(specs, sizes, wire.DEFAULT_MAX_FRAME_BYTES)
+    return wire.unpack_values(specs, [bytes(buffer) for buffer in buffers])
+
+
+@pytest.mark.parametrize("message", MESSAGES, ids=lambda m: type(m).__name__)
+def test_every_message_comes_back_equal(message):
+    assert wire.decode(wire.encode(message)) == message
+
+
+@pytest.mark.parametrize("tensor", TENSORS, ids=lambda t: f"{t.dtype}{list(t.shape)}")
+def test_tensors_keep_bits_shape_and_dtype(tensor):
+    (back,) = travel([tensor])
+    assert back.dtype == tensor.dtype
+    assert back.shape == tensor.shape
+    assert torch.equal(torch.nan_to_num(back), torch.nan_to_num(tensor))
+    assert torch.equal(back.isnan(), tensor.isnan())
+
+
+@pytest.mark.parametrize("tensor", TENSORS[:2], ids=["permuted", "channels last"])
+def test_dense_tensors_keep_strides_and_are_not_copied(tensor):
+    _, (buffer,) = wire.pack_values([tensor])
+    assert buffer.__array_interface__["data"][0] == tensor.data_ptr()
+    assert travel([tensor])[0].stride() == tensor.stride()
+
+
+def test_numbers_keep_their_type():
+    assert [(type(v), v) for v in travel([7, True, 0.5])] == [(int, 7), (bool, True), (float, 0.5)]
+
+
+@given(st.lists(st.integers(1, 5), max_size=5), st.randoms(use_true_random=False))
+@settings(max_examples=100, deadline=None)
+def test_any_order_of_dimensions_keeps_its_strides(shape, random):
+    dims = list(range(len(shape)))
+    random.shuffle(dims)
+    tensor = torch.randn(shape).permute(dims)
+    (back,) = travel([tensor])
+    assert back.stride() == tensor.stride()
+    assert torch.equal(back, tensor)
+
+
+def test_another_version_is_named():
+    frame = bytearray(wire.encode(MESSAGES[-1]))
+    frame[3] = 9
+    with pytest.raises(WireError, match="wire version 9, this side speaks 1"):
+        wire.decode(frame)
+
+
+@pytest.mark.parametrize("frame", [b"", b"ES", b"GET / HTTP/1.1", b"\x00" * 64])
+def test_foreign_bytes_are_refused(frame):
+    with pytest.raises(WireError, match="not an EdgeSplit frame"):
+        wire.decode(frame)
+
+
+@given(st.binary(max_size=200))
+@settings(max_examples=300, deadline=None)
+def test_random_headers_raise_only_wire_errors(noise):
+    with pytest.raises(WireError):
+        wire.decode(wire.encode(MESSAGES[0])[:4] + b"\xc1" + noise)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"timeout_s": 0}, {"at": -1}, {"route": []}, {"values": ["text"]}, {"id": "x" * 200}],
+    ids=str,
+)
+def test_fields_out_of_range_are_refused(change):
+    fields = {"type": "request", **msgspec.to_builtins(MESSAGES[0]), **change}
+    with pytest.raises(WireError, match="malformed header"):
+        wire.decode(b"ESP\x01" + msgspec.msgpack.encode(fields))
+
+
+@pytest.mark.parametrize(
+    ("spec", "size", "message"),
+    [
+        (wire.TensorSpec("float32", [2, 2], [2, 1]), 15, "needs 16 bytes, its buffer has 15"),
+        (wire.TensorSpec("float99", [2], [1]), 8, "dtype 'float99' is not one of"),
+        (wire.TensorSpec("float32", [2, 2], [1]), 16, "2 sizes, 1 strides"),
+        (wire.TensorSpec("float32", [2, 2], [0, 1]), 16, "not dense"),
+        (wire.TensorSpec("float32", [2, 2], [4, 1]), 16, "not dense"),
+    ],
+)
+def test_tensor_headers_must_fit_their_buffers(spec, size, message):
+    with pytest.raises(WireError, match=message):
+        wire.check_buffers([spec], [size], 1000)
+
+
+def test_missing_buffers_and_large_frames_are_refused():
+    spec = wire.TensorSpec("uint8", [100], [1])
+    with pytest.raises(WireError, match="declares 1 tensors, 0 buffers follow"):
+        wire.check_buffers([spec], [], 1000)
+    with pytest.raises(WireError, match="frame of 100 bytes is over the limit of 99"):
+        wire.check_buffers([spec], [100], 99)
+
+
+def test_a_dtype_that_cannot_travel_is_named():
+    with pytest.raises(WireError, match="float8"):
+        wire.pack_values([torch.zeros(2).to(torch.float8_e4m3fn)])

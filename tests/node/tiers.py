@@ -1,0 +1,72 @@
+"""Three real tiers in this process, over real sockets, with a program made of additions."""
+
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+from edgesplit.core.profile import Power
+from edgesplit.node import wire
+from edgesplit.node.client import Client
+from edgesplit.node.meter.power_model import PowerModelMeter
+from edgesplit.node.serve import SegmentServer
+from edgesplit.node.sockets import ServeSettings
+
+NAMES = ("end", "edge", "cloud")
+
+
+class Additions:
+    """Layer k adds k; seconds_per_layer of waiting each."""
+
+    def __init__(self, seconds_per_layer=0.0):
+        self.seconds_per_layer = seconds_per_layer
+
+    def segment(self, start, stop):
+        def run(values):
+            if self.seconds_per_layer:
+                time.sleep(self.seconds_per_layer * (stop - start))
+            return [value + sum(range(start, stop)) for value in values]
+
+        return run
+
+
+class Tiers:
+    """Servers by name, and one client of the first."""
+
+    def __init__(self, servers, client):
+        self.servers, self.client = servers, client
+        self._ids = wire.request_ids("test")
+
+    def request(self, values, stages, timeout_s=5.0, program="p"):
+        specs, buffers = wire.pack_values(values)
+        hops = [wire.Hop(t, self.servers[t].address, a, b) for t, a, b in stages]
+        return (
+            wire.Request(
+                id=next(self._ids),
+                program=program,
+                route=hops,
+                at=0,
+                timeout_s=timeout_s,
+                values=specs,
+            ),
+            buffers,
+        )
+
+    def infer(self, values, stages, timeout_s=5.0, program="p"):
+        request, buffers = self.request(values, stages, timeout_s, program)
+        with self.client.channel() as channel:
+            channel.send(request, buffers)
+            return channel.receive(request.id, timeout_s)
+
+
+@contextmanager
+def tiers(program=None, **settings) -> Iterator[Tiers]:
+    with ExitStack() as stack:
+        servers = {}
+        for name in NAMES:
+            meter = PowerModelMeter(name, Power(10.0, 5.0, 5.0, 1.0))
+            server = SegmentServer(ServeSettings(name, **settings), meter)
+            servers[name] = stack.enter_context(server)
+            server.worker.programs["p"] = program or Additions()
+        client = Client(servers["end"].address)
+        stack.callback(client.close)
+        yield Tiers(servers, client)
