@@ -36,7 +36,7 @@ _HOMES = {
     "edgesplit.node.zoo": ("load_model",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
-__all__ = [  # noqa: F822
+__all__ = [
     "ALLOCATOR_ENV",
     "EMBEDDED_EMULATION",
     "Config",

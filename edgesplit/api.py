@@ -17,6 +17,7 @@ from edgesplit.cluster.scheduler import Workload
 from edgesplit.cluster.session import Session
 from edgesplit.cluster.watch import PlanWatch
 from edgesplit.config import Config
+from edgesplit.core.control.state import Settings
 from edgesplit.core.cost import CostModel
 from edgesplit.core.explain import Explanation, explain
 from edgesplit.core.goal import Goal
@@ -25,7 +26,6 @@ from edgesplit.core.plan import Plan, parse_plan
 from edgesplit.core.policy import Policy, policy_named
 from edgesplit.core.profile import Profile
 from edgesplit.core.record import Finished, Record, record_of
-from edgesplit.core.state import Settings
 from edgesplit.errors import ClosedError, EdgeSplitError, InputError
 from edgesplit.node import wire
 from edgesplit.node.client import Channel, Client

@@ -91,7 +91,7 @@ def _power(path: Path, tier: str, values: object) -> Power:
             f"given {values!r}"
         )
     try:
-        watts = [float(values[phase]) for phase in _PHASES]
-        return Power(*watts, source=path.name)
+        compute_w, transmit_w, receive_w, wait_w = (float(values[phase]) for phase in _PHASES)
+        return Power(compute_w, transmit_w, receive_w, wait_w, source=path.name)
     except (TypeError, ValueError, ProfileError) as error:
         raise ConfigError(f"{path}: section [{tier}]: {error}") from error

@@ -6,6 +6,7 @@ Emulated tier speeds and links. The plan is the three-tier split whose slowest t
 """
 
 import time
+from collections.abc import Sequence
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -81,15 +82,14 @@ def balanced(graph: Graph, profile: Profile) -> Plan:
     assert first is not None
     assert second is not None
 
-    def slowest_s(cuts: tuple[int, int]) -> float:
+    def slowest_s(cuts: Sequence[int]) -> float:
         i, j = cuts
-        return max(
-            prefix[0][i],
-            prefix[1][j] - prefix[1][i],
-            prefix[2][-1] - prefix[2][j],
+        stages_s = (prefix[0][i], prefix[1][j] - prefix[1][i], prefix[2][-1] - prefix[2][j])
+        links_s = (
             graph.payload_bytes[i] / first.bytes_per_s,
             graph.payload_bytes[j] / second.bytes_per_s,
         )
+        return float(max(*stages_s, *links_s))
 
     return plan_along(tiers, min(combinations(range(1, len(graph)), 2), key=slowest_s), len(graph))
 

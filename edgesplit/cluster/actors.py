@@ -76,7 +76,8 @@ class SegmentActor:
         program, payloads = self._workload(workload_id)
         factor = self._server.worker.emulation.slowdown
         bounds = (start, stop)
-        return factor * self._on_worker(lambda: measure_segment(program, bounds, payloads[start]))
+        seconds = self._on_worker(lambda: measure_segment(program, bounds, payloads[start]))
+        return factor * float(seconds)
 
     def probe(self, target: tuple[str, str], n_bytes: int, timeout_s: float) -> tuple[float, float]:
         """(round trip of n_bytes, half the round trip of a small message), in seconds.

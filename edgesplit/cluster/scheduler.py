@@ -13,8 +13,7 @@ from typing import Any
 
 import ray.exceptions
 
-from edgesplit.core.control import begin, step
-from edgesplit.core.event import (
+from edgesplit.core.control.event import (
     Action,
     Activate,
     Event,
@@ -29,13 +28,14 @@ from edgesplit.core.event import (
     TierLost,
     TierMeasured,
 )
+from edgesplit.core.control.state import ControlState, Settings, current_profile
+from edgesplit.core.control.step import begin, step
 from edgesplit.core.goal import Goal
 from edgesplit.core.graph import Graph
 from edgesplit.core.plan import Plan
 from edgesplit.core.policy import Policy
 from edgesplit.core.profile import Profile
 from edgesplit.core.sample import Sample
-from edgesplit.core.state import ControlState, Settings, current_profile
 from edgesplit.errors import EdgeSplitError
 
 TICK_S = 0.1

@@ -8,11 +8,11 @@ from edgesplit.core.cost import Cost, CostModel
 from edgesplit.core.goal import Goal
 from edgesplit.core.graph import Graph
 from edgesplit.core.plan import Plan
-from edgesplit.core.planner import Decision, best_answer, choose
 from edgesplit.core.policy import only
 from edgesplit.core.profile import Profile
-from edgesplit.core.route import best_route
-from edgesplit.core.space import route_space
+from edgesplit.core.search.planner import Decision, best_answer, choose
+from edgesplit.core.search.route import best_route
+from edgesplit.core.search.space import route_space
 from edgesplit.errors import PlanError
 
 # With more tiers than this there are too many routes to list; only those of two stages are.

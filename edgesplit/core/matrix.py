@@ -3,7 +3,7 @@
 import numpy as np
 
 from edgesplit.core.cost import CostModel
-from edgesplit.core.space import Array
+from edgesplit.core.search.space import Array
 from edgesplit.errors import ProfileError
 
 

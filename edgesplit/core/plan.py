@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from edgesplit.core.graph import Graph
 from edgesplit.errors import PlanError
@@ -12,7 +13,7 @@ _STAGE = re.compile(r"\s*(?P<tier>[A-Za-z0-9_.-]+)\s*:\s*(?P<start>\d+)\s*-\s*(?
 
 @dataclass(frozen=True)
 class Stage:
-    """One tier and its segment [start, stop). start == stop: the tier only passes the payload on."""
+    """One tier and its segment [start, stop). start == stop: it only passes the payload on."""
 
     tier: str
     start: int
@@ -103,5 +104,5 @@ def parse_plan(text: str) -> Plan:
 def plan_along(route: Sequence[str], cuts: Sequence[int], n_layers: int) -> Plan:
     """The plan that visits `route` and crosses its links at `cuts` (one fewer than tiers)."""
     edges = [0, *cuts, n_layers]
-    pairs = zip(edges[:-1], edges[1:], strict=True)
+    pairs = pairwise(edges)
     return Plan(tuple(Stage(t, a, b) for t, (a, b) in zip(route, pairs, strict=True)))

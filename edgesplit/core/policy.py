@@ -6,9 +6,9 @@ from edgesplit.core.cost import CostModel
 from edgesplit.core.goal import Goal
 from edgesplit.core.graph import Graph
 from edgesplit.core.plan import Plan, parse_plan, plan_along
-from edgesplit.core.planner import Decision, choose, choose_fastest
 from edgesplit.core.profile import Profile
-from edgesplit.core.route import best_route
+from edgesplit.core.search.planner import Decision, choose, choose_fastest
+from edgesplit.core.search.route import best_route
 from edgesplit.errors import PlanError, UnknownNameError
 
 Policy = Callable[[Graph, Profile, Goal], Plan]

@@ -89,4 +89,3 @@ def _on_the_link_s(profile: Profile, transfer: Transfer) -> tuple[float, float]:
     sent, reply = transfer.sent_bytes / out.bytes_per_s, transfer.reply_bytes / back.bytes_per_s
     whole = sent + reply
     return (busy_s * sent / whole, busy_s * reply / whole) if whole > 0 else (0.0, 0.0)
-

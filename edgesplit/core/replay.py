@@ -10,8 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from edgesplit.core.control import Step, step
-from edgesplit.core.event import (
+from edgesplit.core.control.event import (
     Action,
     Activate,
     Event,
@@ -26,10 +25,11 @@ from edgesplit.core.event import (
     TierLost,
     TierMeasured,
 )
+from edgesplit.core.control.state import ControlState
+from edgesplit.core.control.step import Step, step
 from edgesplit.core.plan import Plan, Stage
 from edgesplit.core.profile import Profile
 from edgesplit.core.sample import Sample
-from edgesplit.core.state import ControlState
 
 
 def replay(state: ControlState, events: Iterable[Event]) -> list[Step]:

@@ -1,7 +1,8 @@
-"""What was measured: one tier's sample of one request, and one link's transfer seen in a request."""
+"""What was measured: a tier's sample of one request, and a link's transfer within it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 
 @dataclass(frozen=True)
@@ -54,5 +55,5 @@ def transfers(samples: Sequence[Sample]) -> list[Transfer]:
             max(0.0, here.hop_s - there.own_s),
             there.gap_s,
         )
-        for here, there in zip(samples[:-1], samples[1:], strict=True)
+        for here, there in pairwise(samples)
     ]

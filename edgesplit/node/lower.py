@@ -35,7 +35,7 @@ _VIEWS = frozenset(
 _COPIES = frozenset({_aten.clone.default, _aten._to_copy.default, _aten.lift_fresh_copy.default})
 
 # These only set a flag on the tensor, which would not survive the way to another machine.
-_PHYSICAL = {
+_PHYSICAL: dict[Any, Any] = {
     _aten._conj.default: _aten.conj_physical.default,
     _aten._neg_view.default: _aten.neg.default,
 }
@@ -139,7 +139,6 @@ class _Lowering:
 
     def _call(self, node: fx.Node) -> Any:
         target = _PHYSICAL.get(node.target, node.target)
-        assert callable(target)
         if is_mutating(target):
             raise ExportError(
                 f"{op_name(target)} writes into its arguments and torch.export did not remove "

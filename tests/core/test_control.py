@@ -7,9 +7,7 @@ from itertools import pairwise
 import pytest
 from worlds import FAST, GOAL, MOBILE, SLOW, VGG, chain, throttled
 
-from edgesplit.core.control import begin, step
-from edgesplit.core.cost import CostModel
-from edgesplit.core.event import (
+from edgesplit.core.control.event import (
     Activate,
     LinkProbed,
     Observed,
@@ -22,11 +20,13 @@ from edgesplit.core.event import (
     TierLost,
     TierMeasured,
 )
+from edgesplit.core.control.state import ControlState, Settings, current_profile
+from edgesplit.core.control.step import begin, step
+from edgesplit.core.cost import CostModel
 from edgesplit.core.goal import Goal
 from edgesplit.core.plan import Plan, parse_plan
 from edgesplit.core.policy import fixed, score
 from edgesplit.core.sample import Sample
-from edgesplit.core.state import ControlState, Settings, current_profile
 from edgesplit.errors import ConfigError, EventError, UnknownNameError
 
 CLOUD = parse_plan("end:0-0 | edge:0-0 | cloud:0-16")  # the best VGG plan on fast links

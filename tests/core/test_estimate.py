@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from edgesplit.core.estimate import Estimate, estimate
+from edgesplit.core.control.estimate import Estimate, estimate
 from edgesplit.errors import ProfileError
 
 

@@ -8,17 +8,17 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from planner_cases import three_tiers, vgg_like
 
-from edgesplit.core import limit, planner
+from edgesplit.core.search import limit, planner
 from edgesplit.core.cost import CostModel
 from edgesplit.core.exhaustive import every_plan
 from edgesplit.core.goal import Goal
 from edgesplit.core.graph import Graph
 from edgesplit.core.matrix import three_tier_latency, three_tier_matrix
 from edgesplit.core.plan import parse_plan
-from edgesplit.core.planner import choose, choose_fastest
 from edgesplit.core.policy import decide
 from edgesplit.core.profile import Link, Power, Profile, Tier
-from edgesplit.core.space import window_min
+from edgesplit.core.search.planner import choose, choose_fastest
+from edgesplit.core.search.space import window_min
 
 # Scores are near 1 for the all-on-end plan; the tie-break by latency may cost 1e-9 of that.
 CLOSE = 1e-7

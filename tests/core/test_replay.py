@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from worlds import FAST, GOAL, MOBILE, SLOW, VGG, chain, slowed, throttled
 
-from edgesplit.core.control import begin
+from edgesplit.core.control.event import Measure, TierJoined, TierLost
+from edgesplit.core.control.state import Settings
+from edgesplit.core.control.step import begin
 from edgesplit.core.cost import CostModel
-from edgesplit.core.event import Measure, TierJoined, TierLost
 from edgesplit.core.policy import fixed, score
 from edgesplit.core.replay import Run, World, replay, simulate
-from edgesplit.core.state import Settings
 
 MODELS = pytest.mark.parametrize("graph", [VGG, MOBILE], ids=lambda graph: graph.name)
 

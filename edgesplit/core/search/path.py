@@ -5,7 +5,7 @@ Lengths are >= 0, so a walk longer than a known complete one is dropped on the w
 
 import numpy as np
 
-from edgesplit.core.space import Array, Lengths, Space, Walk
+from edgesplit.core.search.space import Array, Lengths, Space, Walk
 
 # Rounding of sums taken in another order. Bounds give way by this much, so no tie is lost.
 SLACK = 1e-9

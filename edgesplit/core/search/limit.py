@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edgesplit.core.label import Arcs, Incumbent, LabelSearch, Problem
-from edgesplit.core.path import GAIN, SLACK, backward, forward, shortest
-from edgesplit.core.space import Array, Lengths, Space, Walk
+from edgesplit.core.search.label import Arcs, Incumbent, LabelSearch, Problem
+from edgesplit.core.search.path import GAIN, SLACK, backward, forward, shortest
+from edgesplit.core.search.space import Array, Lengths, Space, Walk
 
 # Hops tried first, those with the least reduced cost: they give a good incumbent cheaply.
 CORE_HOPS = 300

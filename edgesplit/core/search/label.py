@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from edgesplit.core.path import GAIN, SLACK
-from edgesplit.core.space import Array, Ints, Lengths, Space, Walk
+from edgesplit.core.search.path import GAIN, SLACK
+from edgesplit.core.search.space import Array, Ints, Lengths, Space, Walk
 
 
 @dataclass(frozen=True)

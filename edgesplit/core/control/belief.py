@@ -7,8 +7,8 @@ measurement still shows that the rate is at least so much.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from edgesplit.core.estimate import Estimate, estimate
-from edgesplit.core.event import LinkProbed, TierMeasured
+from edgesplit.core.control.estimate import Estimate, estimate
+from edgesplit.core.control.event import LinkProbed, TierMeasured
 from edgesplit.core.profile import Link, Profile, Tier
 from edgesplit.core.sample import Sample, Transfer, transfers
 

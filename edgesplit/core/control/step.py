@@ -8,11 +8,16 @@ import math
 from dataclasses import replace
 from itertools import pairwise
 
-from edgesplit.core.ask import answered, confirm, doubts, news, repeat, survey
-from edgesplit.core.belief import believe, learn_measure, learn_probe, learn_request, suspect
-from edgesplit.core.cost import Cost, CostModel
-from edgesplit.core.decide import candidate, cost_of, is_better, is_worth, model_of, reason
-from edgesplit.core.event import (
+from edgesplit.core.control.ask import answered, confirm, doubts, news, repeat, survey
+from edgesplit.core.control.belief import (
+    believe,
+    learn_measure,
+    learn_probe,
+    learn_request,
+    suspect,
+)
+from edgesplit.core.control.decide import candidate, cost_of, is_better, is_worth, model_of, reason
+from edgesplit.core.control.event import (
     Action,
     Activate,
     Event,
@@ -26,11 +31,7 @@ from edgesplit.core.event import (
     TierLost,
     TierMeasured,
 )
-from edgesplit.core.goal import Goal
-from edgesplit.core.graph import Graph
-from edgesplit.core.plan import Plan
-from edgesplit.core.profile import Profile
-from edgesplit.core.state import (
+from edgesplit.core.control.state import (
     Basis,
     Chooser,
     ControlState,
@@ -39,6 +40,11 @@ from edgesplit.core.state import (
     Settings,
     current_profile,
 )
+from edgesplit.core.cost import Cost, CostModel
+from edgesplit.core.goal import Goal
+from edgesplit.core.graph import Graph
+from edgesplit.core.plan import Plan
+from edgesplit.core.profile import Profile
 from edgesplit.errors import EventError, UnknownNameError
 
 Step = tuple[ControlState, tuple[Action, ...]]

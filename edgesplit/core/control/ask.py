@@ -8,13 +8,13 @@ import math
 from collections.abc import Iterable
 from dataclasses import replace
 
-from edgesplit.core.belief import Pair, hope, suspect
+from edgesplit.core.control.belief import Pair, hope, suspect
+from edgesplit.core.control.decide import candidate, cost_of, is_worth, model_of
+from edgesplit.core.control.event import Action, Measure, Probe
+from edgesplit.core.control.state import Ask, Asking, ControlState, Key, Wanted, current_profile
 from edgesplit.core.cost import Cost
-from edgesplit.core.decide import candidate, cost_of, is_worth, model_of
-from edgesplit.core.event import Action, Measure, Probe
 from edgesplit.core.plan import Plan
 from edgesplit.core.profile import Link, Profile, Tier
-from edgesplit.core.state import Ask, Asking, ControlState, Key, Wanted, current_profile
 
 _LEAST_BYTES = 16 * 1024  # smaller ones vanish in latency and in a shaper's bucket
 _CREDIT_PROBES = 4  # of the longest kind, saved up for a burst: four confirm a change

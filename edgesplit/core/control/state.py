@@ -4,8 +4,8 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 
-from edgesplit.core.belief import Beliefs, Pair, apply
-from edgesplit.core.event import Measure, Probe
+from edgesplit.core.control.belief import Beliefs, Pair, apply
+from edgesplit.core.control.event import Measure, Probe
 from edgesplit.core.goal import Goal
 from edgesplit.core.graph import Graph
 from edgesplit.core.plan import Plan

@@ -3,10 +3,10 @@
 import math
 from dataclasses import replace
 
+from edgesplit.core.control.state import Basis, ControlState, Settings, current_profile
 from edgesplit.core.cost import Cost, CostModel
 from edgesplit.core.plan import Plan
 from edgesplit.core.profile import Profile
-from edgesplit.core.state import Basis, ControlState, Settings, current_profile
 from edgesplit.errors import PlanError
 
 _TOLD = math.log(1.05)  # a change below 5 % is not given as a reason

@@ -11,11 +11,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from edgesplit.core.cost import Cost, CostModel
-from edgesplit.core.label import Problem
-from edgesplit.core.limit import Answer, through, within_limit
-from edgesplit.core.path import shortest
 from edgesplit.core.plan import Plan
-from edgesplit.core.space import TIE, Space, all_links, score_of, seconds_of, tier_space
+from edgesplit.core.search.label import Problem
+from edgesplit.core.search.limit import Answer, through, within_limit
+from edgesplit.core.search.path import shortest
+from edgesplit.core.search.space import TIE, Space, all_links, score_of, seconds_of, tier_space
 
 # Arcs times cuts a relaxation may grow to (8 bytes each, several arrays of them).
 MOST_ARC_CUTS = 4_000_000
