@@ -19,6 +19,7 @@ from torch.export import Dim, ExportedProgram
 from torch.utils import _pytree as pytree
 
 from edgesplit.errors import ExportError, InputError
+from edgesplit.node.inplace import make_private_functional
 from edgesplit.node.signature import Leaf, describe
 
 Tensors = Sequence[torch.Tensor]
@@ -118,6 +119,7 @@ def capture(model: FlatModel, tensors: Tensors, batch_varies: bool) -> ExportedP
     example = tuple(x.clone() for x in tensors)
     with _quiet(), torch.inference_mode(False), torch.enable_grad(), _plain_attention():
         exported = torch.export.export(model, example, dynamic_shapes=(dims,), strict=False)
+        make_private_functional(exported.graph_module)
         functional: ExportedProgram = exported.run_decompositions({})
         return functional
 

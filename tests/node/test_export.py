@@ -214,6 +214,15 @@ def test_constants_are_folded_and_dropout_is_gone():
     assert exported.program.layers == ("linear.linear", "mul")
 
 
+def test_inputs_stay_as_they_are_even_where_the_model_writes_to_them():
+    model = nn.Sequential(nn.ReLU(inplace=True), nn.Linear(6, 6))
+    x = torch.randn(2, 6)
+    before = x.clone()
+    result = run(export(model, (x,)), x)
+    assert torch.equal(x, before)
+    assert close(result, model(x.clone()))
+
+
 def test_random_operators_are_not_folded():
     class Noisy(nn.Module):
         def forward(self, x):

@@ -1,0 +1,38 @@
+"""The photographs that the demo classifies: they ship inside scikit-image, nothing is downloaded."""
+
+from dataclasses import dataclass
+from importlib.resources import files
+
+import torch
+from PIL import Image
+from torch import nn
+
+from edgesplit.node.images import load_image
+
+PHOTOS = ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg")
+
+
+@dataclass(frozen=True, eq=False)
+class Photo:
+    """A photograph as the model's input (1x3x224x224), and what the whole model says of it."""
+
+    name: str
+    pixels: torch.Tensor
+    reference: torch.Tensor
+
+
+def photos_for(model: nn.Module) -> list[Photo]:
+    """Every sample photograph with `model(photo)`, computed in this process."""
+    return [_photo(model, name) for name in PHOTOS]
+
+
+def _photo(model: nn.Module, name: str) -> Photo:
+    with (files("skimage") / "data" / name).open("rb") as file, Image.open(file) as image:
+        pixels = load_image(image)
+    with torch.no_grad():
+        return Photo(name.partition(".")[0], pixels, model(pixels))
+
+
+def relative_error(found: torch.Tensor, reference: torch.Tensor) -> float:
+    """max|found - reference| / max|reference|."""
+    return float((found - reference).abs().max() / reference.abs().max())
