@@ -26,6 +26,9 @@ NAMESPACE = "edgesplit"
 _EMBEDDED = {"edgesplit": "embedded"}
 _FOLDER_LABEL = "edgesplit-folder"
 _REACH_TIMEOUT_S = 5.0
+_LONGEST_TEMP = 107 - len(
+    "/es-12345678/session_2026-01-01_00-00-00_123456_1234567/sockets/plasma_store"
+)
 _OBJECT_STORE_BYTES = 2 << 30  # VGG-16's weights are 0.55 GB and pass through it once
 
 # glibc gives freed tensors back to the kernel and page-faults them in again: MobileNetV2 spends
@@ -137,7 +140,7 @@ def _reach(address: str) -> None:
 
 
 def _start_embedded() -> None:
-    folder = Path(tempfile.mkdtemp(prefix="es-"))
+    folder = Path(tempfile.mkdtemp(prefix="es-", dir=_temp_parent()))
     _authenticate()
     logging.getLogger("ray").setLevel(logging.ERROR)
     # Workers at nice 0, not 15, for latency; none started ahead that no actor will use.
@@ -196,4 +199,10 @@ def _stop_embedded() -> None:
     ray.shutdown()
     for folder in folders:
         if folder:
-            shutil.rmtree(Path(tempfile.gettempdir()) / folder, ignore_errors=True)
+            shutil.rmtree(_temp_parent() / folder, ignore_errors=True)
+
+
+def _temp_parent() -> Path:
+    """The temp folder, or /tmp where that is too long for the Unix sockets Ray makes below it."""
+    usual = Path(tempfile.gettempdir())
+    return usual if len(str(usual)) <= _LONGEST_TEMP else Path("/tmp")

@@ -1,4 +1,4 @@
-"""The photographs that the demo classifies: they ship inside scikit-image, nothing is downloaded."""
+"""The photographs that the demo classifies. They ship inside scikit-image; nothing is fetched."""
 
 from dataclasses import dataclass
 from importlib.resources import files

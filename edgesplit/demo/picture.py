@@ -28,6 +28,7 @@ def draw_timeline(runs: Sequence[ModelRun], path: Path) -> None:
             upper, lower = axes[2 * index][column], axes[2 * index + 1][column]
             _draw_latency(upper, done)
             _draw_layers(lower, done)
+            upper.set_xlim(0, max(_end_s(run.static), _end_s(run.adaptive)))
             lower.sharex(upper)
             upper.tick_params(labelbottom=False)
             upper.set_title(f"{run.model}, {name} plan", fontsize=10, loc="left")
@@ -43,11 +44,11 @@ def _draw_latency(axes: Axes, done: Pass) -> None:
     came = [r for r in done.requests if r.latency_s is not None]
     axes.plot([r.at_s for r in came], [1e3 * _latency_s(r) for r in came], ".", color="0.2", ms=3)
     lost = [r for r in done.requests if r.latency_s is None]
-    axes.plot([r.at_s for r in lost], [1.0 for _ in lost], "x", color=THROTTLE_COLOUR)
-    axes.set_yscale("log")
-    axes.yaxis.set_major_formatter("{x:g}")
-    axes.yaxis.set_minor_formatter("")
-    axes.grid(axis="y", which="both", color="0.9")
+    axes.plot(
+        [r.at_s for r in lost], [0.0 for _ in lost], "x", color=THROTTLE_COLOUR, clip_on=False
+    )
+    axes.set_ylim(bottom=0)
+    axes.grid(axis="y", color="0.9")
     axes.axvspan(*_throttled(done), color=THROTTLE_COLOUR, alpha=0.12, lw=0)
     axes.tick_params(labelsize=8)
 
@@ -64,7 +65,6 @@ def _draw_layers(axes: Axes, done: Pass) -> None:
     for edge_s in _throttled(done):
         axes.axvline(edge_s, color=THROTTLE_COLOUR, lw=1)
     axes.set_ylim(0, plans[0].n_layers)
-    axes.set_xlim(0, _end_s(done))
     axes.tick_params(labelsize=8)
 
 

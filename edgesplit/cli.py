@@ -1,0 +1,258 @@
+"""The command line, the only user of click. Commands import torch and Ray when they need them.
+
+Exit codes: 0 done, 1 a mistake or something missing, 2 wrong usage, 130 interrupted.
+"""
+
+import json
+import os
+import sys
+import warnings
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from edgesplit import __version__
+from edgesplit.errors import EdgeSplitError
+
+if TYPE_CHECKING:
+    from edgesplit.api import EdgeSplit
+    from edgesplit.core.goal import Goal
+
+EMULATED = "tiers and links are emulated"
+INTERRUPTED = 130
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+
+class _Mistake(click.ClickException):
+    """A user's mistake: one paragraph on stderr, exit code 1."""
+
+    def show(self, file: Any = None) -> None:
+        click.echo(f"edgesplit: {self.message}", err=True)
+
+
+class _Group(click.Group):
+    """Turns the project's errors, warnings and Ctrl-C into messages and exit codes."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning
+            try:
+                return super().invoke(ctx)
+            except EdgeSplitError as error:
+                raise _Mistake(str(error)) from error
+            except KeyboardInterrupt:
+                click.echo("edgesplit: interrupted", err=True)
+                ctx.exit(INTERRUPTED)
+
+
+def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
+    click.echo(f"edgesplit: note: {message}", err=True)
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="edgesplit")
+def main() -> None:
+    """Run one PyTorch model across several unequal machines, cut where it costs least.
+
+    Without a cluster, all tiers run on this machine and are emulated.
+    """
+    sys.path.insert(0, os.getcwd())  # so that MODEL may be a module of the caller's project
+
+
+_GOAL = (
+    click.option(
+        "--end-energy", default=0.6, show_default=True, help="Weight of the end's energy."
+    ),
+    click.option("--total-energy", default=0.2, show_default=True, help="Weight of all energy."),
+    click.option("--latency", default=0.2, show_default=True, help="Weight of latency."),
+    click.option("--latency-limit-ms", type=float, help="Slower plans are avoided (milliseconds)."),
+    click.option(
+        "--keep-layers", default=0, show_default=True, help="Layers kept on the end tier."
+    ),
+    click.option(
+        "--boundary",
+        type=click.Choice(["marginal", "gross"]),
+        default="marginal",
+        show_default=True,
+        help="Energy of a request's own phases, or waiting too.",
+    ),
+)
+_SESSION = (
+    click.option(
+        "--policy",
+        default="score",
+        show_default=True,
+        help="score, fastest, TIER-only, or a plan such as 'end:0-5 | cloud:5-38'.",
+    ),
+    click.option("--address", help="The Ray cluster to join, host:port; else RAY_ADDRESS."),
+    click.option("--power", metavar="FILE", help="Watts per tier and phase (TOML)."),
+    click.option(
+        "--weights",
+        default="random",
+        show_default=True,
+        help="random (seed 0), pretrained (downloaded), or a state dict's file.",
+    ),
+    click.option("--json", "as_json", is_flag=True, help="Print JSON (SI units) instead of text."),
+)
+
+
+def _options(*groups: tuple[Callable[[Any], Any], ...]) -> Callable[[_Command], _Command]:
+    def decorate(command: _Command) -> _Command:
+        for option in reversed([option for group in groups for option in group]):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+@main.command()
+@click.argument("model")
+@click.option("--image", metavar="FILE", help="Plan for this picture instead of random input.")
+@click.option("--input-shape", default="1,3,224,224", show_default=True, help="Of random input.")
+@click.option(
+    "--batch", type=click.IntRange(1), default=1, show_default=True, help="Inputs a time."
+)
+@_options(_GOAL, _SESSION)
+def plan(model: str, image: str | None, input_shape: str, batch: int, **options: Any) -> None:
+    """Profile the tiers and show where to cut MODEL, and why.
+
+    MODEL is a classifier of torchvision or package.module:callable, which returns a module.
+    Prints the chosen plan, the best plan of every other route and the matrix S(i, j).
+
+    \b
+    Example: edgesplit plan vgg16 --latency-limit-ms 800 --keep-layers 1
+    """
+    from edgesplit.answers import example_input
+    from edgesplit.core.cost import CostModel
+    from edgesplit.splits import split_matrix
+
+    x = example_input(image, input_shape, batch)
+    goal = _goal(options)
+    with _split(model, goal, options) as split:
+        split.infer(x)
+        explanation, profile = split.explain(), split.profile()
+        running, is_emulated = split.plan, not split.emulation.is_off
+        costs = CostModel(split.graph(), profile, goal)
+    assert running is not None, "a request was sent"
+    matrix = split_matrix(costs, running) if len(profile.tiers) == 3 else None
+    if options["as_json"]:
+        found = {"model": model, "emulated": is_emulated, "input_shape": list(x.shape)}
+        found |= explanation.as_dict() | {"matrix": matrix.as_dict() if matrix else None}
+        click.echo(json.dumps(found, indent=1))
+        return
+    click.echo(f"{explanation}\n\n{matrix or ''}")
+    click.echo(_provenance(is_emulated))
+
+
+@main.command()
+@click.argument("model")
+@click.argument("images", nargs=-1, required=True)
+@_options(_GOAL, _SESSION)
+def run(model: str, images: tuple[str, ...], **options: Any) -> None:
+    """Classify IMAGES with MODEL, cut across the tiers.
+
+    Pictures are prepared as ImageNet's classifiers expect: 1x3x224x224.
+
+    \b
+    Example: edgesplit run mobilenet_v2 cat.png dog.jpg --weights pretrained
+    """
+    from edgesplit.answers import answers_table, classify
+    from edgesplit.node.images import load_image
+
+    inputs = {image: load_image(image) for image in images}
+    with _split(model, _goal(options), options) as split:
+        answers = [classify(split, image, x) for image, x in inputs.items()]
+        is_emulated = not split.emulation.is_off
+    if options["as_json"]:
+        rows = [answer.as_dict() for answer in answers]
+        click.echo(json.dumps({"model": model, "emulated": is_emulated, "images": rows}, indent=1))
+        return
+    click.echo(answers_table(answers))
+    if options["weights"] == "random":
+        click.echo("weights are random (seed 0): the classes mean nothing")
+    click.echo(_provenance(is_emulated))
+
+
+@main.command(short_help="Three models on photographs while a link breaks down.")
+@click.option("--out", default="out/demo", show_default=True, help="Folder for the results.")
+@click.option("--quick", is_flag=True, help="AlexNet and MobileNetV2 only, fewer requests.")
+@click.option("--requests", type=click.IntRange(8), help="Per model and pass.")
+@click.option("--models", metavar="NAME,...", help="Of torchvision, instead of the three.")
+@click.option("--no-live", is_flag=True, help="Plain lines instead of the live view.")
+def demo(out: str, quick: bool, requests: int | None, models: str | None, no_live: bool) -> None:
+    """Three models on photographs while a link breaks down, static against adaptive plan.
+
+    Everything runs on this machine; tiers and links are emulated, energy is modelled. Takes
+    three to five minutes on two cores.
+
+    \b
+    Example: edgesplit demo --quick --out out/quick
+    """
+    from dataclasses import replace
+
+    from edgesplit.demo.report import play
+    from edgesplit.demo.scenario import QUICK, Scenario
+
+    scenario = QUICK if quick else Scenario()
+    if models is not None:
+        scenario = replace(scenario, models=tuple(filter(None, models.split(","))))
+    if requests is not None:
+        scenario = replace(scenario, requests=requests)
+    play(scenario, Path(out), is_live=not no_live)
+
+
+@main.command(short_help="Say what is missing on this host.")
+@click.option("--deep", is_flag=True, help="Also start a local Ray (some seconds).")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
+@click.pass_context
+def doctor(ctx: click.Context, deep: bool, as_json: bool) -> None:
+    """Say what is missing on this host and how to mend it; exit code 1 if anything needed is.
+
+    \b
+    Example: edgesplit doctor --deep
+    """
+    from edgesplit.doctor import examine
+
+    checks = []
+    for check in examine(deep):
+        checks.append(check)
+        if not as_json:
+            click.echo(f"{check.mark:8} {check.name}: {check.found}")
+            if not check.is_ok:
+                click.echo(f"{'':8} to mend it: {check.remedy}")
+    is_well = all(check.is_ok or not check.is_needed for check in checks)
+    if as_json:
+        rows = [check.as_dict() for check in checks]
+        click.echo(json.dumps({"is_well": is_well, "checks": rows}, indent=1))
+    ctx.exit(0 if is_well else 1)
+
+
+def _goal(options: Mapping[str, Any]) -> "Goal":
+    from edgesplit.core.goal import Goal
+
+    limit_ms = options["latency_limit_ms"]
+    return Goal(
+        end_energy=options["end_energy"],
+        total_energy=options["total_energy"],
+        latency=options["latency"],
+        latency_limit_s=None if limit_ms is None else limit_ms / 1e3,
+        min_end_layers=options["keep_layers"],
+        boundary=options["boundary"],
+    )
+
+
+def _split(model: str, goal: "Goal", options: Mapping[str, Any]) -> "EdgeSplit":
+    from edgesplit.api import EdgeSplit
+    from edgesplit.config import Config
+    from edgesplit.node.zoo import load_model
+
+    module = load_model(model, options["weights"])
+    config = Config(power_file=options["power"])
+    return EdgeSplit(module, goal, options["policy"], options["address"], config)
+
+
+def _provenance(is_emulated: bool) -> str:
+    where = EMULATED if is_emulated else "times are measured on the cluster"
+    return f"{where}; energy is modelled (watts x seconds)"

@@ -1,0 +1,188 @@
+"""What EdgeSplit needs of this host, as checks: what was found, whether it does, how to mend it.
+
+A check may fail in any way a broken installation can; nothing heavy is imported before it is asked.
+"""
+
+import os
+import shutil
+import socket
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, requires, version
+from pathlib import Path
+
+PYTHONS = ((3, 11), (3, 14))  # from, below
+NEEDED_MEMORY_BYTES = 4 << 30  # caller and four processes of about 0.4 GB, VGG-16's weights in each
+NEEDED_SHM_BYTES = 2 << 30  # the embedded cluster's object store
+NEEDED_DISK_BYTES = 1 << 30
+# Ray's sockets lie under TMP/es-xxxxxxxx/session_<date>_<pid>/sockets; AF_UNIX allows 107 bytes.
+LONGEST_TEMP_PATH = 107 - len("/es-12345678/session_2026-01-31_12-00-00_123456_1234567") - 21
+
+Finding = tuple[bool, str]
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing looked at. remedy: what to do where it is not ok.
+
+    is_needed: without it nothing runs; else it only costs speed.
+    """
+
+    name: str
+    is_ok: bool
+    found: str
+    remedy: str
+    is_needed: bool = True
+
+    @property
+    def mark(self) -> str:
+        """ok, missing or advice."""
+        if self.is_ok:
+            return "ok"
+        return "missing" if self.is_needed else "advice"
+
+    def as_dict(self) -> dict[str, object]:
+        """Plain values for JSON."""
+        return {**asdict(self), "mark": self.mark}
+
+
+def examine(is_deep: bool = False) -> Iterator[Check]:
+    """Every check, one by one. is_deep: also start a local Ray, which takes some seconds."""
+    yield _check(
+        "Python", _python, "install Python 3.11, 3.12 or 3.13 and make a new .venv with it"
+    )
+    yield _check(
+        "packages", _packages, "run `pip install edgesplit` (or `make`) in this .venv again"
+    )
+    yield _check(
+        "torch and torchvision",
+        _torch,
+        "install versions of one release, such as `pip install 'torch>=2.13,<2.14' "
+        "'torchvision>=0.28,<0.29'`",
+    )
+    yield _check("free memory", _memory, "close other programs, or use a smaller model", False)
+    yield _check(
+        "shared memory",
+        _shared_memory,
+        "`mount -o remount,size=4G /dev/shm` as root, or `docker run --shm-size=4g`; until then "
+        "Ray keeps its objects in the temporary folder, which is slower",
+        False,
+    )
+    yield _check("cores", _cores, "two or more let tiers compute while the caller prepares", False)
+    yield _check(
+        "temporary folder",
+        _temp_folder,
+        f"point TMPDIR to a writable folder with 1 GB free and a path of at most "
+        f"{LONGEST_TEMP_PATH} characters, such as /tmp",
+    )
+    yield _check("loopback sockets", _loopback, "bring the loopback up: `ip link set lo up`")
+    yield _check("energy source", _energy, "install edgesplit again: its power.toml is damaged")
+    if is_deep:
+        yield _check(
+            "Ray",
+            _ray,
+            "see the reason; often a firewall on 127.0.0.1, a full disk, or RAY_ADDRESS naming a "
+            "cluster that is gone (`unset RAY_ADDRESS`)",
+        )
+
+
+def _check(name: str, look: Callable[[], Finding], remedy: str, is_needed: bool = True) -> Check:
+    try:
+        is_ok, found = look()
+    except Exception as error:  # whatever a broken installation raises is the finding
+        is_ok, found = False, " ".join(f"{type(error).__name__}: {error}".split())[:300]
+    return Check(name, is_ok, found, remedy, is_needed)
+
+
+def _python() -> Finding:
+    is_ok = PYTHONS[0] <= sys.version_info[:2] < PYTHONS[1]
+    return is_ok, f"{sys.version.split()[0]} at {sys.executable}"
+
+
+def _packages() -> Finding:
+    from packaging.requirements import Requirement
+
+    wrong, right = [], []
+    for text in requires("edgesplit") or []:
+        need = Requirement(text)
+        if need.marker is not None and not need.marker.evaluate({"extra": ""}):
+            continue
+        try:
+            have = version(need.name)
+        except PackageNotFoundError:
+            wrong.append(f"{need.name} is not installed ({need.specifier} needed)")
+            continue
+        if need.specifier.contains(have, prereleases=True):
+            right.append(f"{need.name} {have}")
+        else:
+            wrong.append(f"{need.name} {have} is not {need.specifier}")
+    return not wrong, "; ".join(wrong) or ", ".join(right)
+
+
+def _torch() -> Finding:
+    import torch
+
+    from edgesplit.node.torchvision_ops import import_torchvision
+
+    vision = import_torchvision().__version__
+    kind = f"CUDA {torch.version.cuda}" if torch.version.cuda else "CPU"
+    return True, f"torch {torch.__version__} ({kind}) and torchvision {vision} load together"
+
+
+def _memory() -> Finding:
+    import psutil
+
+    free = int(psutil.virtual_memory().available)
+    return free >= NEEDED_MEMORY_BYTES, f"{_gb(free)}, VGG-16 needs {_gb(NEEDED_MEMORY_BYTES)}"
+
+
+def _shared_memory() -> Finding:
+    free = shutil.disk_usage("/dev/shm").free
+    return (
+        free >= NEEDED_SHM_BYTES,
+        f"/dev/shm has {_gb(free)} free of {_gb(NEEDED_SHM_BYTES)}",
+    )
+
+
+def _cores() -> Finding:
+    count = len(os.sched_getaffinity(0))
+    return count >= 2, f"{count}"
+
+
+def _temp_folder() -> Finding:
+    folder = Path(tempfile.gettempdir())
+    with tempfile.NamedTemporaryFile(dir=folder):
+        free = shutil.disk_usage(folder).free
+    is_ok = len(str(folder)) <= LONGEST_TEMP_PATH and free >= NEEDED_DISK_BYTES
+    return is_ok, f"{folder} is writable, {len(str(folder))} characters long, {_gb(free)} free"
+
+
+def _loopback() -> Finding:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        socket.create_connection(server.getsockname()[:2], timeout=2.0).close()
+    return True, "127.0.0.1 answers"
+
+
+def _energy() -> Finding:
+    from edgesplit.config import Config
+
+    powers = Config().power()
+    watts = ", ".join(f"{tier} {power.compute_w:g} W" for tier, power in powers.items())
+    source = next(iter(powers.values())).source
+    return True, f"modelled (watts x seconds) from {source}, computing: {watts}; no meter is read"
+
+
+def _ray() -> Finding:
+    from edgesplit.cluster.place import connect, disconnect
+    from edgesplit.config import TIERS
+
+    placement = connect(None, TIERS)
+    disconnect(placement)
+    kind = "a local cluster started and stopped" if placement.is_embedded else "joined the cluster"
+    return True, f"{kind} at {placement.address}"
+
+
+def _gb(n_bytes: int) -> str:
+    return f"{n_bytes / (1 << 30):.1f} GB"

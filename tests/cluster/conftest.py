@@ -1,0 +1,40 @@
+"""Real Ray on this machine. Every cluster is started and ended by the test module that needs it."""
+
+import pytest
+import torch
+from torch import nn
+
+
+@pytest.fixture(autouse=True)
+def _no_cluster_named_outside(monkeypatch):
+    """A cluster that the developer happens to run must not be joined by accident."""
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+
+
+class TwoHeads(nn.Module):
+    """Two inputs, a dict of outputs, a skip over the cuts."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Conv2d(3, 8, 3, padding=1)
+        self.second = nn.Conv2d(8, 8, 3, padding=1)
+        self.head = nn.Linear(8, 5)
+
+    def forward(self, image, bias):
+        x = self.first(image).relu()
+        y = (self.second(x) + x).relu()
+        return {"logits": self.head(y.mean((2, 3))) + bias, "features": (x, y)}
+
+
+def small_net(seed=0):
+    torch.manual_seed(seed)
+    return nn.Sequential(
+        nn.Conv2d(3, 16, 3, padding=1),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Conv2d(16, 16, 3, padding=1),
+        nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(16, 10),
+    )

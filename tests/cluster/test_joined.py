@@ -1,0 +1,60 @@
+"""A labelled Ray cluster of three nodes on this machine, joined by address."""
+
+import warnings
+
+import pytest
+import ray
+import torch
+from conftest import small_net
+from ray.cluster_utils import Cluster
+
+from edgesplit import Config, EdgeSplit
+from edgesplit.cluster.place import connect
+from edgesplit.errors import ClusterError
+
+NODE = {"num_cpus": 1, "object_store_memory": 100 * 2**20, "include_dashboard": False}
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory):
+    with warnings.catch_warnings():
+        # Ray's test cluster is careless with files and processes of its own.
+        warnings.simplefilter("ignore")
+        running = Cluster(initialize_head=True, head_node_args={**NODE, "labels": {"tier": "end"}})
+        for tier in ("edge", "cloud"):
+            running.add_node(**NODE, labels={"tier": tier})
+        running.wait_for_nodes()
+        yield running
+        ray.shutdown()
+        running.shutdown()
+
+
+def test_actors_land_on_their_tiers_and_the_result_is_right(cluster):
+    model, x = small_net(), torch.randn(1, 3, 32, 32)
+    with EdgeSplit(model, address=cluster.address, config=Config(threads=1)) as split:
+        split.infer(x)
+        y = split.infer_on("end:0-3 | edge:3-5 | cloud:5-8", x)
+        with torch.no_grad():
+            assert torch.allclose(y, model.eval()(x), rtol=1e-5, atol=1e-6)
+        assert not split.records()["emulated"].any()
+        assert {tier.source for tier in split.profile().tiers} == {"measured"}
+        tier_of_node = {node["NodeID"]: node["Labels"]["tier"] for node in ray.nodes()}
+        for tier, actor in split._session._running.actors.items():
+            node = ray.get(actor.__ray_call__.remote(_node_id), timeout=30)
+            assert tier_of_node[node] == tier
+
+
+def _node_id(actor):
+    return ray.get_runtime_context().get_node_id()
+
+
+def test_a_missing_tier_names_the_labels_that_were_found(cluster):
+    with pytest.raises(ClusterError, match=r"no node for tier fog.*\['cloud', 'edge', 'end'\]"):
+        connect(cluster.address, ("end", "fog"))
+
+
+def test_an_address_where_nothing_listens_is_an_error_soon():
+    if ray.is_initialized():
+        ray.shutdown()
+    with pytest.raises(ClusterError, match=r"no Ray head answers at '127\.0\.0\.1:1'"):
+        EdgeSplit(small_net(), address="127.0.0.1:1").open()
