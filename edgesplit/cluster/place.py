@@ -26,9 +26,8 @@ NAMESPACE = "edgesplit"
 _EMBEDDED = {"edgesplit": "embedded"}
 _FOLDER_LABEL = "edgesplit-folder"
 _REACH_TIMEOUT_S = 5.0
-_LONGEST_TEMP = 107 - len(
-    "/es-12345678/session_2026-01-01_00-00-00_123456_1234567/sockets/plasma_store"
-)
+_RAY_SOCKET = "/es-12345678/session_2026-01-01_00-00-00_123456_1234567/sockets/plasma_store"
+_LONGEST_TEMP = 107 - len(_RAY_SOCKET)  # what Linux allows the path of a Unix socket
 _OBJECT_STORE_BYTES = 2 << 30  # VGG-16's weights are 0.55 GB and pass through it once
 
 # glibc gives freed tensors back to the kernel and page-faults them in again: MobileNetV2 spends

@@ -1,5 +1,6 @@
 """A labelled Ray cluster of three nodes on this machine, joined by address."""
 
+import tempfile
 import warnings
 
 import pytest
@@ -16,8 +17,13 @@ NODE = {"num_cpus": 1, "object_store_memory": 100 * 2**20, "include_dashboard": 
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory):
-    with warnings.catch_warnings():
+def cluster():
+    with (
+        warnings.catch_warnings(),
+        tempfile.TemporaryDirectory(prefix="t-", dir="/tmp") as folder,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        patch.setenv("RAY_TMPDIR", folder)
         # Ray's test cluster is careless with files and processes of its own.
         warnings.simplefilter("ignore")
         running = Cluster(initialize_head=True, head_node_args={**NODE, "labels": {"tier": "end"}})
@@ -30,6 +36,9 @@ def cluster(tmp_path_factory):
 
 
 def test_actors_land_on_their_tiers_and_the_result_is_right(cluster):
+    def node_id(actor):
+        return ray.get_runtime_context().get_node_id()
+
     model, x = small_net(), torch.randn(1, 3, 32, 32)
     with EdgeSplit(model, address=cluster.address, config=Config(threads=1)) as split:
         split.infer(x)
@@ -40,12 +49,8 @@ def test_actors_land_on_their_tiers_and_the_result_is_right(cluster):
         assert {tier.source for tier in split.profile().tiers} == {"measured"}
         tier_of_node = {node["NodeID"]: node["Labels"]["tier"] for node in ray.nodes()}
         for tier, actor in split._session._running.actors.items():
-            node = ray.get(actor.__ray_call__.remote(_node_id), timeout=30)
+            node = ray.get(actor.__ray_call__.remote(node_id), timeout=30)
             assert tier_of_node[node] == tier
-
-
-def _node_id(actor):
-    return ray.get_runtime_context().get_node_id()
 
 
 def test_a_missing_tier_names_the_labels_that_were_found(cluster):
