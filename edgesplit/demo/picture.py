@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -17,27 +18,31 @@ DPI = 110
 
 
 def draw_timeline(runs: Sequence[ModelRun], path: Path) -> None:
-    """Two rows per model (latency, layers per tier), a column per approach."""
+    """Two rows per model (latency, layers per tier), a column per approach on one time axis."""
     height_in = MODEL_HEIGHT_IN * len(runs) + MARGIN_IN
-    figure = Figure(figsize=(WIDTH_IN, height_in), layout="constrained")
-    axes = figure.subplots(
-        2 * len(runs), 2, sharey="row", height_ratios=[2.0, 1.0] * len(runs), squeeze=False
-    )
+    figure = Figure(figsize=(WIDTH_IN, height_in))
+    edges = {"left": 0.07, "right": 0.985, "top": 1 - 0.6 / height_in, "bottom": 0.75 / height_in}
+    outer = figure.add_gridspec(len(runs), 1, hspace=0.3, **edges)
     for index, run in enumerate(runs):
-        for column, (name, done) in enumerate((("static", run.static), ("adaptive", run.adaptive))):
-            upper, lower = axes[2 * index][column], axes[2 * index + 1][column]
-            _draw_latency(upper, done)
-            _draw_layers(lower, done)
-            upper.set_xlim(0, max(_end_s(run.static), _end_s(run.adaptive)))
-            lower.sharex(upper)
-            upper.tick_params(labelbottom=False)
-            upper.set_title(f"{run.model}, {name} plan", fontsize=10, loc="left")
-        axes[2 * index][0].set_ylabel("latency (ms)", fontsize=9)
-        axes[2 * index + 1][0].set_ylabel("layer", fontsize=9)
-    for axis in axes[-1]:
-        axis.set_xlabel("seconds since the pass began", fontsize=9)
+        inner = outer[index].subgridspec(2, 2, height_ratios=[2.0, 1.0], hspace=0.12, wspace=0.05)
+        _draw_model(inner.subplots(sharex=True, sharey="row"), run)
+    for axes in figure.axes[-2:]:
+        axes.set_xlabel("seconds since the pass began", fontsize=9)
     _legend(figure)
+    figure.text(0.5, 0.12 / height_in, EMULATED, ha="center", fontsize=8, color="0.4")
     figure.savefig(path, dpi=DPI)
+
+
+def _draw_model(axes: Any, run: ModelRun) -> None:
+    """axes: 2 x 2, latency above layers, static left of adaptive."""
+    for column, (name, done) in enumerate((("static", run.static), ("adaptive", run.adaptive))):
+        _draw_latency(axes[0, column], done)
+        _draw_layers(axes[1, column], done)
+        axes[0, column].set_title(f"{run.model}, {name} plan", fontsize=10, loc="left")
+    axes[0, 0].set_ylabel("latency (ms)", fontsize=9)
+    axes[1, 0].set_ylabel("layer", fontsize=9)
+    axes[0, 0].set_xlim(0, max(_end_s(run.static), _end_s(run.adaptive)))
+    axes[0, 0].set_ylim(0, 1.1e3 * max(map(_latency_s, run.requests)) or 1.0)
 
 
 def _draw_latency(axes: Axes, done: Pass) -> None:
@@ -47,7 +52,6 @@ def _draw_latency(axes: Axes, done: Pass) -> None:
     axes.plot(
         [r.at_s for r in lost], [0.0 for _ in lost], "x", color=THROTTLE_COLOUR, clip_on=False
     )
-    axes.set_ylim(bottom=0)
     axes.grid(axis="y", color="0.9")
     axes.axvspan(*_throttled(done), color=THROTTLE_COLOUR, alpha=0.12, lw=0)
     axes.tick_params(labelsize=8)
@@ -73,8 +77,7 @@ def _legend(figure: Figure) -> None:
     handles.append(
         Patch(color=THROTTLE_COLOUR, alpha=0.3, label="edge-cloud link throttled to 5 Mbit/s")
     )
-    figure.legend(handles=handles, loc="outside upper center", ncols=4, fontsize=9, frameon=False)
-    figure.supxlabel(EMULATED, fontsize=8, color="0.4")
+    figure.legend(handles=handles, loc="upper center", ncols=4, fontsize=9, frameon=False)
 
 
 def _throttled(done: Pass) -> tuple[float, float]:

@@ -70,7 +70,10 @@ class PlainView:
         self._told, self._told_s = key, now_s
         figures = "  ".join(text for name, text in _figures(scene) if name != "model")
         self._console.print(
-            f"{scene.fraction:4.0%} {scene.model}: {figures}", highlight=False, markup=False
+            f"{scene.fraction:4.0%} {scene.model}: {figures}",
+            highlight=False,
+            markup=False,
+            soft_wrap=True,
         )
 
 

@@ -16,6 +16,7 @@ import zmq
 from edgesplit.core.sample import Sample
 from edgesplit.errors import ClosedError, RequestError, RequestTimeoutError, WireError
 from edgesplit.node import wire
+from edgesplit.node.sockets import open_socket
 
 _GRACE_S = 1.0  # the tiers give up first, so that their refusal says where it stuck
 
@@ -34,10 +35,7 @@ class Channel:
     """One DEALER socket to the first tier of every route."""
 
     def __init__(self, context: "zmq.Context[Any]", address: str) -> None:
-        self._socket = context.socket(zmq.DEALER)
-        self._socket.setsockopt(zmq.LINGER, 0)
-        self._socket.setsockopt(zmq.SNDHWM, 0)
-        self._socket.setsockopt(zmq.RCVHWM, 0)
+        self._socket = open_socket(context, zmq.DEALER)
         self._socket.connect(address)
         self._ready: dict[str, Answer | RequestError] = {}
         self._waiting: set[str] = set()

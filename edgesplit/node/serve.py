@@ -1,7 +1,6 @@
 """One tier as a server: its socket loop, its worker, and how other threads reach them."""
 
 import threading
-from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
 
@@ -24,16 +23,12 @@ class SegmentServer:
         self.settings = settings
         self.worker = Worker(settings.threads, settings.max_queue, meter, self._finished)
         self._context: zmq.Context[Any] | None = None
-        self._lock = threading.Lock()
 
     def open(self) -> str:
         """Listen and serve; returns the address other tiers connect to."""
         self._context = zmq.Context()
-        url = "inproc://wake"
-        self._loop = SocketLoop(self.settings, self._context, url)
+        self._loop = SocketLoop(self.settings, self._context)
         self._loop.worker = self.worker
-        self._wake = self._context.socket(zmq.PAIR)
-        self._wake.connect(url)
         self._thread = threading.Thread(
             target=self._loop.run, name="edgesplit-sockets", daemon=True
         )
@@ -56,12 +51,12 @@ class SegmentServer:
     def emulate(self, emulation: TierEmulation) -> None:
         """Slow this tier and shape its links from now on."""
         self.worker.emulation = emulation
-        self._on_loop(lambda: setattr(self._loop, "emulation", emulation))
+        self._loop.call(lambda: setattr(self._loop, "emulation", emulation))
 
     def probe(self, target: wire.Hop, n_bytes: int, timeout_s: float) -> float:
         """Round trip in seconds of `n_bytes` there and a few back. Raises TimeoutError."""
         future: Future[float] = Future()
-        self._on_loop(lambda: self._loop.probe(target, n_bytes, future))
+        self._loop.call(lambda: self._loop.probe(target, n_bytes, future))
         return future.result(timeout_s)
 
     def close(self, timeout_s: float = 5.0) -> None:
@@ -69,16 +64,10 @@ class SegmentServer:
         if self._context is None:
             return
         self.worker.stop(timeout_s)
-        self._on_loop(self._loop.stop)
+        self._loop.call(self._loop.stop)
         self._thread.join(timeout_s)
-        self._wake.close(linger=0)
         self._context.destroy(linger=0)
         self._context = None
 
     def _finished(self, done: Done) -> None:
-        self._on_loop(lambda: self._loop.on_done(done))
-
-    def _on_loop(self, call: Callable[[], None]) -> None:
-        self._loop.enqueue(call)
-        with self._lock:  # a ZeroMQ socket serves one thread at a time
-            self._wake.send(b"")
+        self._loop.call(lambda: self._loop.on_done(done))
