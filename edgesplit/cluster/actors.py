@@ -15,7 +15,7 @@ from edgesplit.node.profiler import Forms, measure_segment, profile_layers
 from edgesplit.node.program import Program
 from edgesplit.node.serve import SegmentServer
 from edgesplit.node.shipping import PackedProgram, unpack
-from edgesplit.node.sockets import ServeSettings
+from edgesplit.node.router import ServeSettings
 
 _CALL_TIMEOUT_S = 120.0
 _PING_BYTES = 64

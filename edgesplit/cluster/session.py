@@ -20,7 +20,7 @@ from edgesplit.node.emulate import Emulation
 from edgesplit.node.profiler import Forms
 from edgesplit.node.program import Program
 from edgesplit.node.shipping import pack
-from edgesplit.node.sockets import ServeSettings
+from edgesplit.node.router import ServeSettings
 
 _CONTROL_TIMEOUT_S = 30.0
 _CONTROL_THREADS = 8

@@ -42,15 +42,21 @@ class View(Protocol):
 
 
 class LiveView:
-    """A panel that follows the last request."""
+    """A panel that follows the last request; rich draws it a few times a second."""
 
-    def __init__(self, live: Live) -> None:
-        self._live = live
+    def __init__(self) -> None:
+        self._scene: Scene | None = None
         self._began_s = time.monotonic()
 
     def show(self, scene: Scene) -> None:
-        """Hand the scene to the panel, which is drawn a few times a second."""
-        self._live.update(_panel(scene, time.monotonic() - self._began_s))
+        """Remember the scene for the next time the panel is drawn."""
+        self._scene = scene
+
+    def panel(self) -> Panel | Text:
+        """What rich is to draw now."""
+        if self._scene is None:
+            return Text("starting")
+        return _panel(self._scene, time.monotonic() - self._began_s)
 
 
 class PlainView:
@@ -83,8 +89,9 @@ def opened_view(console: Console, is_live: bool) -> Iterator[View]:
     if not (is_live and console.is_terminal):
         yield PlainView(console)
         return
-    with Live(console=console, refresh_per_second=FRAMES_PER_S) as live:
-        yield LiveView(live)
+    view = LiveView()
+    with Live(get_renderable=view.panel, console=console, refresh_per_second=FRAMES_PER_S):
+        yield view
 
 
 def opened_console() -> Console:

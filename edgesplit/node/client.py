@@ -1,6 +1,6 @@
 """The caller's side of the data plane: channels to the tier that holds the input.
 
-A channel is one socket, used by one thread at a time; it sends requests and collects replies.
+A channel is one connection, used by one thread at a time; it sends requests and collects replies.
 """
 
 import collections
@@ -11,12 +11,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import zmq
-
 from edgesplit.core.sample import Sample
-from edgesplit.errors import ClosedError, RequestError, RequestTimeoutError, WireError
+from edgesplit.errors import ClosedError, RequestError, RequestTimeoutError
 from edgesplit.node import wire
-from edgesplit.node.sockets import open_socket
+from edgesplit.node.connection import Connection, connect
 
 _GRACE_S = 1.0  # the tiers give up first, so that their refusal says where it stuck
 
@@ -25,38 +23,41 @@ _GRACE_S = 1.0  # the tiers give up first, so that their refusal says where it s
 class Answer:
     """What came back for one request: the outputs and a sample per tier in route order."""
 
-    id: str
     values: list[Any]
     samples: tuple[Sample, ...]
-    arrived_s: float
 
 
 class Channel:
-    """One DEALER socket to the first tier of every route."""
+    """A connection to the first tier of every route."""
 
-    def __init__(self, context: "zmq.Context[Any]", address: str) -> None:
-        self._socket = open_socket(context, zmq.DEALER)
-        self._socket.connect(address)
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
         self._ready: dict[str, Answer | RequestError] = {}
         self._waiting: set[str] = set()
+        self.is_broken = False
 
     def send(self, request: wire.Request, buffers: Sequence[wire.Buffer]) -> None:
-        """Send a request; its answer comes from receive()."""
+        """Send a request; its answer comes from receive(). Raises RequestError."""
         self._waiting.add(request.id)
-        self._socket.send_multipart([wire.encode(request), *buffers], copy=False)
+        try:
+            self._connection.send(request, buffers)
+        except OSError as error:
+            raise self._lost(request.id, error) from error
 
     def receive(self, request_id: str, timeout_s: float) -> Answer:
         """The answer to `request_id`. Raises RequestTimeoutError or RequestError."""
         deadline_s = time.perf_counter() + timeout_s + _GRACE_S
         while request_id not in self._ready:
-            left_ms = int((deadline_s - time.perf_counter()) * 1000)
-            if left_ms <= 0 or not self._socket.poll(left_ms):
+            if not self._connection.wait(deadline_s - time.perf_counter()):
                 self._waiting.discard(request_id)
                 raise RequestTimeoutError(
                     f"request {request_id}: no answer within {timeout_s:g} s; "
                     "raise timeout_s, or look at `edgesplit doctor`"
                 )
-            self._take()
+            try:
+                self._take(*self._connection.receive())
+            except (EOFError, OSError) as error:
+                raise self._lost(request_id, error) from error
         self._waiting.discard(request_id)
         outcome = self._ready.pop(request_id)
         if isinstance(outcome, RequestError):
@@ -69,23 +70,23 @@ class Channel:
         self._ready.clear()
 
     def close(self) -> None:
-        """Close the socket; answers still under way are dropped."""
-        self._socket.close(linger=0)
+        """Close the connection; answers still under way are dropped."""
+        self._connection.close()
 
-    def _take(self) -> None:
-        frames = self._socket.recv_multipart(copy=False)
-        now_s = time.perf_counter()
-        message = wire.decode(frames[0].buffer)
+    def _take(self, message: wire.Message, values: list[Any]) -> None:
         if isinstance(message, wire.Refusal):
             # A refusal without an id answers a frame the tier could not read: nothing else of
             # this channel can be trusted to arrive.
-            ids = [message.id] if message.id else list(self._waiting)
-            for request_id in ids:
+            for request_id in [message.id] if message.id else list(self._waiting):
                 self._ready[request_id] = _error(request_id, message)
         elif isinstance(message, wire.Reply) and message.id in self._waiting:
-            wire.check_buffers(message.values, [len(f) for f in frames[1:]], 1 << 62)
-            values = wire.unpack_values(message.values, [f.buffer for f in frames[1:]])
-            self._ready[message.id] = Answer(message.id, values, tuple(message.samples), now_s)
+            self._ready[message.id] = Answer(values, tuple(message.samples))
+
+    def _lost(self, request_id: str, error: Exception) -> RequestError:
+        self.is_broken = True
+        return RequestError(
+            f"request {request_id}: the connection to the first tier broke: {error}"
+        )
 
 
 def _error(request_id: str, refusal: wire.Refusal) -> RequestError:
@@ -97,47 +98,53 @@ def _error(request_id: str, refusal: wire.Refusal) -> RequestError:
 
 
 class Client:
-    """A pool of channels to one address; open channels are lent to one thread at a time."""
+    """A pool of channels to one address, each lent to one thread at a time."""
 
     def __init__(self, address: str) -> None:
         self._address = address
-        self._context: zmq.Context[Any] = zmq.Context()
         self._idle: collections.deque[Channel] = collections.deque()
-        self._lent = 0
-        self._lock = threading.Condition()
+        self._lent: set[Channel] = set()
+        self._lock = threading.Lock()
         self._closed = False
 
     @contextmanager
     def channel(self) -> Iterator[Channel]:
-        """A channel for the calling thread. Raises ClosedError after close()."""
+        """A channel for the calling thread. Raises ClosedError after close(), RequestError."""
+        channel = self._lend()
+        try:
+            yield channel
+        finally:
+            self._take_back(channel)
+
+    def close(self) -> None:
+        """Close every channel; requests still under way end in a RequestError."""
+        with self._lock:
+            self._closed = True
+            channels = [*self._idle, *self._lent]
+            self._idle.clear()
+        for channel in channels:
+            channel.close()
+
+    def _lend(self) -> Channel:
         with self._lock:
             if self._closed:
                 raise ClosedError("this EdgeSplit is closed; make a new one")
-            self._lent += 1
             channel = self._idle.pop() if self._idle else None
         if channel is None:
-            channel = Channel(self._context, self._address)
-        try:
-            yield channel
-        except WireError:
-            channel.close()
-            channel = None
-            raise
-        finally:
-            with self._lock:
-                self._lent -= 1
-                if channel is not None and not self._closed:
-                    channel.forget()
-                    self._idle.append(channel)
-                elif channel is not None:
-                    channel.close()
-                self._lock.notify_all()
-
-    def close(self, timeout_s: float = 5.0) -> None:
-        """Wait for lent channels to come back, then close every socket."""
+            try:
+                # Replies are ours: what the tiers let through is not judged a second time.
+                channel = Channel(connect(self._address, 1 << 62))
+            except OSError as error:
+                raise RequestError(f"cannot connect to {self._address}: {error}") from error
         with self._lock:
-            self._closed = True
-            self._lock.wait_for(lambda: self._lent == 0, timeout_s)
-            while self._idle:
-                self._idle.pop().close()
-        self._context.destroy(linger=0)
+            self._lent.add(channel)
+        return channel
+
+    def _take_back(self, channel: Channel) -> None:
+        channel.forget()
+        with self._lock:
+            self._lent.discard(channel)
+            if not self._closed and not channel.is_broken:
+                self._idle.append(channel)
+                return
+        channel.close()

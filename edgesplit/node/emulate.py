@@ -1,14 +1,11 @@
 """Slower tiers and links on one machine. Every figure that passed through here is 'emulated'.
 
-A tier is slowed by waiting after real work, a link by holding real frames back at the sender.
+A tier is slowed by waiting after real work; shaper.py holds real frames back at the sender.
 """
 
-import heapq
-import itertools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from edgesplit.errors import ConfigError
 
@@ -74,34 +71,3 @@ class TierEmulation:
     def extra_s(self, compute_s: float) -> float:
         """How long to wait after computing for `compute_s`."""
         return compute_s * (self.slowdown - 1.0)
-
-
-class Shaper:
-    """Frames under way on the shaped links that leave one tier, in order of departure."""
-
-    def __init__(self) -> None:
-        self._due: list[tuple[float, int, Any]] = []
-        self._free_at_s: dict[str, float] = {}
-        self._order = itertools.count()
-
-    def hold(self, now_s: float, target: str, shape: LinkShape, frame: tuple[int, Any]) -> None:
-        """Take a frame (its bytes, whatever sends it) and release it when the link would have.
-
-        Frames of one link follow each other; latency overlaps.
-        """
-        n_bytes, item = frame
-        start_s = max(now_s, self._free_at_s.get(target, 0.0))
-        self._free_at_s[target] = start_s + n_bytes / shape.bytes_per_s
-        due_s = self._free_at_s[target] + shape.latency_s
-        heapq.heappush(self._due, (due_s, next(self._order), item))
-
-    def next_due_s(self) -> float:
-        """When the next frame is to be released; infinite where none is held."""
-        return self._due[0][0] if self._due else math.inf
-
-    def release(self, now_s: float) -> list[Any]:
-        """The items due by now."""
-        items = []
-        while self._due and self._due[0][0] <= now_s:
-            items.append(heapq.heappop(self._due)[2])
-        return items

@@ -1,40 +1,49 @@
-"""One tier as a server: its socket loop, its worker, and how other threads reach them."""
+"""One tier as a server: its listener, the threads that read its connections, its worker."""
 
+import contextlib
+import socket
 import threading
-from concurrent.futures import Future
-from typing import Any
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
-import zmq
-
+from edgesplit.errors import WireError
 from edgesplit.node import wire
+from edgesplit.node.connection import Connection, FrameError, connect
 from edgesplit.node.emulate import TierEmulation
 from edgesplit.node.meter import Meter
-from edgesplit.node.sockets import ServeSettings, SocketLoop
+from edgesplit.node.router import Inbound, Router, ServeSettings
+from edgesplit.node.shaper import Shaper
 from edgesplit.node.worker import Done, Worker
+
+_BACKLOG = 64
 
 
 class SegmentServer:
     """A tier that listens once open() or `with` has begun it.
 
-    close() ends both threads and frees the port.
+    close() ends its threads, frees the port and drops every connection.
     """
 
     def __init__(self, settings: ServeSettings, meter: Meter) -> None:
         self.settings = settings
         self.worker = Worker(settings.threads, settings.max_queue, meter, self._finished)
-        self._context: zmq.Context[Any] | None = None
+        self._shaper = Shaper(lambda: self._router.purge())
+        self._router = Router(settings, self.worker, self._shaper, self._dial)
+        self._outbox = ThreadPoolExecutor(1, "edgesplit-outbox")
+        self._listener: socket.socket | None = None
+        self._links: dict[str, Connection] = {}
+        self._connections: set[Connection] = set()
+        self._threads: list[threading.Thread] = []
+        self._lock = threading.Lock()
 
     def open(self) -> str:
         """Listen and serve; returns the address other tiers connect to."""
-        self._context = zmq.Context()
-        self._loop = SocketLoop(self.settings, self._context)
-        self._loop.worker = self.worker
-        self._thread = threading.Thread(
-            target=self._loop.run, name="edgesplit-sockets", daemon=True
-        )
-        self._thread.start()
+        self._listener = socket.create_server((self.settings.host, 0), backlog=_BACKLOG)
         self.worker.start()
-        return self._loop.address
+        self._shaper.start()
+        self._start("listener", self._listen)
+        return self.address
 
     def __enter__(self) -> "SegmentServer":
         self.open()
@@ -45,29 +54,130 @@ class SegmentServer:
 
     @property
     def address(self) -> str:
-        """Where this tier listens."""
-        return self._loop.address
+        """Where this tier listens, as HOST:PORT."""
+        assert self._listener is not None, "open() comes first"
+        host, port = self._listener.getsockname()[:2]
+        return f"{host}:{port}"
 
     def emulate(self, emulation: TierEmulation) -> None:
         """Slow this tier and shape its links from now on."""
-        self.worker.emulation = emulation
-        self._loop.call(lambda: setattr(self._loop, "emulation", emulation))
+        self.worker.emulation = self._shaper.emulation = emulation
 
     def probe(self, target: wire.Hop, n_bytes: int, timeout_s: float) -> float:
-        """Round trip in seconds of `n_bytes` there and a few back. Raises TimeoutError."""
-        future: Future[float] = Future()
-        self._loop.call(lambda: self._loop.probe(target, n_bytes, future))
-        return future.result(timeout_s)
+        """Round trip in seconds of `n_bytes` there and a few back. Raises TimeoutError, OSError."""
+        return self._router.probe(target, n_bytes, timeout_s)
 
     def close(self, timeout_s: float = 5.0) -> None:
-        """End both threads; safe to call twice."""
-        if self._context is None:
+        """End every thread; safe to call twice."""
+        listener, self._listener = self._listener, None
+        if listener is None:
             return
+        with contextlib.suppress(OSError):
+            listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
         self.worker.stop(timeout_s)
-        self._loop.call(self._loop.stop)
-        self._thread.join(timeout_s)
-        self._context.destroy(linger=0)
-        self._context = None
+        self._outbox.shutdown(wait=True, cancel_futures=True)
+        self._shaper.stop(timeout_s)
+        with self._lock:
+            connections = list(self._connections)
+        for connection in connections:
+            connection.close()
+        for thread in self._threads:
+            thread.join(timeout_s)
+
+    # Threads
+
+    def _start(self, role: str, run: Callable[[], None]) -> None:
+        thread = threading.Thread(target=run, name=f"edgesplit-{role}", daemon=True)
+        with self._lock:
+            self._threads = [old for old in self._threads if old.is_alive() or old.ident is None]
+            self._threads.append(thread)
+        thread.start()
+
+    def _listen(self) -> None:
+        listener = self._listener
+        while listener is not None:
+            try:
+                accepted, _ = listener.accept()
+            except OSError:
+                return  # closed
+            connection = Connection(accepted, self.settings.max_frame_bytes)
+            self._keep(connection)
+            self._start("reader", partial(self._read_inbound, Inbound(connection)))
+
+    def _read_inbound(self, link: Inbound) -> None:
+        connection = link.connection
+        while True:
+            frame_id = ""
+            try:
+                message, values = connection.receive()
+                frame_id = message.id
+                self._router.take(message, values, link)
+            except EOFError:
+                break
+            except FrameError as error:
+                self._refuse(connection, error.frame_id, str(error))
+            except WireError as error:
+                if frame_id:
+                    self._refuse(connection, frame_id, str(error))
+                    continue
+                connection.refuse_and_close(self._refusal("", str(error)))
+                break
+            except OSError:
+                break
+        self._drop(connection)
+
+    def _read_link(self, address: str, connection: Connection) -> None:
+        why = "closed"
+        while True:
+            try:
+                self._router.take_answer(*connection.receive())
+            except FrameError:
+                continue  # whoever waits for it runs into its time limit
+            except (EOFError, OSError, WireError) as error:
+                why = str(error)
+                break
+        with self._lock:
+            if self._links.get(address) is connection:
+                del self._links[address]
+        self._drop(connection)
+        self._router.lost(connection, why)
+
+    def _dial(self, address: str) -> Connection:
+        """The connection to another tier, made at the first use or after a loss."""
+        with self._lock:
+            connection = self._links.get(address)
+        if connection is not None:
+            return connection
+        made = connect(address, self.settings.max_frame_bytes)
+        with self._lock:
+            connection = self._links.setdefault(address, made)
+        if connection is not made:
+            made.close()
+            return connection
+        self._keep(made)
+        self._start("link", partial(self._read_link, address, made))
+        return made
 
     def _finished(self, done: Done) -> None:
-        self._loop.call(lambda: self._loop.on_done(done))
+        """Send from the compute thread, unless that would keep the next request waiting."""
+        if self.worker.is_free:
+            self._router.pass_on(done)
+        else:
+            self._outbox.submit(self._router.pass_on, done)
+
+    def _keep(self, connection: Connection) -> None:
+        with self._lock:
+            self._connections.add(connection)
+
+    def _drop(self, connection: Connection) -> None:
+        connection.close()
+        with self._lock:
+            self._connections.discard(connection)
+
+    def _refuse(self, connection: Connection, frame_id: str, why: str) -> None:
+        with contextlib.suppress(OSError):
+            connection.send(self._refusal(frame_id, why))
+
+    def _refusal(self, frame_id: str, why: str) -> wire.Refusal:
+        return wire.Refusal(id=frame_id, tier=self.settings.tier, reason="malformed", message=why)

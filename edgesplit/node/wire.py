@@ -1,16 +1,17 @@
 """Frames of the data plane: a small typed header and raw tensor bytes. No pickle, nothing executed.
 
-One message is [header, buffer, buffer, ...]. The header is a magic, a version byte and msgpack;
-every field is validated before any is used. Tensors travel with shape, dtype and strides.
+One frame is prefix, header, body. The prefix holds a magic, a version byte and the two lengths, so
+that a frame can be judged before any of it is taken in. The header is msgpack; every field is
+validated before any is used. The body is the tensors' memory one after another; tensors travel with
+shape, dtype and strides.
 """
 
-import itertools
 import math
+import struct
 from collections.abc import Sequence
 from typing import Annotated, Any
 
 import msgspec
-import numpy as np
 import torch
 
 from edgesplit.core.sample import Sample
@@ -20,7 +21,9 @@ MAGIC = b"ESP"
 VERSION = 1
 DEFAULT_MAX_FRAME_BYTES = 1 << 28  # 256 MiB: 80 times VGG-16's largest payload at batch 1
 MAX_VALUES = 4096
-_PREFIX = MAGIC + bytes([VERSION])
+MAX_HEADER_BYTES = 1 << 20
+_PREFIX = struct.Struct("<3sBIQ")  # magic, version, bytes of header, bytes of body
+PREFIX_BYTES = _PREFIX.size
 
 _DTYPES = {
     str(dtype).removeprefix("torch."): dtype
@@ -30,6 +33,7 @@ _DTYPES = {
         *(torch.complex64, torch.complex128),
     )
 }
+_NUMPY_DTYPES = frozenset(_DTYPES.values()) - {torch.bfloat16}
 _DTYPE_NAMES = {dtype: name for name, dtype in _DTYPES.items()}
 
 Name = Annotated[str, msgspec.Meta(max_length=128)]
@@ -77,7 +81,7 @@ class Reply(msgspec.Struct, frozen=True, tag="reply", kw_only=True):
 
 
 class Refusal(msgspec.Struct, frozen=True, tag="refusal", kw_only=True):
-    """Why a message was not served. id is empty where the message could not be read."""
+    """Why a frame was not served. id is empty where it could not be read."""
 
     id: Name
     tier: Name
@@ -86,7 +90,7 @@ class Refusal(msgspec.Struct, frozen=True, tag="refusal", kw_only=True):
 
 
 class Probe(msgspec.Struct, frozen=True, tag="probe", kw_only=True):
-    """Answer with an Echo at once; the buffer behind it is ballast. sender: the asking tier."""
+    """Answer with an Echo at once; the body behind it is ballast. sender: the asking tier."""
 
     id: Name
     sender: Name
@@ -105,44 +109,43 @@ _encoder = msgspec.msgpack.Encoder()
 _decoder: msgspec.msgpack.Decoder[Message] = msgspec.msgpack.Decoder(Message)
 
 
-def encode(message: Message) -> bytes:
-    """The header frame of `message`."""
-    return _PREFIX + _encoder.encode(message)
+def encode(message: Message, body_bytes: int = 0) -> bytes:
+    """Prefix and header of `message`; a body of that many bytes is to follow."""
+    header = _encoder.encode(message)
+    return _PREFIX.pack(MAGIC, VERSION, len(header), body_bytes) + header
+
+
+def read_prefix(prefix: Buffer, max_frame_bytes: int) -> tuple[int, int]:
+    """Bytes of header and of body that follow. Raises WireError for what cannot be taken in."""
+    magic, version, header_bytes, body_bytes = _PREFIX.unpack(prefix)
+    if magic != MAGIC:
+        raise WireError(f"not an EdgeSplit frame: it begins with {bytes(prefix[:4])!r}")
+    if version != VERSION:
+        raise WireError(
+            f"frame of wire version {version}, this side speaks {VERSION}; "
+            "install the same EdgeSplit on all tiers"
+        )
+    if header_bytes > MAX_HEADER_BYTES:
+        raise WireError(f"header of {header_bytes} bytes is over the limit of {MAX_HEADER_BYTES}")
+    if body_bytes > max_frame_bytes:
+        raise WireError(
+            f"frame of {body_bytes} bytes is over the limit of {max_frame_bytes}; "
+            "raise max_frame_bytes on every tier or send smaller batches"
+        )
+    return header_bytes, body_bytes
 
 
 def decode(header: Buffer) -> Message:
-    """The message a header frame holds. Raises WireError naming what is wrong with it."""
-    view = memoryview(header)
-    if view[:3] != MAGIC:
-        raise WireError(
-            f"not an EdgeSplit frame: begins with {bytes(view[:4])!r}, expected {_PREFIX!r}"
-        )
-    if view[3:4] != _PREFIX[3:]:
-        given = view[3] if len(view) > 3 else None
-        raise WireError(
-            f"frame of wire version {given}, this side speaks {VERSION}; "
-            "install the same EdgeSplit on all tiers"
-        )
+    """The message a header holds. Raises WireError naming what is wrong with it."""
     try:
-        return _decoder.decode(view[4:])
+        return _decoder.decode(header)
     except msgspec.MsgspecError as error:
         raise WireError(f"malformed header: {error}") from None
 
 
-def check_buffers(values: Sequence[ValueSpec], sizes: Sequence[int], max_frame_bytes: int) -> None:
-    """Raise WireError unless buffers of these `sizes` (bytes) are what `values` declares."""
-    specs = [spec for spec in values if isinstance(spec, TensorSpec)]
-    if len(specs) != len(sizes):
-        raise WireError(f"header declares {len(specs)} tensors, {len(sizes)} buffers follow")
-    if sum(sizes) > max_frame_bytes:
-        raise WireError(
-            f"frame of {sum(sizes)} bytes is over the limit of {max_frame_bytes}; "
-            "raise max_frame_bytes on every tier or send smaller batches"
-        )
-    for spec, size in zip(specs, sizes, strict=True):
-        expected = _n_bytes(spec)
-        if size != expected:
-            raise WireError(f"tensor {spec} needs {expected} bytes, its buffer has {size}")
+def specs_of(message: Message) -> Sequence[ValueSpec]:
+    """What the body of `message` holds; nothing for messages without values."""
+    return message.values if isinstance(message, Request | Reply) else ()
 
 
 def pack_values(values: Sequence[Any]) -> tuple[list[ValueSpec], list[Buffer]]:
@@ -153,34 +156,38 @@ def pack_values(values: Sequence[Any]) -> tuple[list[ValueSpec], list[Buffer]]:
         if not isinstance(value, torch.Tensor):
             specs.append(value)
             continue
-        tensor = _dense(value.detach())
-        specs.append(
-            TensorSpec(_dtype_name(tensor.dtype), list(tensor.shape), list(tensor.stride()))
-        )
+        tensor = _dense(value)
+        dtype = tensor.dtype
+        specs.append(TensorSpec(_dtype_name(dtype), list(tensor.shape), list(tensor.stride())))
         buffers.append(_bytes_of(tensor))
     return specs, buffers
 
 
-def unpack_values(specs: Sequence[ValueSpec], buffers: Sequence[Buffer]) -> list[Any]:
-    """The values that `specs` and checked `buffers` hold, in memory of their own.
+def make_room(specs: Sequence[ValueSpec], body_bytes: int) -> tuple[list[Any], list[Buffer]]:
+    """Values as declared and the memory of their tensors, in order, to be filled from the body.
 
-    The copy gives torch's alignment, which a received buffer lacks, and frees the frame.
+    The memory is torch's own, so that it is aligned as the model's other tensors are: kernels may
+    round differently where it is not. Raises WireError unless the body is as long as declared.
     """
-    rest = iter(buffers)
-    return [_tensor(spec, next(rest)) if isinstance(spec, TensorSpec) else spec for spec in specs]
+    needed = sum(_n_bytes(spec) for spec in specs if isinstance(spec, TensorSpec))
+    if needed != body_bytes:
+        raise WireError(f"the header declares {needed} bytes of tensors, the body has {body_bytes}")
+    values = [_empty(spec) if isinstance(spec, TensorSpec) else spec for spec in specs]
+    return values, [_bytes_of(value) for value in values if isinstance(value, torch.Tensor)]
 
 
-def _tensor(spec: TensorSpec, buffer: Buffer) -> torch.Tensor:
-    tensor = torch.empty_strided(spec.shape, spec.strides, dtype=_DTYPES[spec.dtype])
-    if tensor.numel():
-        np.copyto(_bytes_of(tensor), np.frombuffer(buffer, dtype=np.uint8))
-    return tensor
+def _empty(spec: TensorSpec) -> torch.Tensor:
+    return torch.empty_strided(spec.shape, spec.strides, dtype=_DTYPES[spec.dtype])
 
 
 def _bytes_of(tensor: torch.Tensor) -> Any:
-    """The memory of a dense tensor as a flat uint8 array that shares it."""
-    flat = tensor.as_strided((tensor.numel(),), (1,))
-    return flat.view(torch.uint8).numpy()
+    """The memory of a dense tensor as a flat array that shares it.
+
+    After a model has run, the caches are cold and each call of torch costs 10 us: few are made.
+    """
+    if tensor.is_contiguous() and tensor.dtype in _NUMPY_DTYPES:
+        return tensor.numpy().reshape(-1)
+    return tensor.as_strided((tensor.numel(),), (1,)).view(torch.uint8).numpy()
 
 
 def _dense(tensor: torch.Tensor) -> torch.Tensor:
@@ -189,7 +196,10 @@ def _dense(tensor: torch.Tensor) -> torch.Tensor:
     The copy keeps the order of dimensions: an exported graph may have a view() baked in that
     only works for that layout.
     """
-    tensor = tensor.resolve_conj().resolve_neg()
+    if tensor.requires_grad:
+        tensor = tensor.detach()
+    if tensor.is_complex() or tensor.is_neg():
+        tensor = tensor.resolve_conj().resolve_neg()
     if tensor.is_contiguous() or _is_dense(tensor.shape, tensor.stride()):
         return tensor
     return tensor.clone(memory_format=torch.preserve_format)
@@ -224,8 +234,3 @@ def _dtype_name(dtype: torch.dtype) -> str:
     if name is None:
         raise WireError(f"tensors of {dtype} cannot travel; expected one of {', '.join(_DTYPES)}")
     return name
-
-
-def request_ids(prefix: str) -> Any:
-    """An endless iterator of request ids that share `prefix`."""
-    return (f"{prefix}-{n}" for n in itertools.count())

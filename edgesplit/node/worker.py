@@ -12,6 +12,7 @@ import torch
 
 from edgesplit.errors import RequestError
 from edgesplit.node import wire
+from edgesplit.node.connection import Connection
 from edgesplit.node.emulate import TierEmulation
 from edgesplit.node.meter import Meter
 
@@ -25,14 +26,14 @@ class SegmentSource(Protocol):
 
 @dataclass(frozen=True)
 class Job:
-    """A request that has arrived here, its buffers, and when (this machine's monotonic clock).
+    """A request that has arrived here, its payload, and when (this machine's monotonic clock).
 
-    sender: the socket identity to answer; upstream: the tier it belongs to, None for the caller.
+    sender: the connection to answer on; upstream: its tier, None for the caller.
     """
 
     request: wire.Request
-    buffers: list[wire.Buffer]
-    sender: bytes
+    values: list[Any]
+    sender: Connection
     upstream: str | None
     arrived_s: float
     gap_s: float
@@ -53,8 +54,7 @@ class Done:
     """A job with the payload it produced, or with why it failed."""
 
     job: Job
-    values: list[wire.ValueSpec]
-    buffers: list[wire.Buffer]
+    values: list[Any]
     queue_s: float = 0.0
     compute_s: float = 0.0
     energy_j: float = 0.0
@@ -87,6 +87,11 @@ class Worker:
         """Finish the job under way, then end."""
         self._queue.put(None)
         self._thread.join(timeout_s)
+
+    @property
+    def is_free(self) -> bool:
+        """Whether no job waits."""
+        return self._queue.empty()
 
     def submit(self, job: Job) -> bool:
         """Queue a job; False if the queue is full."""
@@ -133,21 +138,19 @@ class Worker:
         program = self.programs.get(job.request.program)
         if program is None:
             raise RequestError(f"no program {job.request.program!r} is loaded on this tier")
-        values = wire.unpack_values(job.request.values, job.buffers)
         segment = program.segment(hop.start, hop.stop)
         start_j = self.meter.read_j()
         self.meter.enter("compute")
         start_s = time.perf_counter()
-        values = segment(values)
+        values = segment(job.values)
         extra_s = self.emulation.extra_s(time.perf_counter() - start_s)
         if extra_s > 0:
             time.sleep(extra_s)
         compute_s = time.perf_counter() - start_s
         self.meter.enter("wait")
         energy_j = self.meter.read_j() - start_j
-        specs, buffers = wire.pack_values(values)
-        return Done(job, specs, buffers, began_s - job.arrived_s, compute_s, energy_j)
+        return Done(job, values, began_s - job.arrived_s, compute_s, energy_j)
 
 
 def _failed(job: Job, reason: str, message: str) -> Done:
-    return Done(job, [], [], failure=(reason, message))
+    return Done(job, [], failure=(reason, message))

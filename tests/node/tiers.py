@@ -9,7 +9,7 @@ from edgesplit.node import wire
 from edgesplit.node.client import Client
 from edgesplit.node.meter.power_model import PowerModelMeter
 from edgesplit.node.serve import SegmentServer
-from edgesplit.node.sockets import ServeSettings
+from edgesplit.node.router import ServeSettings
 
 NAMES = ("end", "edge", "cloud")
 

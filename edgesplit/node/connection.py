@@ -1,0 +1,132 @@
+"""One TCP connection that carries frames both ways. Blocking; several threads may send.
+
+Plain sockets and not a message queue: a queue's own threads add two wake-ups to every message, and
+a wake-up costs as much as a small message itself.
+"""
+
+import contextlib
+import select
+import socket
+import struct
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+from edgesplit.errors import WireError
+from edgesplit.node import wire
+
+_CONNECT_TIMEOUT_S = 5.0
+_SEND_TIMEOUT_S = 60
+
+_DISCARD_BYTES = 1 << 20
+
+
+class FrameError(WireError):
+    """A frame that was refused but skipped: the connection is still good. id: the frame's own."""
+
+    def __init__(self, message: str, frame_id: str) -> None:
+        super().__init__(message)
+        self.frame_id = frame_id
+
+
+class Connection:
+    """A connected socket. close() may be called by any thread and ends a receive() under way."""
+
+    def __init__(self, connected: socket.socket, max_frame_bytes: int) -> None:
+        connected.setblocking(True)
+        connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        # Time limits in the kernel: Python's own would cost a poll() for every call.
+        limit = struct.pack("ll", _SEND_TIMEOUT_S, 0)
+        connected.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
+        self._socket = connected
+        self._max_frame_bytes = max_frame_bytes
+        self._sending = threading.Lock()
+        self._prefix = bytearray(wire.PREFIX_BYTES)
+
+    def send(self, message: wire.Message, buffers: Sequence[wire.Buffer] = ()) -> None:
+        """Send one frame, buffers as they lie in memory. Raises OSError where the peer is gone."""
+        size = sum(memoryview(buffer).nbytes for buffer in buffers)
+        parts = [memoryview(wire.encode(message, size)), *(memoryview(b) for b in buffers)]
+        with self._sending:
+            _send_all(self._socket, parts)
+
+    def receive(self) -> tuple[wire.Message, list[Any]]:
+        """The next message and the values in its body, waiting as long as it takes.
+
+        Raises EOFError when the peer has closed, FrameError for a frame that was skipped,
+        WireError where nothing after it can be read either.
+        """
+        self._fill(memoryview(self._prefix))
+        header_bytes, body_bytes = wire.read_prefix(self._prefix, self._max_frame_bytes)
+        header = bytearray(header_bytes)
+        self._fill(memoryview(header))
+        frame_id = ""
+        try:
+            message = wire.decode(header)
+            frame_id = message.id
+            if isinstance(message, wire.Probe):
+                self._discard(body_bytes)
+                return message, []
+            values, room = wire.make_room(wire.specs_of(message), body_bytes)
+        except WireError as error:
+            self._discard(body_bytes)
+            raise FrameError(str(error), frame_id) from None
+        for memory in room:
+            self._fill(memoryview(memory))
+        return message, values
+
+    def wait(self, timeout_s: float) -> bool:
+        """Whether something has arrived within the time."""
+        poller = select.poll()
+        poller.register(self._socket, select.POLLIN)
+        return bool(poller.poll(max(0, int(timeout_s * 1000))))
+
+    def refuse_and_close(self, refusal: wire.Refusal) -> None:
+        """Say why and close, after what is still coming: else the reset would outrun the word."""
+        with contextlib.suppress(OSError, EOFError):
+            self.send(refusal)
+            self._socket.shutdown(socket.SHUT_WR)
+            while self.wait(1.0):
+                self._discard(1)
+        self.close()
+
+    def close(self) -> None:
+        """Close both ways; safe to call twice."""
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+        self._socket.close()
+
+    def _fill(self, view: memoryview) -> None:
+        while view.nbytes:
+            try:
+                count = self._socket.recv_into(view, view.nbytes, socket.MSG_WAITALL)
+            except OSError as error:  # reset, or closed here
+                raise EOFError(str(error)) from error
+            if not count:
+                raise EOFError("the peer has closed the connection")
+            view = view[count:]
+
+    def _discard(self, count: int) -> None:
+        scratch = bytearray(min(count, _DISCARD_BYTES))
+        while count > 0:
+            part = min(count, len(scratch))
+            self._fill(memoryview(scratch)[:part])
+            count -= part
+
+
+def connect(address: str, max_frame_bytes: int) -> Connection:
+    """A connection to HOST:PORT. Raises OSError where nobody listens."""
+    host, _, port = address.rpartition(":")
+    connected = socket.create_connection((host, int(port)), timeout=_CONNECT_TIMEOUT_S)
+    return Connection(connected, max_frame_bytes)
+
+
+def _send_all(connected: socket.socket, parts: list[memoryview]) -> None:
+    parts = [part.cast("B") for part in parts if part.nbytes]
+    while parts:
+        sent = connected.sendmsg(parts)
+        while parts and sent >= parts[0].nbytes:
+            sent -= parts.pop(0).nbytes
+        if parts and sent:
+            parts[0] = parts[0][sent:]

@@ -1,0 +1,84 @@
+"""Holds frames back as the emulated links that leave a tier would; sends others at once."""
+
+import contextlib
+import heapq
+import itertools
+import math
+import threading
+import time
+from collections.abc import Callable
+
+from edgesplit.node.emulate import LinkShape, TierEmulation
+
+Send = Callable[[], None]
+_HOUSEKEEPING_S = 0.1
+
+
+class Shaper:
+    """One thread that sends what is due. housekeeping() is called about ten times a second."""
+
+    def __init__(self, housekeeping: Callable[[], None]) -> None:
+        self.emulation = TierEmulation()
+        self._housekeeping = housekeeping
+        self._due: list[tuple[float, int, Send]] = []
+        self._free_at_s: dict[str, float] = {}
+        self._order = itertools.count()
+        self._changed = threading.Condition()
+        self._running = True
+        self._thread = threading.Thread(target=self._run, name="edgesplit-shaper", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def stop(self, timeout_s: float) -> None:
+        """End; what is still held back is dropped."""
+        with self._changed:
+            self._running = False
+            self._changed.notify()
+        self._thread.join(timeout_s)
+
+    def send(self, target: str | None, n_bytes: int, send: Send) -> None:
+        """Call send() now, or later if the link to `target` is shaped. Raises what it raises now.
+
+        target None: the caller of the session, on this machine.
+        """
+        shape = self.emulation.shapes.get(target) if target is not None else None
+        if shape is None or target is None:
+            send()
+            return
+        with self._changed:
+            due_s = self._due_s(target, n_bytes, shape)
+            heapq.heappush(self._due, (due_s, next(self._order), send))
+            self._changed.notify()
+
+    def _due_s(self, target: str, n_bytes: int, shape: LinkShape) -> float:
+        """Frames of one link follow each other; their latency overlaps."""
+        start_s = max(time.perf_counter(), self._free_at_s.get(target, 0.0))
+        self._free_at_s[target] = start_s + n_bytes / shape.bytes_per_s
+        return self._free_at_s[target] + shape.latency_s
+
+    def _run(self) -> None:
+        kept_s = 0.0
+        while self._running:
+            for send in self._wait():
+                with contextlib.suppress(OSError):  # the peer is gone: its reader tells
+                    send()
+            if time.perf_counter() - kept_s > _HOUSEKEEPING_S:
+                kept_s = time.perf_counter()
+                self._housekeeping()
+
+    def _wait(self) -> list[Send]:
+        """What is due, after waiting for it or for the next housekeeping."""
+        with self._changed:
+            rest_s = self._next_s() - time.perf_counter()
+            if rest_s > 0 and self._running:
+                self._changed.wait(min(rest_s, _HOUSEKEEPING_S))
+            now_s = time.perf_counter()
+            sends = []
+            while self._due and self._due[0][0] <= now_s:
+                sends.append(heapq.heappop(self._due)[2])
+            return sends
+
+    def _next_s(self) -> float:
+        return self._due[0][0] if self._due else math.inf
