@@ -38,6 +38,7 @@ from edgesplit.workload import ActiveWorkload, Loaded
 
 RECORDS_KEPT = 100_000
 _Key = tuple[Any, ...]
+_NOTHING = object()
 
 
 class InfeasibleGoalWarning(UserWarning):
@@ -142,37 +143,39 @@ class EdgeSplit:
 
         Tiers work on different inputs at once. A batch is one argument, or a tuple of several.
         """
-        client, waiting = None, collections.deque[_Sent]()
+        waiting = collections.deque[_Sent]()
         batches = iter(batches)
-        try:
-            first = next(batches)
-        except StopIteration:
+        first = next(batches, _NOTHING)
+        if first is _NOTHING:
             return
-        self._workload(_arguments(first), {})
-        client = self._opened_client()
-        with client.channel() as channel:
+        self._workload(_Given(_arguments(first), {}))
+        with self._opened_client().channel() as channel:
             for batch in itertools.chain([first], batches):
                 if len(waiting) >= self._config.in_flight:
                     yield self._receive(channel, waiting.popleft())
-                waiting.append(self._send(channel, plan, _arguments(batch), {}))
+                waiting.append(self._send(channel, plan, _Given(_arguments(batch), {})))
             while waiting:
                 yield self._receive(channel, waiting.popleft())
 
     def _infer(self, plan: Plan | str | None, args: Any, kwargs: Mapping[str, Any]) -> Any:
-        self._workload(args, kwargs)
+        given = _Given(args, kwargs)
+        self._workload(given)
         with self._opened_client().channel() as channel:
-            return self._receive(channel, self._send(channel, plan, args, kwargs))
+            return self._receive(channel, self._send(channel, plan, given))
 
-    def _send(
-        self, channel: Channel, plan: Plan | str | None, args: Any, kwargs: Mapping[str, Any]
-    ) -> _Sent:
-        workload = self._workload(args, kwargs)
-        sent_s = time.perf_counter()
+    def _send(self, channel: Channel, plan: Plan | str | None, given: "_Given") -> _Sent:
+        workload = self._workload(given)
         used, hops = workload.route
         if plan is not None:
             used = self._checked(plan, workload)
             hops = workload.hops(used)
-        specs, buffers = wire.pack_values(workload.loaded.exported.flatten(args, kwargs))
+        specs, buffers = wire.pack_values(workload.loaded.exported.payload(given.leaves))
+        size = sum(buffer.nbytes for buffer in buffers)
+        if size > self._config.max_frame_bytes:
+            raise InputError(
+                f"the input has {size} bytes, over the limit of {self._config.max_frame_bytes} "
+                "per message; use smaller batches or raise Config(max_frame_bytes=...)"
+            )
         request = wire.Request(
             id=next(self._ids),
             program=workload.loaded.program_id,
@@ -181,14 +184,8 @@ class EdgeSplit:
             timeout_s=self._config.timeout_s,
             values=specs,
         )
-        size = sum(buffer.nbytes for buffer in buffers)
-        if size > self._config.max_frame_bytes:
-            raise InputError(
-                f"the input has {size} bytes, over the limit of {self._config.max_frame_bytes} "
-                "per message; use smaller batches or raise Config(max_frame_bytes=...)"
-            )
         channel.send(request, buffers)
-        return _Sent(request.id, workload, used, sent_s, plan is None)
+        return _Sent(request.id, workload, used, given.at_s, plan is None)
 
     def _receive(self, channel: Channel, sent: _Sent) -> Any:
         answer = channel.receive(sent.id, self._config.timeout_s)
@@ -208,20 +205,21 @@ class EdgeSplit:
 
     # Workloads
 
-    def _workload(self, args: Any, kwargs: Mapping[str, Any]) -> ActiveWorkload:
-        key = _key(args, kwargs)
-        workload = self._workloads.get(key)
+    def _workload(self, given: "_Given") -> ActiveWorkload:
+        workload = self._workloads.get(given.key)
         if workload is None:
             with self._lock:
-                workload = self._workloads.get(key) or self._begin(key, args, kwargs)
+                workload = self._workloads.get(given.key) or self._begin(given)
+            given.at_s = time.perf_counter()  # the making of a workload is not the request's time
         if self._is_closed:
             raise ClosedError("this EdgeSplit is closed; make a new one")
         self._latest = workload
         return workload
 
-    def _begin(self, key: _Key, args: Any, kwargs: Mapping[str, Any]) -> ActiveWorkload:
+    def _begin(self, given: "_Given") -> ActiveWorkload:
         """Make a workload of a signature seen for the first time."""
         self.open()
+        args, kwargs = given.args, given.kwargs
         loaded = next((ld for ld in self._loaded if ld.exported.accepts(args, kwargs)), None)
         # The export goes on while the tiers' processes start.
         exported = loaded.exported if loaded else export(self._model, args, kwargs)
@@ -241,7 +239,7 @@ class EdgeSplit:
         self._start(workload)
         if loaded not in self._loaded:
             self._loaded.append(loaded)
-        self._workloads[key] = workload
+        self._workloads[given.key] = workload
         return workload
 
     def _profile(
@@ -360,18 +358,28 @@ def _arguments(batch: Any) -> tuple[Any, ...]:
     return batch if isinstance(batch, tuple) else (batch,)
 
 
-def _key(args: Any, kwargs: Mapping[str, Any]) -> _Key:
-    """What tells one input signature from another. Raises InputError for what is no input."""
-    leaves, tree = flatten_args(args, kwargs)
-    for leaf in leaves:
-        if not isinstance(leaf, torch.Tensor):
-            continue
-        if leaf.device.type != "cpu":
-            raise InputError(f"inputs must be on the CPU, given one on {leaf.device}; use x.cpu()")
-        if leaf.numel() == 0:
-            raise InputError(f"an input of shape {tuple(leaf.shape)} is empty; leave it out")
-    forms = tuple((x.shape, x.dtype) if isinstance(x, torch.Tensor) else None for x in leaves)
-    return (tree, forms)
+class _Given:
+    """The arguments of one call: flat, checked, and with the key that tells their signature.
+
+    Raises InputError for what is no input.
+    """
+
+    def __init__(self, args: Any, kwargs: Mapping[str, Any]) -> None:
+        self.at_s = time.perf_counter()
+        self.args, self.kwargs = args, kwargs
+        self.leaves, tree = flatten_args(args, kwargs)
+        forms = tuple(_form(leaf) for leaf in self.leaves)
+        self.key: _Key = (tree, forms)
+
+
+def _form(leaf: torch.Tensor | None) -> tuple[torch.Size, torch.dtype] | None:
+    if leaf is None:
+        return None
+    if leaf.device.type != "cpu":
+        raise InputError(f"inputs must be on the CPU, given one on {leaf.device}; use x.cpu()")
+    if leaf.numel() == 0:
+        raise InputError(f"an input of shape {tuple(leaf.shape)} is empty; leave it out")
+    return leaf.shape, leaf.dtype
 
 
 def _scaled(profile: Profile, factor: float) -> Profile:

@@ -1,5 +1,6 @@
 """One tier's actor: control reaches it through Ray, data through its sockets."""
 
+import gc
 import os
 from dataclasses import replace
 from typing import Any, cast
@@ -13,9 +14,9 @@ from edgesplit.node.emulate import TierEmulation
 from edgesplit.node.meter.power_model import PowerModelMeter
 from edgesplit.node.profiler import Forms, measure_segment, profile_layers
 from edgesplit.node.program import Program
+from edgesplit.node.router import ServeSettings
 from edgesplit.node.serve import SegmentServer
 from edgesplit.node.shipping import PackedProgram, unpack
-from edgesplit.node.router import ServeSettings
 
 _CALL_TIMEOUT_S = 120.0
 _PING_BYTES = 64
@@ -49,6 +50,7 @@ class SegmentActor:
         storages = tuple(np.array(storage) for storage in packed.storages)
         program = unpack(PackedProgram(packed.structure, storages, packed.fingerprint))
         self._server.worker.programs[program_id] = program
+        gc.freeze()  # a full collection over torch's objects would take tens of milliseconds
         return len(program)
 
     def describe(self, workload_id: str, program_id: str, payloads: tuple[Forms, ...]) -> None:

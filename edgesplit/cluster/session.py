@@ -19,8 +19,8 @@ from edgesplit.errors import ClusterError, EdgeSplitError
 from edgesplit.node.emulate import Emulation
 from edgesplit.node.profiler import Forms
 from edgesplit.node.program import Program
-from edgesplit.node.shipping import pack
 from edgesplit.node.router import ServeSettings
+from edgesplit.node.shipping import pack
 
 _CONTROL_TIMEOUT_S = 30.0
 _CONTROL_THREADS = 8

@@ -75,8 +75,8 @@ class Channel:
 
     def _take(self, message: wire.Message, values: list[Any]) -> None:
         if isinstance(message, wire.Refusal):
-            # A refusal without an id answers a frame the tier could not read: nothing else of
-            # this channel can be trusted to arrive.
+            # A refusal without an id answers a frame the tier could not read; it then closes.
+            self.is_broken = self.is_broken or not message.id
             for request_id in [message.id] if message.id else list(self._waiting):
                 self._ready[request_id] = _error(request_id, message)
         elif isinstance(message, wire.Reply) and message.id in self._waiting:
@@ -84,9 +84,7 @@ class Channel:
 
     def _lost(self, request_id: str, error: Exception) -> RequestError:
         self.is_broken = True
-        return RequestError(
-            f"request {request_id}: the connection to the first tier broke: {error}"
-        )
+        return RequestError(f"request {request_id}: connection to the first tier lost: {error}")
 
 
 def _error(request_id: str, refusal: wire.Refusal) -> RequestError:

@@ -9,6 +9,7 @@ import select
 import socket
 import struct
 import threading
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,6 +20,7 @@ _CONNECT_TIMEOUT_S = 5.0
 _SEND_TIMEOUT_S = 60
 
 _DISCARD_BYTES = 1 << 20
+_LINGER_S = 10.0  # for what a refused peer is still sending
 
 
 class FrameError(WireError):
@@ -51,9 +53,10 @@ class Connection:
         with self._sending:
             _send_all(self._socket, parts)
 
-    def receive(self) -> tuple[wire.Message, list[Any]]:
+    def receive(self, passes_replies: bool = False) -> tuple[wire.Message, list[Any]]:
         """The next message and the values in its body, waiting as long as it takes.
 
+        passes_replies: a reply's body is only passed on; it comes as one buffer, not as values.
         Raises EOFError when the peer has closed, FrameError for a frame that was skipped,
         WireError where nothing after it can be read either.
         """
@@ -68,7 +71,11 @@ class Connection:
             if isinstance(message, wire.Probe):
                 self._discard(body_bytes)
                 return message, []
-            values, room = wire.make_room(wire.specs_of(message), body_bytes)
+            if passes_replies and isinstance(message, wire.Reply):
+                body = bytearray(body_bytes)
+                values, room = [body], [body]
+            else:
+                values, room = wire.make_room(wire.specs_of(message), body_bytes)
         except WireError as error:
             self._discard(body_bytes)
             raise FrameError(str(error), frame_id) from None
@@ -84,11 +91,14 @@ class Connection:
 
     def refuse_and_close(self, refusal: wire.Refusal) -> None:
         """Say why and close, after what is still coming: else the reset would outrun the word."""
-        with contextlib.suppress(OSError, EOFError):
+        scratch = bytearray(_DISCARD_BYTES)
+        deadline_s = time.monotonic() + _LINGER_S
+        with contextlib.suppress(OSError):
             self.send(refusal)
             self._socket.shutdown(socket.SHUT_WR)
-            while self.wait(1.0):
-                self._discard(1)
+            while time.monotonic() < deadline_s and self.wait(1.0):
+                if not self._socket.recv_into(scratch):
+                    break
         self.close()
 
     def close(self) -> None:

@@ -60,6 +60,11 @@ class ExportedModel:
         tensors = self.signature.flatten(args, kwargs or {})
         return [tensors[number] for number in self.program.alive(0)]
 
+    def payload(self, leaves: Sequence[torch.Tensor | None]) -> list[Value]:
+        """The same for the leaves of arguments that `accepts` has said yes to; not checked."""
+        tensors = self.signature.lay_out(leaves)
+        return [tensors[number] for number in self.program.alive(0)]
+
     def unflatten(self, values: Sequence[Value]) -> Any:
         """What the model returns, from the payload at the last cut."""
         return pytree.tree_unflatten(_results(self.program, values), self.out_tree)

@@ -14,6 +14,8 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
+
 from edgesplit.core.sample import Sample
 from edgesplit.errors import WireError
 from edgesplit.node import wire
@@ -91,8 +93,10 @@ class Router:
         elif job.request.at + 1 < len(job.request.route):
             self._send_on(done)
         else:
-            sample = self._sample(done, 0.0, (0, _payload_bytes(done.values)))
-            self._reply(job, done.values, [sample])
+            specs, buffers = wire.pack_values(done.values)
+            sample = self._sample(done, 0.0, (0, _size(buffers)))
+            reply = wire.Reply(id=job.request.id, values=specs, samples=[sample])
+            self._answer(job, reply, buffers)
 
     def _send_on(self, done: Done) -> None:
         job, now_s = done.job, time.perf_counter()
@@ -115,8 +119,7 @@ class Router:
         except OSError as error:
             self._refuse(job, "unreachable", f"cannot connect to {after.tier}: {error}")
             return
-        size = sum(buffer.nbytes for buffer in buffers)
-        self._sent[request.id] = _Sent(done, link, now_s, size)
+        self._sent[request.id] = _Sent(done, link, now_s, _size(buffers))
         try:
             self._send(link, after.tier, request, buffers)
         except OSError as error:
@@ -124,8 +127,8 @@ class Router:
 
     # From downstream
 
-    def take_answer(self, message: wire.Message, values: list[Any]) -> None:
-        """A frame on a connection that this tier made."""
+    def take_answer(self, message: wire.Message, body: list[wire.Buffer]) -> None:
+        """A frame on a connection that this tier made. A reply's body is passed on as it is."""
         now_s = time.perf_counter()
         if message.id in self._probes and isinstance(message, wire.Echo):
             sent_s, future = self._probes.pop(message.id)
@@ -138,9 +141,9 @@ class Router:
         if isinstance(message, wire.Refusal):
             self._answer(job, message)
         elif isinstance(message, wire.Reply):
-            sizes = (sent.sent_bytes, _payload_bytes(values))
-            sample = self._sample(sent.done, now_s - sent.sent_s, sizes)
-            self._reply(job, values, [sample, *message.samples])
+            sample = self._sample(sent.done, now_s - sent.sent_s, (sent.sent_bytes, _size(body)))
+            reply = msgspec.structs.replace(message, samples=[sample, *message.samples])
+            self._answer(job, reply, body)
 
     def lost(self, link: Connection, why: str) -> None:
         """A connection that this tier made has broken: what waits for it is refused now."""
@@ -175,11 +178,6 @@ class Router:
 
     # Sending
 
-    def _reply(self, job: Job, values: list[Any], samples: list[Sample]) -> None:
-        specs, buffers = wire.pack_values(values)
-        reply = wire.Reply(id=job.request.id, values=specs, samples=samples)
-        self._answer(job, reply, buffers)
-
     def _refuse(self, job: Job, reason: str, message: str) -> None:
         refusal = wire.Refusal(
             id=job.request.id, tier=self._settings.tier, reason=reason, message=message
@@ -197,7 +195,7 @@ class Router:
         message: wire.Message,
         buffers: Sequence[wire.Buffer] = (),
     ) -> None:
-        size = sum(memoryview(buffer).nbytes for buffer in buffers)
+        size = _size(buffers)
         self._shaper.send(target, size, lambda: link.send(message, buffers))
 
     def _sample(self, done: Done, hop_s: float, sizes: tuple[int, int]) -> Sample:
@@ -233,5 +231,5 @@ class Inbound:
             return now_s, gap_s
 
 
-def _payload_bytes(values: Sequence[Any]) -> int:
-    return sum(value.nbytes for value in values if hasattr(value, "nbytes"))
+def _size(buffers: Sequence[wire.Buffer]) -> int:
+    return sum(memoryview(buffer).nbytes for buffer in buffers)

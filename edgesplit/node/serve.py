@@ -131,7 +131,7 @@ class SegmentServer:
         why = "closed"
         while True:
             try:
-                self._router.take_answer(*connection.receive())
+                self._router.take_answer(*connection.receive(passes_replies=True))
             except FrameError:
                 continue  # whoever waits for it runs into its time limit
             except (EOFError, OSError, WireError) as error:
@@ -161,6 +161,8 @@ class SegmentServer:
 
     def _finished(self, done: Done) -> None:
         """Send from the compute thread, unless that would keep the next request waiting."""
+        if self._listener is None:
+            return  # closing: the connections that it could go to are closed or soon will be
         if self.worker.is_free:
             self._router.pass_on(done)
         else:

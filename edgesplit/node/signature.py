@@ -93,6 +93,10 @@ class Signature:
                 f"the model was exported for {describe_forms(self.forms)}, "
                 f"given {describe(leaves)}; export it for these inputs"
             )
+        return self.lay_out(leaves)
+
+    def lay_out(self, leaves: Sequence[Leaf]) -> list[torch.Tensor]:
+        """The tensors among fitting leaves, on the CPU and laid out as at export."""
         pairs = zip(leaves, self.forms, strict=True)
         return [laid_out(x, form.order) for x, form in pairs if x is not None and form is not None]
 

@@ -1,15 +1,17 @@
 """Tiers over real sockets: routes, relays, refusals, limits, emulation."""
 
+import socket
 import threading
 import time
+from contextlib import contextmanager
 
 import pytest
 import torch
-import zmq
 from tiers import Additions, tiers
 
 from edgesplit.errors import ClosedError, RequestError, RequestTimeoutError
 from edgesplit.node import wire
+from edgesplit.node.connection import Connection
 from edgesplit.node.emulate import LinkShape, TierEmulation
 
 ROUTE = [("end", 0, 3), ("edge", 3, 5), ("cloud", 5, 9)]
@@ -65,45 +67,64 @@ def _broken_program(three):
     three.servers["end"].worker.programs["broken"] = Broken()
 
 
-def raw_exchange(address, frames, timeout_ms=5000):
-    """What a server answers to bytes that no client of ours would send."""
-    context = zmq.Context()
-    socket = context.socket(zmq.DEALER)
-    socket.setsockopt(zmq.LINGER, 0)
-    try:
-        socket.connect(address)
-        socket.send_multipart(frames)
-        assert socket.poll(timeout_ms), "no answer"
-        return wire.decode(socket.recv_multipart()[0])
-    finally:
-        context.destroy(linger=0)
+@contextmanager
+def raw(server):
+    """A plain socket to a server, for bytes that no client of ours would send."""
+    host, port = server.address.split(":")
+    with socket.create_connection((host, int(port)), timeout=5.0) as connected:
+        yield connected
+
+
+def refusal_to(server, data):
+    with raw(server) as connected:
+        connected.sendall(data)
+        message, _ = Connection(connected, 1 << 20).receive()
+        assert isinstance(message, wire.Refusal)
+        return message
 
 
 def test_malformed_frames_get_an_error_and_harm_nobody_else(three):
-    address = three.servers["end"].address
+    end = three.servers["end"]
     request, _ = three.request([torch.ones(4)], [("end", 0, 9)])
     wrong_tier, _ = three.request([], [("edge", 0, 9)])
-    for frames, reason in [
-        ([b"garbage"], "not an EdgeSplit frame"),
-        ([b"ESP\x07rest"], "wire version 7"),
-        ([b"ESP\x01\x93\x01"], "malformed header"),
-        ([wire.encode(request)], "declares 1 tensors, 0 buffers"),
-        ([wire.encode(request), b"1234"], "needs 16 bytes"),
-        ([wire.encode(wrong_tier)], "not for tier 'end'"),
-        ([wire.encode(wire.Echo(id="x"))], "a Echo is not expected here"),
+    prefix = wire._PREFIX.pack
+    for data, reason in [
+        (b"GET / HTTP/1.1\r\n\r\n", "not an EdgeSplit frame"),
+        (prefix(b"ESP", 7, 0, 0), "wire version 7"),
+        (prefix(b"ESP", 1, 2, 0) + b"\x93\x01", "malformed header"),
+        (wire.encode(request), "declares 16 bytes of tensors, the body has 0"),
+        (wire.encode(request, 4) + b"1234", "the body has 4"),
+        (wire.encode(wrong_tier), "not for tier 'end'"),
+        (wire.encode(wire.Echo(id="x")), "a Echo is not expected here"),
+        (prefix(b"ESP", 1, 10, 1 << 60), "over the limit"),
     ]:
-        refusal = raw_exchange(address, frames)
-        assert isinstance(refusal, wire.Refusal)
-        assert reason in refusal.message
+        assert reason in refusal_to(end, data).message
         assert three.infer([torch.ones(1)], ROUTE).values[0] == 37
 
 
-def test_frames_over_the_limit_are_refused_and_far_over_drop_only_their_sender():
+def test_a_connection_survives_a_frame_that_could_be_skipped(three):
+    request, _ = three.request([torch.ones(4)], [("end", 0, 9)])
+    with raw(three.servers["end"]) as connected:
+        connection = Connection(connected, 1 << 20)
+        connected.sendall(wire.encode(request, 4) + b"1234")
+        assert connection.receive()[0].id == request.id
+        connection.send(wire.Probe(id="still", sender="nobody"), [b"ballast"])
+        assert connection.receive()[0] == wire.Echo(id="still")
+
+
+def test_half_a_frame_and_a_sudden_end_harm_nobody(three):
+    request, buffers = three.request([torch.ones(1000)], ROUTE)
+    whole_frame = wire.encode(request, 4000) + bytes(memoryview(buffers[0]))
+    for length in (3, 40, 2000):
+        with raw(three.servers["end"]) as connected:
+            connected.sendall(whole_frame[:length])
+    assert three.infer([torch.ones(1)], ROUTE).values[0] == 37
+
+
+def test_frames_over_the_limit_are_refused_at_once():
     with tiers(max_frame_bytes=1000) as small:
         with pytest.raises(RequestError, match="over the limit of 1000"):
-            small.infer([torch.zeros(300)], [("end", 0, 9)])
-        with pytest.raises(RequestTimeoutError):
-            small.infer([torch.zeros(3000)], [("end", 0, 9)], timeout_s=0.2)
+            small.infer([torch.zeros(10_000_000)], [("end", 0, 9)])
         assert small.infer([torch.ones(1)], ROUTE).values[0] == 37
 
 
@@ -124,12 +145,27 @@ def test_a_full_queue_and_a_late_answer_are_refused():
             slow.infer([torch.ones(1)], [("end", 0, 0), ("edge", 0, 9)], timeout_s=0.3)
 
 
-def test_a_tier_that_is_gone_runs_into_the_time_limit():
+def test_a_tier_that_is_gone_is_named_at_once():
     with tiers() as running:
+        running.infer([torch.ones(1)], ROUTE)
+        stages = [("end", 0, 0), ("cloud", 0, 9)]
+        request, buffers = running.request([torch.ones(1)], stages, timeout_s=30)
         running.servers["cloud"].close()
-        with pytest.raises(RequestTimeoutError, match="no answer from cloud within"):
-            running.infer([torch.ones(1)], [("end", 0, 0), ("cloud", 0, 9)], timeout_s=0.3)
+        for _ in range(2):
+            with running.client.channel() as channel:
+                channel.send(request, buffers)
+                with pytest.raises(RequestError, match=r"unreachable.*cloud"):
+                    channel.receive(request.id, 30)
         assert running.infer([torch.ones(1)], [("end", 0, 3), ("edge", 3, 9)]).values[0] == 37
+
+
+def test_a_tier_that_goes_while_it_computes_ends_in_an_error():
+    with tiers(Additions(seconds_per_layer=0.1)) as running:
+        closing = threading.Timer(0.2, running.servers["edge"].close, [0.1])
+        closing.start()
+        with pytest.raises(RequestError, match="connection to edge lost"):
+            running.infer([torch.ones(1)], [("end", 0, 0), ("edge", 0, 9)], timeout_s=30)
+        closing.join(10)
 
 
 def test_many_threads_share_a_client(three):

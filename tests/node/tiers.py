@@ -1,5 +1,6 @@
 """Three real tiers in this process, over real sockets, with a program made of additions."""
 
+import itertools
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -8,8 +9,8 @@ from edgesplit.core.profile import Power
 from edgesplit.node import wire
 from edgesplit.node.client import Client
 from edgesplit.node.meter.power_model import PowerModelMeter
-from edgesplit.node.serve import SegmentServer
 from edgesplit.node.router import ServeSettings
+from edgesplit.node.serve import SegmentServer
 
 NAMES = ("end", "edge", "cloud")
 
@@ -34,7 +35,7 @@ class Tiers:
 
     def __init__(self, servers, client):
         self.servers, self.client = servers, client
-        self._ids = wire.request_ids("test")
+        self._ids = (f"test-{n}" for n in itertools.count())
 
     def request(self, values, stages, timeout_s=5.0, program="p"):
         specs, buffers = wire.pack_values(values)
