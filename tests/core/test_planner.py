@@ -8,7 +8,6 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from planner_cases import three_tiers, vgg_like
 
-from edgesplit.core.search import limit, planner
 from edgesplit.core.cost import CostModel
 from edgesplit.core.exhaustive import every_plan
 from edgesplit.core.goal import Goal
@@ -17,6 +16,7 @@ from edgesplit.core.matrix import three_tier_latency, three_tier_matrix
 from edgesplit.core.plan import parse_plan
 from edgesplit.core.policy import decide
 from edgesplit.core.profile import Link, Power, Profile, Tier
+from edgesplit.core.search import limit, planner
 from edgesplit.core.search.planner import choose, choose_fastest
 from edgesplit.core.search.space import window_min
 
