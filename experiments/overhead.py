@@ -33,7 +33,7 @@ def main(out: Path, quick: bool, rounds: int) -> None:
     rows = []
     with progress("overhead", len(models) * 3) as advance:
         for name in models:
-            for row in measure(name, 10 if quick else rounds):
+            for row in measure(name, rounds):
                 rows.append(row)
                 advance()
     grouped_bars(

@@ -20,6 +20,7 @@ _CONNECT_TIMEOUT_S = 5.0
 _SEND_TIMEOUT_S = 60
 
 _DISCARD_BYTES = 1 << 20
+_BUFFER_BYTES = 1 << 13
 _LINGER_S = 10.0  # for what a refused peer is still sending
 
 
@@ -44,7 +45,9 @@ class Connection:
         self._socket = connected
         self._max_frame_bytes = max_frame_bytes
         self._sending = threading.Lock()
-        self._prefix = bytearray(wire.PREFIX_BYTES)
+        # One call reads prefix, header and a small body together; what is too much is kept.
+        self._buffer = bytearray(_BUFFER_BYTES)
+        self._begin = self._end = 0
 
     def send(self, message: wire.Message, buffers: Sequence[wire.Buffer] = ()) -> None:
         """Send one frame, buffers as they lie in memory. Raises OSError where the peer is gone."""
@@ -60,10 +63,9 @@ class Connection:
         Raises EOFError when the peer has closed, FrameError for a frame that was skipped,
         WireError where nothing after it can be read either.
         """
-        self._fill(memoryview(self._prefix))
-        header_bytes, body_bytes = wire.read_prefix(self._prefix, self._max_frame_bytes)
-        header = bytearray(header_bytes)
-        self._fill(memoryview(header))
+        prefix = self._next(wire.PREFIX_BYTES)
+        header_bytes, body_bytes = wire.read_prefix(prefix, self._max_frame_bytes)
+        header = self._next(header_bytes)
         frame_id = ""
         try:
             message = wire.decode(header)
@@ -71,20 +73,21 @@ class Connection:
             if isinstance(message, wire.Probe):
                 self._discard(body_bytes)
                 return message, []
-            if passes_replies and isinstance(message, wire.Reply):
-                body = bytearray(body_bytes)
-                values, room = [body], [body]
-            else:
-                values, room = wire.make_room(wire.specs_of(message), body_bytes)
+            specs = wire.specs_of(message)
+            passes = passes_replies and isinstance(message, wire.Reply)
+            if not passes:
+                wire.check_body(specs, body_bytes)
         except WireError as error:
             self._discard(body_bytes)
             raise FrameError(str(error), frame_id) from None
-        for memory in room:
-            self._fill(memoryview(memory))
-        return message, values
+        body = wire.new_body(body_bytes)
+        self._fill(memoryview(body))
+        return message, [body] if passes else wire.unpack_values(specs, body)
 
     def wait(self, timeout_s: float) -> bool:
         """Whether something has arrived within the time."""
+        if self._begin < self._end:
+            return True
         poller = select.poll()
         poller.register(self._socket, select.POLLIN)
         return bool(poller.poll(max(0, int(timeout_s * 1000))))
@@ -107,15 +110,40 @@ class Connection:
             self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()
 
+    def _next(self, count: int) -> memoryview:
+        """The next `count` bytes, valid until the next call."""
+        if count > len(self._buffer):
+            far = memoryview(bytearray(count))
+            self._fill(far)
+            return far
+        if self._begin + count > len(self._buffer):
+            rest = self._buffer[self._begin : self._end]
+            self._buffer[: len(rest)] = rest
+            self._begin, self._end = 0, len(rest)
+        while self._end - self._begin < count:
+            self._end += self._receive(memoryview(self._buffer)[self._end :], 0)
+        self._begin += count
+        return memoryview(self._buffer)[self._begin - count : self._begin]
+
     def _fill(self, view: memoryview) -> None:
+        """Fill `view` with what comes next."""
+        kept = min(self._end - self._begin, view.nbytes)
+        view[:kept] = memoryview(self._buffer)[self._begin : self._begin + kept]
+        self._begin += kept
+        if self._begin == self._end:
+            self._begin = self._end = 0
+        view = view[kept:]
         while view.nbytes:
-            try:
-                count = self._socket.recv_into(view, view.nbytes, socket.MSG_WAITALL)
-            except OSError as error:  # reset, or closed here
-                raise EOFError(str(error)) from error
-            if not count:
-                raise EOFError("the peer has closed the connection")
-            view = view[count:]
+            view = view[self._receive(view, socket.MSG_WAITALL) :]
+
+    def _receive(self, view: memoryview, flags: int) -> int:
+        try:
+            count = self._socket.recv_into(view, view.nbytes, flags)
+        except OSError as error:  # reset, or closed here
+            raise EOFError(str(error)) from error
+        if not count:
+            raise EOFError("the peer has closed the connection")
+        return count
 
     def _discard(self, count: int) -> None:
         scratch = bytearray(min(count, _DISCARD_BYTES))

@@ -106,6 +106,12 @@ class SegmentServer:
             self._start("reader", partial(self._read_inbound, Inbound(connection)))
 
     def _read_inbound(self, link: Inbound) -> None:
+        try:
+            self._serve(link)
+        finally:  # whatever happened: the peer must not wait on a connection nobody reads
+            self._drop(link.connection)
+
+    def _serve(self, link: Inbound) -> None:
         connection = link.connection
         while True:
             frame_id = ""
@@ -113,8 +119,8 @@ class SegmentServer:
                 message, values = connection.receive()
                 frame_id = message.id
                 self._router.take(message, values, link)
-            except EOFError:
-                break
+            except (EOFError, OSError):
+                return
             except FrameError as error:
                 self._refuse(connection, error.frame_id, str(error))
             except WireError as error:
@@ -122,10 +128,7 @@ class SegmentServer:
                     self._refuse(connection, frame_id, str(error))
                     continue
                 connection.refuse_and_close(self._refusal("", str(error)))
-                break
-            except OSError:
-                break
-        self._drop(connection)
+                return
 
     def _read_link(self, address: str, connection: Connection) -> None:
         why = "closed"

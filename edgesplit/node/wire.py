@@ -2,8 +2,8 @@
 
 One frame is prefix, header, body. The prefix holds a magic, a version byte and the two lengths, so
 that a frame can be judged before any of it is taken in. The header is msgpack; every field is
-validated before any is used. The body is the tensors' memory one after another; tensors travel with
-shape, dtype and strides.
+validated before any is used. The body is the tensors' memory one after another, each padded to 64
+bytes; tensors travel with shape, dtype and strides.
 """
 
 import math
@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Annotated, Any
 
 import msgspec
+import numpy as np
 import torch
 
 from edgesplit.core.sample import Sample
@@ -22,6 +23,8 @@ VERSION = 1
 DEFAULT_MAX_FRAME_BYTES = 1 << 28  # 256 MiB: 80 times VGG-16's largest payload at batch 1
 MAX_VALUES = 4096
 MAX_HEADER_BYTES = 1 << 20
+ALIGNMENT = 64  # bytes; every tensor begins at a multiple of it in the body
+_ZEROS = bytes(ALIGNMENT)
 _PREFIX = struct.Struct("<3sBIQ")  # magic, version, bytes of header, bytes of body
 PREFIX_BYTES = _PREFIX.size
 
@@ -33,7 +36,6 @@ _DTYPES = {
         *(torch.complex64, torch.complex128),
     )
 }
-_NUMPY_DTYPES = frozenset(_DTYPES.values()) - {torch.bfloat16}
 _DTYPE_NAMES = {dtype: name for name, dtype in _DTYPES.items()}
 
 Name = Annotated[str, msgspec.Meta(max_length=128)]
@@ -149,45 +151,74 @@ def specs_of(message: Message) -> Sequence[ValueSpec]:
 
 
 def pack_values(values: Sequence[Any]) -> tuple[list[ValueSpec], list[Buffer]]:
-    """Specs and buffers of tensors and plain numbers, in order. Dense tensors are not copied."""
+    """Specs and buffers of tensors and plain numbers, in order. Dense tensors are not copied.
+
+    After a model has run, the caches are cold and each call of torch costs some 10 us: few are
+    made, here and in unpack_values.
+    """
     specs: list[ValueSpec] = []
     buffers: list[Buffer] = []
     for value in values:
         if not isinstance(value, torch.Tensor):
             specs.append(value)
             continue
-        tensor = _dense(value)
-        dtype = tensor.dtype
-        specs.append(TensorSpec(_dtype_name(dtype), list(tensor.shape), list(tensor.stride())))
-        buffers.append(_bytes_of(tensor))
+        tensor, memory = _memory_of(value)
+        name = _dtype_name(tensor.dtype)
+        specs.append(TensorSpec(name, list(tensor.shape), list(tensor.stride())))
+        buffers.append(memory)
+        if padding := -memory.nbytes % ALIGNMENT:
+            buffers.append(memoryview(_ZEROS)[:padding])
     return specs, buffers
 
 
-def make_room(specs: Sequence[ValueSpec], body_bytes: int) -> tuple[list[Any], list[Buffer]]:
-    """Values as declared and the memory of their tensors, in order, to be filled from the body.
-
-    The memory is torch's own, so that it is aligned as the model's other tensors are: kernels may
-    round differently where it is not. Raises WireError unless the body is as long as declared.
-    """
-    needed = sum(_n_bytes(spec) for spec in specs if isinstance(spec, TensorSpec))
+def check_body(specs: Sequence[ValueSpec], body_bytes: int) -> None:
+    """Raise WireError unless every tensor is well formed and the body is as long as declared."""
+    needed = sum(_padded(_n_bytes(spec)) for spec in specs if isinstance(spec, TensorSpec))
     if needed != body_bytes:
         raise WireError(f"the header declares {needed} bytes of tensors, the body has {body_bytes}")
-    values = [_empty(spec) if isinstance(spec, TensorSpec) else spec for spec in specs]
-    return values, [_bytes_of(value) for value in values if isinstance(value, torch.Tensor)]
 
 
-def _empty(spec: TensorSpec) -> torch.Tensor:
-    return torch.empty_strided(spec.shape, spec.strides, dtype=_DTYPES[spec.dtype])
+def new_body(body_bytes: int) -> Any:
+    """Memory for a body, aligned as torch aligns its own: kernels may round differently if not."""
+    memory = np.empty(body_bytes + ALIGNMENT, dtype=np.uint8)
+    first = -memory.ctypes.data % ALIGNMENT
+    return memory[first : first + body_bytes]
 
 
-def _bytes_of(tensor: torch.Tensor) -> Any:
-    """The memory of a dense tensor as a flat array that shares it.
+def unpack_values(specs: Sequence[ValueSpec], body: Any) -> list[Any]:
+    """The values of a checked body; its tensors are views of it."""
+    values: list[Any] = []
+    at = 0
+    for spec in specs:
+        if not isinstance(spec, TensorSpec):
+            values.append(spec)
+            continue
+        dtype, count = _DTYPES[spec.dtype], math.prod(spec.shape)
+        if not count:
+            values.append(torch.empty_strided(spec.shape, spec.strides, dtype=dtype))
+            continue
+        flat = torch.frombuffer(body, dtype=dtype, count=count, offset=at)
+        values.append(flat.as_strided(spec.shape, spec.strides))
+        at += _padded(count * dtype.itemsize)
+    return values
 
-    After a model has run, the caches are cold and each call of torch costs 10 us: few are made.
-    """
-    if tensor.is_contiguous() and tensor.dtype in _NUMPY_DTYPES:
-        return tensor.numpy().reshape(-1)
-    return tensor.as_strided((tensor.numel(),), (1,)).view(torch.uint8).numpy()
+
+def _padded(n_bytes: int) -> int:
+    return n_bytes + -n_bytes % ALIGNMENT
+
+
+def _memory_of(tensor: torch.Tensor) -> tuple[torch.Tensor, Any]:
+    """The tensor, or a dense copy of it, and its memory as a flat array that shares it."""
+    try:
+        array = tensor.numpy()
+    except (RuntimeError, TypeError):  # needs grad, is conjugated or negated, or of bfloat16
+        tensor = tensor.detach().resolve_conj().resolve_neg()
+    else:
+        if array.flags.c_contiguous:
+            return tensor, array.reshape(-1)
+    tensor = _dense(tensor)
+    flat = tensor.as_strided((tensor.numel(),), (1,))
+    return tensor, flat.view(torch.uint8).numpy()
 
 
 def _dense(tensor: torch.Tensor) -> torch.Tensor:
@@ -196,10 +227,6 @@ def _dense(tensor: torch.Tensor) -> torch.Tensor:
     The copy keeps the order of dimensions: an exported graph may have a view() baked in that
     only works for that layout.
     """
-    if tensor.requires_grad:
-        tensor = tensor.detach()
-    if tensor.is_complex() or tensor.is_neg():
-        tensor = tensor.resolve_conj().resolve_neg()
     if tensor.is_contiguous() or _is_dense(tensor.shape, tensor.stride()):
         return tensor
     return tensor.clone(memory_format=torch.preserve_format)

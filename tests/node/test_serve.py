@@ -92,7 +92,7 @@ def test_malformed_frames_get_an_error_and_harm_nobody_else(three):
         (b"GET / HTTP/1.1\r\n\r\n", "not an EdgeSplit frame"),
         (prefix(b"ESP", 7, 0, 0), "wire version 7"),
         (prefix(b"ESP", 1, 2, 0) + b"\x93\x01", "malformed header"),
-        (wire.encode(request), "declares 16 bytes of tensors, the body has 0"),
+        (wire.encode(request), "declares 64 bytes of tensors, the body has 0"),
         (wire.encode(request, 4) + b"1234", "the body has 4"),
         (wire.encode(wrong_tier), "not for tier 'end'"),
         (wire.encode(wire.Echo(id="x")), "a Echo is not expected here"),
