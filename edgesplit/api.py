@@ -26,11 +26,11 @@ from edgesplit.core.plan import Plan, parse_plan
 from edgesplit.core.policy import Policy, policy_named
 from edgesplit.core.profile import Profile
 from edgesplit.core.record import Finished, Record, record_of
-from edgesplit.errors import ClosedError, EdgeSplitError, InputError
+from edgesplit.errors import ClosedError, EdgeSplitError, InputError, UnknownNameError
 from edgesplit.node import wire
 from edgesplit.node.client import Channel, Client
 from edgesplit.node.emulate import Emulation
-from edgesplit.node.model import ExportedModel, export
+from edgesplit.node.model import ExportedModel, export, warm_up
 from edgesplit.node.profiler import graph_of, payload_forms
 from edgesplit.node.signature import flatten_args
 from edgesplit.records import DataFrame, frame_of
@@ -88,6 +88,7 @@ class EdgeSplit:
         )
         self._session = Session(address, self._config)
         self._watch = PlanWatch(self._session)
+        self._warming = threading.Thread(target=warm_up, name="edgesplit-warm-up", daemon=True)
         self._lock = threading.RLock()
         self._loaded: list[Loaded] = []
         self._workloads: dict[_Key, ActiveWorkload] = {}
@@ -109,6 +110,7 @@ class EdgeSplit:
             if self._is_closed:
                 raise ClosedError("this EdgeSplit is closed; make a new one")
             if not self._is_open:
+                self._warming.start()  # while Ray starts, which is mostly waiting
                 self._session.open()
                 self._watch.start()
                 self._is_open = True
@@ -222,6 +224,7 @@ class EdgeSplit:
         args, kwargs = given.args, given.kwargs
         loaded = next((ld for ld in self._loaded if ld.exported.accepts(args, kwargs)), None)
         # The export goes on while the tiers' processes start.
+        self._warming.join()
         exported = loaded.exported if loaded else export(self._model, args, kwargs)
         values = exported.flatten(args, kwargs)
         payloads = payload_forms(exported.program, values)
@@ -351,7 +354,7 @@ def _shut_down(watch: PlanWatch, clients: list[Client], session: Session) -> Non
 
 def _known(tier: str, tiers: tuple[str, ...]) -> None:
     if tier not in tiers:
-        raise InputError(f"memory_bytes names tier {tier!r}; tiers are {', '.join(tiers)}")
+        raise UnknownNameError(f"memory_bytes: no tier {tier!r}; known: {', '.join(tiers)}")
 
 
 def _arguments(batch: Any) -> tuple[Any, ...]:

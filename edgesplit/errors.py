@@ -1,6 +1,6 @@
 """The project's one error tree. Every message says what was given, what was expected, what to do.
 
-Errors of Ray, ZeroMQ, torch.export and friends are translated into these at one place each.
+Errors of Ray, sockets, torch.export and friends are translated into these at one place each.
 """
 
 

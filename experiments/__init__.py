@@ -1,1 +1,1 @@
-"""Experiments: one short script each. They use EdgeSplit's public names only."""
+"""Experiments: one short script each. They use names without an underscore only."""

@@ -129,7 +129,7 @@ def test_the_checker_sees(path, source):
     [
         ("core/plan.py", "import re\nimport numpy as np\nfrom edgesplit.core.graph import Graph"),
         ("core/plan.py", "from edgesplit.errors import PlanError\nfrom edgesplit.core import cost"),
-        ("node/serve.py", "import time, torch, zmq\nfrom edgesplit.core.plan import Plan"),
+        ("node/serve.py", "import time, torch, socket\nfrom edgesplit.core.plan import Plan"),
         ("cluster/actors.py", "import ray\nfrom edgesplit.node.wire import Frame"),
         ("cli.py", "import click, rich\nfrom edgesplit.api import EdgeSplit"),
         ("records.py", "import pandas"),

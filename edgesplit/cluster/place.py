@@ -25,6 +25,7 @@ from edgesplit.errors import ClusterError
 NAMESPACE = "edgesplit"
 _EMBEDDED = {"edgesplit": "embedded"}
 _FOLDER_LABEL = "edgesplit-folder"
+_OWNER = "edgesplit-owner"  # in the folder: the process that started Ray there and will end it
 _REACH_TIMEOUT_S = 5.0
 _RAY_SOCKET = "/es-12345678/session_2026-01-01_00-00-00_123456_1234567/sockets/plasma_store"
 _LONGEST_TEMP = 107 - len(_RAY_SOCKET)  # what Linux allows the path of a Unix socket
@@ -164,6 +165,7 @@ def _start_embedded() -> None:
             raise ClusterError(
                 f"cannot start a local Ray: {error}. `edgesplit doctor` names what is missing"
             ) from error
+    (folder / _OWNER).write_text(str(os.getpid()))
     atexit.register(_stop_embedded)
 
 
@@ -197,9 +199,11 @@ def _stop_embedded() -> None:
         return
     folders = [node["Labels"].get(_FOLDER_LABEL) for node in ray.nodes()]
     ray.shutdown()
-    for folder in folders:
-        if folder:
-            shutil.rmtree(_temp_parent() / folder, ignore_errors=True)
+    for name in folders:
+        folder = _temp_parent() / (name or "")
+        owner = folder / _OWNER
+        if name and owner.exists() and owner.read_text() == str(os.getpid()):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _temp_parent() -> Path:

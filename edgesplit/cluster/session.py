@@ -236,5 +236,5 @@ class Session:
                 raise error.cause from None
             raise ClusterError(f"waiting for {what}: {error.cause!r}") from error
         except ray.exceptions.RayError as error:
-            reason = str(error).strip().splitlines()[0]
+            reason = " / ".join(str(error).strip().splitlines()[-3:])
             raise ClusterError(f"waiting for {what}: {reason}") from error

@@ -86,6 +86,7 @@ def _on_the_link_s(profile: Profile, transfer: Transfer) -> tuple[float, float]:
     if out is None or back is None:
         return 0.0, 0.0
     busy_s = max(0.0, transfer.seconds - out.latency_s - back.latency_s)
+    busy_s = min(busy_s, transfer.gap_s)  # what queued behind another payload was not on the link
     sent, reply = transfer.sent_bytes / out.bytes_per_s, transfer.reply_bytes / back.bytes_per_s
     whole = sent + reply
     return (busy_s * sent / whole, busy_s * reply / whole) if whole > 0 else (0.0, 0.0)

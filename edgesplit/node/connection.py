@@ -17,7 +17,7 @@ from edgesplit.errors import WireError
 from edgesplit.node import wire
 
 _CONNECT_TIMEOUT_S = 5.0
-_SEND_TIMEOUT_S = 60
+_STALL_TIMEOUT_S = 60  # of a peer that stops in the middle of a frame, either way
 
 _DISCARD_BYTES = 1 << 20
 _BUFFER_BYTES = 1 << 13
@@ -40,29 +40,34 @@ class Connection:
         connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         # Time limits in the kernel: Python's own would cost a poll() for every call.
-        limit = struct.pack("ll", _SEND_TIMEOUT_S, 0)
+        limit = struct.pack("ll", _STALL_TIMEOUT_S, 0)
         connected.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
+        connected.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
         self._socket = connected
         self._max_frame_bytes = max_frame_bytes
         self._sending = threading.Lock()
+        self._poller = select.poll()
+        self._poller.register(connected, select.POLLIN)
         # One call reads prefix, header and a small body together; what is too much is kept.
         self._buffer = bytearray(_BUFFER_BYTES)
         self._begin = self._end = 0
 
     def send(self, message: wire.Message, buffers: Sequence[wire.Buffer] = ()) -> None:
         """Send one frame, buffers as they lie in memory. Raises OSError where the peer is gone."""
-        size = sum(memoryview(buffer).nbytes for buffer in buffers)
-        parts = [memoryview(wire.encode(message, size)), *(memoryview(b) for b in buffers)]
+        parts = [memoryview(buffer).cast("B") for buffer in buffers if buffer.nbytes]
+        size = sum([part.nbytes for part in parts])
+        parts.insert(0, memoryview(wire.encode(message, size)))
         with self._sending:
             _send_all(self._socket, parts)
 
     def receive(self, passes_replies: bool = False) -> tuple[wire.Message, list[Any]]:
-        """The next message and the values in its body, waiting as long as it takes.
+        """The next message and the values in its body, waiting as long as it takes to begin.
 
         passes_replies: a reply's body is only passed on; it comes as one buffer, not as values.
-        Raises EOFError when the peer has closed, FrameError for a frame that was skipped,
+        Raises EOFError when the peer has closed, OSError when it stalls within a frame, FrameError for a frame that was skipped,
         WireError where nothing after it can be read either.
         """
+        self._await_frame()
         prefix = self._next(wire.PREFIX_BYTES)
         header_bytes, body_bytes = wire.read_prefix(prefix, self._max_frame_bytes)
         header = self._next(header_bytes)
@@ -88,9 +93,7 @@ class Connection:
         """Whether something has arrived within the time."""
         if self._begin < self._end:
             return True
-        poller = select.poll()
-        poller.register(self._socket, select.POLLIN)
-        return bool(poller.poll(max(0, int(timeout_s * 1000))))
+        return bool(self._poller.poll(max(0, int(timeout_s * 1000))))
 
     def refuse_and_close(self, refusal: wire.Refusal) -> None:
         """Say why and close, after what is still coming: else the reset would outrun the word."""
@@ -109,6 +112,12 @@ class Connection:
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()
+
+    def _await_frame(self) -> None:
+        while self._begin == self._end:
+            self._begin = self._end = 0
+            with contextlib.suppress(BlockingIOError):  # a connection may be idle for long
+                self._end = self._receive(memoryview(self._buffer), 0)
 
     def _next(self, count: int) -> memoryview:
         """The next `count` bytes, valid until the next call."""
@@ -139,6 +148,8 @@ class Connection:
     def _receive(self, view: memoryview, flags: int) -> int:
         try:
             count = self._socket.recv_into(view, view.nbytes, flags)
+        except BlockingIOError:  # the time limit
+            raise
         except OSError as error:  # reset, or closed here
             raise EOFError(str(error)) from error
         if not count:
@@ -161,7 +172,6 @@ def connect(address: str, max_frame_bytes: int) -> Connection:
 
 
 def _send_all(connected: socket.socket, parts: list[memoryview]) -> None:
-    parts = [part.cast("B") for part in parts if part.nbytes]
     while parts:
         sent = connected.sendmsg(parts)
         while parts and sent >= parts[0].nbytes:

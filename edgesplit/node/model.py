@@ -105,6 +105,11 @@ def export(
     )
 
 
+def warm_up() -> None:
+    """Have torch import what an export needs, seconds before the first one needs it."""
+    export(nn.Sequential(nn.Linear(2, 2), nn.ReLU()), (torch.zeros(1, 2),))
+
+
 @dataclass(frozen=True)
 class _Exporter:
     """One call of export: the model and the example, flat and in its tree."""

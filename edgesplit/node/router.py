@@ -5,7 +5,6 @@ shaper's; what they share are dicts used one operation at a time. What cannot be
 to its sender and harms nobody else.
 """
 
-import contextlib
 import itertools
 import threading
 import time
@@ -166,7 +165,7 @@ class Router:
     def probe(self, target: wire.Hop, n_bytes: int, timeout_s: float) -> float:
         """Round trip in seconds of `n_bytes` there and a few back. Raises TimeoutError, OSError."""
         probe_id, future = next(self._probe_ids), Future[float]()
-        ballast = [bytes(n_bytes)]
+        ballast = [memoryview(bytes(n_bytes))]
         message = wire.Probe(id=probe_id, sender=self._settings.tier)
         link = self._dial(target.address)
         self._probes[probe_id] = (time.perf_counter(), future)
@@ -185,8 +184,10 @@ class Router:
         self._answer(job, refusal)
 
     def _answer(self, job: Job, message: wire.Message, buffers: Sequence[wire.Buffer] = ()) -> None:
-        with contextlib.suppress(OSError):  # whoever asked is gone
+        try:
             self._send(job.sender, job.upstream, message, buffers)
+        except OSError:
+            return  # whoever asked is gone
 
     def _send(
         self,
@@ -195,8 +196,10 @@ class Router:
         message: wire.Message,
         buffers: Sequence[wire.Buffer] = (),
     ) -> None:
-        size = _size(buffers)
-        self._shaper.send(target, size, lambda: link.send(message, buffers))
+        if self._shaper.holds(target):
+            self._shaper.hold(target, _size(buffers), lambda: link.send(message, buffers))
+        else:
+            link.send(message, buffers)
 
     def _sample(self, done: Done, hop_s: float, sizes: tuple[int, int]) -> Sample:
         job = done.job
@@ -232,4 +235,4 @@ class Inbound:
 
 
 def _size(buffers: Sequence[wire.Buffer]) -> int:
-    return sum(memoryview(buffer).nbytes for buffer in buffers)
+    return sum([buffer.nbytes for buffer in buffers])

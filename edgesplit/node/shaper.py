@@ -1,4 +1,4 @@
-"""Holds frames back as the emulated links that leave a tier would; sends others at once."""
+"""Holds frames back as the emulated links that leave a tier would."""
 
 import contextlib
 import heapq
@@ -12,6 +12,7 @@ from edgesplit.node.emulate import LinkShape, TierEmulation
 
 Send = Callable[[], None]
 _HOUSEKEEPING_S = 0.1
+_UNSHAPED = LinkShape(math.inf)
 
 
 class Shaper:
@@ -38,15 +39,14 @@ class Shaper:
             self._changed.notify()
         self._thread.join(timeout_s)
 
-    def send(self, target: str | None, n_bytes: int, send: Send) -> None:
-        """Call send() now, or later if the link to `target` is shaped. Raises what it raises now.
+    def holds(self, target: str | None) -> bool:
+        """Whether the link to `target` is shaped. None: the caller, on this machine: never."""
+        return target in self.emulation.shapes
 
-        target None: the caller of the session, on this machine.
-        """
-        shape = self.emulation.shapes.get(target) if target is not None else None
-        if shape is None or target is None:
-            send()
-            return
+    def hold(self, target: str | None, n_bytes: int, send: Send) -> None:
+        """Call send() when the link to `target` would have brought its bytes over."""
+        shape = self.emulation.shapes.get(target or "", _UNSHAPED)
+        target = target or ""
         with self._changed:
             due_s = self._due_s(target, n_bytes, shape)
             heapq.heappush(self._due, (due_s, next(self._order), send))

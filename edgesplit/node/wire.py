@@ -105,7 +105,7 @@ class Echo(msgspec.Struct, frozen=True, tag="echo", kw_only=True):
 
 
 Message = Request | Reply | Refusal | Probe | Echo
-Buffer = Any  # whatever has the buffer protocol: bytes, a numpy array, a zmq frame's memory
+Buffer = Any  # flat memory with nbytes: a numpy array or a memoryview
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder: msgspec.msgpack.Decoder[Message] = msgspec.msgpack.Decoder(Message)
@@ -153,8 +153,9 @@ def specs_of(message: Message) -> Sequence[ValueSpec]:
 def pack_values(values: Sequence[Any]) -> tuple[list[ValueSpec], list[Buffer]]:
     """Specs and buffers of tensors and plain numbers, in order. Dense tensors are not copied.
 
-    After a model has run, the caches are cold and each call of torch costs some 10 us: few are
-    made, here and in unpack_values.
+    A buffer is flat and has nbytes, as numpy's arrays and memoryviews have. After a model has run,
+    the caches are cold and each call of torch costs some 10 us: few are made, here and in
+    unpack_values.
     """
     specs: list[ValueSpec] = []
     buffers: list[Buffer] = []

@@ -108,7 +108,7 @@ def test_a_connection_survives_a_frame_that_could_be_skipped(three):
         connection = Connection(connected, 1 << 20)
         connected.sendall(wire.encode(request, 4) + b"1234")
         assert connection.receive()[0].id == request.id
-        connection.send(wire.Probe(id="still", sender="nobody"), [b"ballast"])
+        connection.send(wire.Probe(id="still", sender="nobody"), [memoryview(b"ballast")])
         assert connection.receive()[0] == wire.Echo(id="still")
 
 
