@@ -19,7 +19,7 @@ from torch.export import Dim, ExportedProgram
 from torch.utils import _pytree as pytree
 
 from edgesplit.errors import ExportError, InputError
-from edgesplit.node.inplace import make_private_functional
+from edgesplit.node.inplace import is_functional, make_private_functional
 from edgesplit.node.signature import Leaf, describe
 
 Tensors = Sequence[torch.Tensor]
@@ -120,6 +120,8 @@ def capture(model: FlatModel, tensors: Tensors, batch_varies: bool) -> ExportedP
     with _quiet(), torch.inference_mode(False), torch.enable_grad(), _plain_attention():
         exported = torch.export.export(model, example, dynamic_shapes=(dims,), strict=False)
         make_private_functional(exported.graph_module)
+        if is_functional(exported.graph_module):
+            return exported  # tracing it twice more would take as long again and change nothing
         functional: ExportedProgram = exported.run_decompositions({})
         return functional
 

@@ -64,8 +64,8 @@ class Connection:
         """The next message and the values in its body, waiting as long as it takes to begin.
 
         passes_replies: a reply's body is only passed on; it comes as one buffer, not as values.
-        Raises EOFError when the peer has closed, OSError when it stalls within a frame, FrameError for a frame that was skipped,
-        WireError where nothing after it can be read either.
+        Raises EOFError when the peer has closed, OSError when it stalls within a frame, FrameError
+        for a frame that was skipped, WireError where nothing after it can be read either.
         """
         self._await_frame()
         prefix = self._next(wire.PREFIX_BYTES)

@@ -6,7 +6,7 @@ torch.export's own functionalisation is right for all of them, but slow on opera
 
 import torch
 from torch import fx
-from torch._ops import OpOverload
+from torch._ops import HigherOrderOperator, OpOverload
 
 # Operators that always return memory of their own. Their schema alone does not say so: `dropout`
 # returns its input in eval mode without declaring it.
@@ -23,6 +23,20 @@ def make_private_functional(module: fx.GraphModule) -> None:
         if functional is not None and _is_private(node):
             node.target = functional
     module.recompile()
+
+
+def is_functional(module: fx.GraphModule) -> bool:
+    """Whether no operator writes to a value, so that who shares memory with whom is all one.
+
+    Operators that hold graphs of their own do not count as such.
+    """
+    calls = [node.target for node in module.graph.nodes if node.op == "call_function"]
+    return all(
+        not target._schema.is_mutable
+        if isinstance(target, OpOverload)
+        else not isinstance(target, HigherOrderOperator)
+        for target in calls
+    )
 
 
 def _functional(target: object) -> OpOverload | None:

@@ -29,9 +29,20 @@ _VIEWS = frozenset(
         _aten.view.default,
         _aten._unsafe_view.default,
         _aten.slice.Tensor,
+        _aten.contiguous.default,
+        _aten.expand_as.default,
+        _aten.flatten.using_ints,
+        _aten.reshape.default,
+        _aten.view_as.default,
+        _aten.type_as.default,
+        *(getattr(_aten.to, name) for name in _aten.to.overloads()),  # type: ignore[no-untyped-call]
     }
 )
-# As above, but they copy; eval-mode dropout has become such a clone.
+# As above when they do not train; in a functionalised export they have become a clone.
+_DROPOUTS = frozenset(
+    {_aten.dropout.default, _aten.feature_dropout.default, _aten.alpha_dropout.default}
+)
+# As above, but they copy.
 _COPIES = frozenset({_aten.clone.default, _aten._to_copy.default, _aten.lift_fresh_copy.default})
 
 # These only set a flag on the tensor, which would not survive the way to another machine.
@@ -225,6 +236,8 @@ def _lower_branch(module: fx.GraphModule, prefix: str) -> Structure:
 
 def _is_identity(node: fx.Node) -> bool:
     """Whether the node's result can be replaced by its first argument."""
+    if node.target in _DROPOUTS:
+        return not node.args[2]
     if node.target not in _VIEWS and node.target not in _COPIES:
         return False
     source = node.args[0]
