@@ -7,7 +7,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from edgesplit.api import EdgeSplit, InfeasibleGoalWarning
+    from edgesplit.api import EdgeSplit
     from edgesplit.cluster.place import ALLOCATOR_ENV
     from edgesplit.config import EMBEDDED_EMULATION, Config, load_power
     from edgesplit.core.explain import Explanation
@@ -19,10 +19,11 @@ if TYPE_CHECKING:
     from edgesplit.node.emulate import Emulation, LinkShape
     from edgesplit.node.images import load_image
     from edgesplit.node.zoo import load_model
+    from edgesplit.workloads import InfeasibleGoalWarning
 
 __version__ = "0.1.0"
 _HOMES = {
-    "edgesplit.api": ("EdgeSplit", "InfeasibleGoalWarning"),
+    "edgesplit.api": ("EdgeSplit",),
     "edgesplit.cluster.place": ("ALLOCATOR_ENV",),
     "edgesplit.config": ("EMBEDDED_EMULATION", "Config", "load_power"),
     "edgesplit.core.explain": ("Explanation",),
@@ -34,6 +35,7 @@ _HOMES = {
     "edgesplit.node.emulate": ("Emulation", "LinkShape"),
     "edgesplit.node.images": ("load_image",),
     "edgesplit.node.zoo": ("load_model",),
+    "edgesplit.workloads": ("InfeasibleGoalWarning",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 __all__ = [

@@ -4,21 +4,17 @@ import collections
 import itertools
 import threading
 import time
-import warnings
 import weakref
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import nn
 
-from edgesplit.cluster.scheduler import Workload
 from edgesplit.cluster.session import Session
 from edgesplit.cluster.watch import PlanWatch
 from edgesplit.config import Config
 from edgesplit.core.control.state import Settings
-from edgesplit.core.cost import CostModel
 from edgesplit.core.explain import Explanation, explain
 from edgesplit.core.goal import Goal
 from edgesplit.core.graph import Graph
@@ -30,19 +26,13 @@ from edgesplit.errors import ClosedError, EdgeSplitError, InputError, UnknownNam
 from edgesplit.node import wire
 from edgesplit.node.client import Channel, Client
 from edgesplit.node.emulate import Emulation
-from edgesplit.node.model import ExportedModel, export, warm_up
-from edgesplit.node.profiler import graph_of, payload_forms
-from edgesplit.node.signature import flatten_args
+from edgesplit.node.model import ExportedModel, warm_up
 from edgesplit.records import DataFrame, frame_of
-from edgesplit.workload import ActiveWorkload, Loaded
+from edgesplit.workloads import ActiveWorkload, Given, Wanted, Workloads
 
 RECORDS_KEPT = 100_000
 _Key = tuple[Any, ...]
 _NOTHING = object()
-
-
-class InfeasibleGoalWarning(UserWarning):
-    """No plan meets the goal's limits; the fastest one is used."""
 
 
 @dataclass(frozen=True)
@@ -78,29 +68,29 @@ class EdgeSplit:
     ) -> None:
         if not isinstance(model, nn.Module):
             raise InputError(f"model must be a torch.nn.Module, given {type(model).__name__}")
-        self._model = model
         self._goal = goal or Goal()
         self._config = config or Config()
         for tier in self._goal.memory_bytes:
             _known(tier, self._config.tiers)
-        self._policy = (
-            policy_named(policy, self._config.tiers) if isinstance(policy, str) else policy
-        )
+        chosen = policy_named(policy, self._config.tiers) if isinstance(policy, str) else policy
+        wanted = Wanted(self._goal, chosen, Settings(interval_s=self._config.interval_s))
         self._session = Session(address, self._config)
         self._watch = PlanWatch(self._session)
+        self._workloads = Workloads(model, self._session, self._watch, wanted)
         self._warming = threading.Thread(target=warm_up, name="edgesplit-warm-up", daemon=True)
         self._lock = threading.RLock()
-        self._loaded: list[Loaded] = []
-        self._workloads: dict[_Key, ActiveWorkload] = {}
-        self._latest: ActiveWorkload | None = None
         self._client: Client | None = None
+        self._clients: list[Client] = []
         self._finished: collections.deque[tuple[ActiveWorkload, Finished]] = collections.deque(
             maxlen=RECORDS_KEPT
         )
-        self._ids = (f"{id(self):x}-{n}" for n in itertools.count())
+        self._ids = map(f"{id(self):x}-{{}}".format, itertools.count())
         self._began_s = time.perf_counter()
         self._is_open = self._is_closed = False
-        self._finalizer = weakref.finalize(self, _shut_down, self._watch, [], self._session)
+        # Without a reference to this object, which would keep it alive for ever.
+        self._finalizer = weakref.finalize(
+            self, _shut_down, self._watch, self._clients, self._session
+        )
 
     # Life
 
@@ -150,22 +140,21 @@ class EdgeSplit:
         first = next(batches, _NOTHING)
         if first is _NOTHING:
             return
-        self._workload(_Given(_arguments(first), {}))
-        with self._opened_client().channel() as channel:
+        client = self._channels(self._workload(Given(_arguments(first), {})))
+        with client.channel() as channel:
             for batch in itertools.chain([first], batches):
                 if len(waiting) >= self._config.in_flight:
                     yield self._receive(channel, waiting.popleft())
-                waiting.append(self._send(channel, plan, _Given(_arguments(batch), {})))
+                waiting.append(self._send(channel, plan, Given(_arguments(batch), {})))
             while waiting:
                 yield self._receive(channel, waiting.popleft())
 
     def _infer(self, plan: Plan | str | None, args: Any, kwargs: Mapping[str, Any]) -> Any:
-        given = _Given(args, kwargs)
-        self._workload(given)
-        with self._opened_client().channel() as channel:
+        given = Given(args, kwargs)
+        with self._channels(self._workload(given)).channel() as channel:
             return self._receive(channel, self._send(channel, plan, given))
 
-    def _send(self, channel: Channel, plan: Plan | str | None, given: "_Given") -> _Sent:
+    def _send(self, channel: Channel, plan: Plan | str | None, given: Given) -> _Sent:
         workload = self._workload(given)
         used, hops = workload.route
         if plan is not None:
@@ -205,94 +194,25 @@ class EdgeSplit:
         parsed = parse_plan(plan) if isinstance(plan, str) else plan
         return parsed.check(workload.graph, workload.profile.names)
 
-    # Workloads
-
-    def _workload(self, given: "_Given") -> ActiveWorkload:
-        workload = self._workloads.get(given.key)
-        if workload is None:
-            with self._lock:
-                workload = self._workloads.get(given.key) or self._begin(given)
-            given.at_s = time.perf_counter()  # the making of a workload is not the request's time
-        if self._is_closed:
-            raise ClosedError("this EdgeSplit is closed; make a new one")
-        self._latest = workload
-        return workload
-
-    def _begin(self, given: "_Given") -> ActiveWorkload:
-        """Make a workload of a signature seen for the first time."""
+    def _workload(self, given: Given) -> ActiveWorkload:
         self.open()
-        args, kwargs = given.args, given.kwargs
-        loaded = next((ld for ld in self._loaded if ld.exported.accepts(args, kwargs)), None)
-        # The export goes on while the tiers' processes start.
-        self._warming.join()
-        exported = loaded.exported if loaded else export(self._model, args, kwargs)
-        values = exported.flatten(args, kwargs)
-        payloads = payload_forms(exported.program, values)
-        name = type(self._model).__name__
-        graph = graph_of(name, exported.program, payloads)
-        self._session.ready()
-        if loaded is None:
-            loaded = Loaded(exported, self._session.load(exported.program))
-        workload_id = f"{loaded.program_id}-w{len(self._workloads)}"
-        self._session.describe(workload_id, loaded.program_id, payloads)
-        profile = self._profile(workload_id, loaded, graph, values)
-        workload = ActiveWorkload(
-            workload_id, loaded, graph, profile, payloads, self._session.addresses()
-        )
-        self._start(workload)
-        if loaded not in self._loaded:
-            self._loaded.append(loaded)
-        self._workloads[given.key] = workload
-        return workload
+        if self._workloads.latest is None:
+            self._warming.join()  # torch.export serves one thread at a time
+        return self._workloads.of(given)
 
-    def _profile(
-        self, workload_id: str, loaded: Loaded, graph: Graph, values: list[Any]
-    ) -> Profile:
-        """Measured, or scaled from the same program at another batch size.
-
-        Scaling keeps a last, smaller batch from halting the stream; adaptation corrects it.
-        """
-        for other in self._workloads.values():
-            if other.loaded is loaded:
-                factor = graph.payload_bytes[0] / max(1, other.graph.payload_bytes[0])
-                return _scaled(self._session.current_profile(other.id), factor)
-        return self._session.profile(workload_id, values)
-
-    def _start(self, workload: ActiveWorkload) -> None:
-        settings = Settings(interval_s=self._config.interval_s)
-        first = self._session.begin(
-            Workload(
-                workload.id, workload.graph, workload.profile, self._goal, self._policy, settings
-            )
-        )
-        workload.activate(first)
-        self._watch.add(workload.id, first, workload.activate)
-        cost = CostModel(workload.graph, workload.profile, self._goal).cost(first.plan)
-        if not cost.feasible:
-            warnings.warn(
-                f"no plan of {workload.graph.name} meets the goal's limits; using {first.plan} "
-                f"with {cost.latency_s * 1e3:.1f} ms expected. explain() says what limits it",
-                InfeasibleGoalWarning,
-                stacklevel=2,
-            )
-        if self._client is None:
-            address = workload.addresses[self._config.tiers[0]]
-            self._client = Client(address)
-            self._finalizer.detach()
-            self._finalizer = weakref.finalize(
-                self, _shut_down, self._watch, [self._client], self._session
-            )
-
-    def _opened_client(self) -> Client:
-        assert self._client is not None, "a workload was begun before"
-        return self._client
+    def _channels(self, workload: ActiveWorkload) -> Client:
+        with self._lock:
+            if self._client is None:
+                self._client = Client(workload.addresses[self._config.tiers[0]])
+                self._clients.append(self._client)
+            return self._client
 
     # What is known
 
     @property
     def plan(self) -> Plan | None:
         """The plan in force for the input signature used last; None before the first input."""
-        return self._latest.route[0] if self._latest else None
+        return self._workloads.latest.route[0] if self._workloads.latest else None
 
     @property
     def emulation(self) -> Emulation:
@@ -339,9 +259,9 @@ class EdgeSplit:
         return record_of(done, workload.profile, self._goal)
 
     def _used(self) -> ActiveWorkload:
-        if self._latest is None:
+        if self._workloads.latest is None:
             raise EdgeSplitError("nothing is known before the first input; call infer(x) first")
-        return self._latest
+        return self._workloads.latest
 
 
 def _shut_down(watch: PlanWatch, clients: list[Client], session: Session) -> None:
@@ -359,39 +279,3 @@ def _known(tier: str, tiers: tuple[str, ...]) -> None:
 
 def _arguments(batch: Any) -> tuple[Any, ...]:
     return batch if isinstance(batch, tuple) else (batch,)
-
-
-class _Given:
-    """The arguments of one call: flat, checked, and with the key that tells their signature.
-
-    Raises InputError for what is no input.
-    """
-
-    def __init__(self, args: Any, kwargs: Mapping[str, Any]) -> None:
-        self.at_s = time.perf_counter()
-        self.args, self.kwargs = args, kwargs
-        self.leaves, tree = flatten_args(args, kwargs)
-        forms = tuple(_form(leaf) for leaf in self.leaves)
-        self.key: _Key = (tree, forms)
-
-
-def _form(leaf: torch.Tensor | None) -> tuple[torch.Size, torch.dtype] | None:
-    if leaf is None:
-        return None
-    if leaf.device.type != "cpu":
-        raise InputError(f"inputs must be on the CPU, given one on {leaf.device}; use x.cpu()")
-    if leaf.numel() == 0:
-        raise InputError(f"an input of shape {tuple(leaf.shape)} is empty; leave it out")
-    return leaf.shape, leaf.dtype
-
-
-def _scaled(profile: Profile, factor: float) -> Profile:
-    tiers = tuple(
-        replace(
-            tier,
-            layer_s=tuple(s * factor for s in tier.layer_s),
-            source=f"{tier.source}, scaled to another batch size",
-        )
-        for tier in profile.tiers
-    )
-    return replace(profile, tiers=tiers, norms=None)

@@ -142,7 +142,7 @@ def _shared_memory() -> Finding:
     free = shutil.disk_usage("/dev/shm").free
     return (
         free >= NEEDED_SHM_BYTES,
-        f"/dev/shm has {_gb(free)} free of {_gb(NEEDED_SHM_BYTES)}",
+        f"/dev/shm has {_gb(free)} free, {_gb(NEEDED_SHM_BYTES)} needed",
     )
 
 

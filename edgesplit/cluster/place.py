@@ -81,7 +81,12 @@ def connect(address: str | None, tiers: Sequence[str]) -> Placement:
     is_embedded = any(_EMBEDDED.items() <= found.items() for found in labels)
     where = ray.get_runtime_context().gcs_address
     if not is_embedded:
-        _require(tiers, labels, where)
+        try:
+            _require(tiers, labels, where)
+        except ClusterError:
+            if is_ours:
+                ray.shutdown()
+            raise
     return Placement(where, tuple(tiers), is_embedded, is_ours)
 
 
@@ -166,7 +171,6 @@ def _start_embedded() -> None:
                 f"cannot start a local Ray: {error}. `edgesplit doctor` names what is missing"
             ) from error
     (folder / _OWNER).write_text(str(os.getpid()))
-    atexit.register(_stop_embedded)
 
 
 def _authenticate() -> None:
@@ -193,17 +197,22 @@ def _environment(values: dict[str, str]) -> Iterator[None]:
 
 
 def _stop_embedded() -> None:
-    """Stop the embedded cluster of this process, if it runs, and remove its folder."""
-    atexit.unregister(_stop_embedded)
+    """Leave the embedded cluster; stop it and remove its folder if this process started it."""
     if not ray.is_initialized():
         return
-    folders = [node["Labels"].get(_FOLDER_LABEL) for node in ray.nodes()]
+    names = [node["Labels"].get(_FOLDER_LABEL) for node in ray.nodes()]
+    folders = [_temp_parent() / name for name in names if name]
+    if not folders:
+        return  # some other cluster, which is not ours to leave
     ray.shutdown()
-    for name in folders:
-        folder = _temp_parent() / (name or "")
+    for folder in folders:
         owner = folder / _OWNER
-        if name and owner.exists() and owner.read_text() == str(os.getpid()):
+        if owner.exists() and owner.read_text() == str(os.getpid()):
             shutil.rmtree(folder, ignore_errors=True)
+
+
+# Registered before any session is, so that sessions which nobody closed end before it.
+atexit.register(_stop_embedded)
 
 
 def _temp_parent() -> Path:

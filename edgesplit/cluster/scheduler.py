@@ -85,11 +85,15 @@ class _Loop:
 class Scheduler:
     """One per session. An async actor: every method may run while others wait."""
 
-    def __init__(self, tiers: dict[str, TierHandle]) -> None:
-        self._tiers = tiers
+    def __init__(self) -> None:
+        self._tiers: dict[str, TierHandle] = {}
         self._loops: dict[str, _Loop] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._ticking = False
+
+    async def meet(self, tiers: dict[str, TierHandle]) -> None:
+        """Take the tiers, once they listen."""
+        self._tiers = tiers
 
     async def begin(self, workload: Workload) -> None:
         """Take up a workload and prepare its first plan. Raises what the policy raises."""

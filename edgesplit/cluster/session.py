@@ -3,7 +3,7 @@
 import itertools
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import ray
@@ -34,6 +34,7 @@ class _Started:
 
     placement: Placement
     actors: dict[str, Any]
+    scheduler: Any
     emulation: Emulation
     opening: dict[str, Any]
 
@@ -48,7 +49,6 @@ class Session:
         self._id = uuid.uuid4().hex[:8]
         self._started: _Started | None = None
         self._tiers: dict[str, TierHandle] = {}
-        self._scheduler: Any = None
         self._program_ids = (f"{self._id}-p{n}" for n in itertools.count())
 
     def open(self) -> None:
@@ -59,10 +59,13 @@ class Session:
         try:
             actors = {tier: self._actor(placement, tier) for tier in placement.tiers}
             opening = {tier: actor.open.remote() for tier, actor in actors.items()}
+            scheduler = (
+                ray.remote(Scheduler).options(name=f"{self._id}-scheduler", num_cpus=0).remote()
+            )
         except Exception:
             disconnect(placement)
             raise
-        self._started = _Started(placement, actors, emulation, opening)
+        self._started = _Started(placement, actors, scheduler, emulation, opening)
 
     def ready(self) -> None:
         """Wait until every tier listens and the scheduler stands. Raises ClusterError."""
@@ -77,9 +80,7 @@ class Session:
             tier: TierHandle(started.actors[tier], address) for tier, address in addresses.items()
         }
         self.emulate(started.emulation)
-        self._scheduler = (
-            ray.remote(Scheduler).options(name=f"{self._id}-scheduler", num_cpus=0).remote(tiers)
-        )
+        self._get(started.scheduler.meet.remote(tiers), "the scheduler to start")
         self._tiers = tiers
 
     def close(self) -> None:
@@ -88,8 +89,7 @@ class Session:
         if started is None:
             return
         if ray.is_initialized():
-            actors = [*started.actors.values(), *([self._scheduler] if self._scheduler else [])]
-            for actor in actors:
+            for actor in (*started.actors.values(), started.scheduler):
                 ray.kill(actor)
         disconnect(started.placement)
 
@@ -110,7 +110,7 @@ class Session:
             actor.emulate.remote(emulation.tier(tier)) for tier, actor in started.actors.items()
         ]
         self._get_all(calls, "tiers to take the emulation")
-        self._started = _Started(started.placement, started.actors, emulation, started.opening)
+        self._started = replace(started, emulation=emulation)
 
     def addresses(self) -> dict[str, str]:
         """The data plane's address of each tier."""
@@ -146,9 +146,9 @@ class Session:
 
     def begin(self, workload: Workload) -> Activation:
         """Hand a workload to the scheduler; returns its first active plan."""
-        self._get(self._scheduler.begin.remote(workload), "the scheduler to plan")
+        self._get(self._running.scheduler.begin.remote(workload), "the scheduler to plan")
         activation = self._get(
-            self._scheduler.activation.remote(workload.id, 0, _CONTROL_TIMEOUT_S),
+            self._running.scheduler.activation.remote(workload.id, 0, _CONTROL_TIMEOUT_S),
             "the first plan to be ready",
             2 * _CONTROL_TIMEOUT_S,
         )
@@ -161,16 +161,16 @@ class Session:
 
     def current_profile(self, workload_id: str) -> Profile:
         """The scheduler's beliefs about tiers and links now."""
-        profile = self._get(self._scheduler.profile.remote(workload_id), "the scheduler")
+        profile = self._get(self._running.scheduler.profile.remote(workload_id), "the scheduler")
         return profile  # type: ignore[no-any-return]
 
     def observe(self, workload_id: str, requests: Sequence[tuple[Sample, ...]]) -> None:
         """Tell the scheduler of finished requests; does not wait."""
-        self._scheduler.observe.remote(workload_id, list(requests))
+        self._running.scheduler.observe.remote(workload_id, list(requests))
 
     def next_activation(self, workload_id: str, version: int, timeout_s: float) -> Any:
         """A pending answer: the activation newer than `version`, or None after the timeout."""
-        return self._scheduler.activation.remote(workload_id, version, timeout_s)
+        return self._running.scheduler.activation.remote(workload_id, version, timeout_s)
 
     # Inside
 

@@ -197,7 +197,7 @@ def test_the_plan_follows_a_throttled_link_and_comes_back(split, x):
         nominal = moving.emulation
         offloads = moving.plan.route
         assert len(offloads) > 1
-        slow = nominal.with_link("end", "edge", LinkShape(100e3, 0.001))
+        slow = nominal.with_link("end", "edge", LinkShape(400e3, 0.001))
         for emulation, is_there in [
             (slow, lambda: moving.plan.route == ("end",)),
             (nominal, lambda: len(moving.plan.route) > 1),

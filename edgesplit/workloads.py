@@ -1,0 +1,198 @@
+"""Which inputs a session has seen: each signature's export, its figures and the plan in force."""
+
+import threading
+import time
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import nn
+
+from edgesplit.cluster.scheduler import Activation, Workload
+from edgesplit.cluster.session import Session
+from edgesplit.cluster.watch import PlanWatch
+from edgesplit.core.control.state import Settings
+from edgesplit.core.cost import CostModel
+from edgesplit.core.goal import Goal
+from edgesplit.core.graph import Graph
+from edgesplit.core.plan import Plan
+from edgesplit.core.policy import Policy
+from edgesplit.core.profile import Profile
+from edgesplit.errors import InputError
+from edgesplit.node import wire
+from edgesplit.node.model import ExportedModel, export
+from edgesplit.node.profiler import graph_of, payload_forms
+from edgesplit.node.signature import flatten_args
+
+Key = tuple[Any, ...]
+
+
+class InfeasibleGoalWarning(UserWarning):
+    """No plan meets the goal's limits; the fastest one is used."""
+
+
+class Given:
+    """The arguments of one call: flat, checked, and with the key that tells their signature.
+
+    Raises InputError for what is no input.
+    """
+
+    def __init__(self, args: Any, kwargs: Mapping[str, Any]) -> None:
+        self.at_s = time.perf_counter()
+        self.args, self.kwargs = args, kwargs
+        self.leaves, tree = flatten_args(args, kwargs)
+        forms = tuple(_form(leaf) for leaf in self.leaves)
+        self.key: Key = (tree, forms)
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """An export that every tier holds."""
+
+    exported: ExportedModel
+    program_id: str
+
+
+@dataclass(eq=False)
+class ActiveWorkload:
+    """What is fixed of a workload, and the plan in force, which the watch replaces.
+
+    activations: every plan that was in force, oldest first.
+    """
+
+    id: str
+    loaded: Loaded
+    graph: Graph
+    profile: Profile
+    addresses: dict[str, str]
+    activations: list[Activation] = field(default_factory=list)
+    _route: tuple[Plan, list[wire.Hop]] | None = None
+
+    def activate(self, activation: Activation) -> None:
+        """Send the next requests along this plan."""
+        self.activations.append(activation)
+        self._route = (activation.plan, self.hops(activation.plan))
+
+    @property
+    def route(self) -> tuple[Plan, list[wire.Hop]]:
+        """The plan in force and its hops: one reference, so that a request sees one plan."""
+        assert self._route is not None, "a workload is activated before it is used"
+        return self._route
+
+    def hops(self, plan: Plan) -> list[wire.Hop]:
+        """The plan as the wire carries it."""
+        return [wire.Hop(s.tier, self.addresses[s.tier], s.start, s.stop) for s in plan.stages]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the user wants of every workload."""
+
+    goal: Goal
+    policy: Policy
+    settings: Settings
+
+
+class Workloads:
+    """The workloads of one session, made when their signature is first seen."""
+
+    def __init__(
+        self, model: nn.Module, session: Session, watch: PlanWatch, wanted: Wanted
+    ) -> None:
+        self._model = model
+        self._session = session
+        self._watch = watch
+        self._wanted = wanted
+        self._lock = threading.Lock()
+        self._loaded: list[Loaded] = []
+        self._known: dict[Key, ActiveWorkload] = {}
+        self.latest: ActiveWorkload | None = None
+
+    def of(self, given: Given) -> ActiveWorkload:
+        """The workload of these arguments. Raises InputError, ExportError, ClusterError."""
+        workload = self._known.get(given.key)
+        if workload is None:
+            with self._lock:
+                workload = self._known.get(given.key) or self._begin(given)
+            given.at_s = time.perf_counter()  # the making of a workload is not the request's time
+        self.latest = workload
+        return workload
+
+    def _begin(self, given: Given) -> ActiveWorkload:
+        args, kwargs = given.args, given.kwargs
+        loaded = next((ld for ld in self._loaded if ld.exported.accepts(args, kwargs)), None)
+        # The export goes on while the tiers' processes start.
+        exported = loaded.exported if loaded else export(self._model, args, kwargs)
+        values = exported.flatten(args, kwargs)
+        payloads = payload_forms(exported.program, values)
+        graph = graph_of(type(self._model).__name__, exported.program, payloads)
+        self._session.ready()
+        if loaded is None:
+            loaded = Loaded(exported, self._session.load(exported.program))
+        workload_id = f"{loaded.program_id}-w{len(self._known)}"
+        self._session.describe(workload_id, loaded.program_id, payloads)
+        profile = self._profile(workload_id, loaded, graph, values)
+        workload = ActiveWorkload(workload_id, loaded, graph, profile, self._session.addresses())
+        self._start(workload)
+        if loaded not in self._loaded:
+            self._loaded.append(loaded)
+        self._known[given.key] = workload
+        return workload
+
+    def _profile(self, workload_id: str, loaded: Loaded, graph: Graph, values: Any) -> Profile:
+        """Measured, or scaled from the same program at another batch size.
+
+        Scaling keeps a last, smaller batch from halting the stream; adaptation corrects it.
+        """
+        for other in self._known.values():
+            if other.loaded is loaded:
+                factor = graph.payload_bytes[0] / max(1, other.graph.payload_bytes[0])
+                return _scaled(self._session.current_profile(other.id), factor)
+        return self._session.profile(workload_id, values)
+
+    def _start(self, workload: ActiveWorkload) -> None:
+        goal = self._wanted.goal
+        first = self._session.begin(
+            Workload(
+                workload.id,
+                workload.graph,
+                workload.profile,
+                goal,
+                self._wanted.policy,
+                self._wanted.settings,
+            )
+        )
+        workload.activate(first)
+        self._watch.add(workload.id, first, workload.activate)
+        cost = CostModel(workload.graph, workload.profile, goal).cost(first.plan)
+        if not cost.feasible:
+            warnings.warn(
+                f"no plan of {workload.graph.name} meets the goal's limits; using {first.plan} "
+                f"with {cost.latency_s * 1e3:.1f} ms expected. explain() says what limits it",
+                InfeasibleGoalWarning,
+                stacklevel=2,
+            )
+
+
+def _form(leaf: torch.Tensor | None) -> tuple[torch.Size, torch.dtype] | None:
+    if leaf is None:
+        return None
+    if leaf.device.type != "cpu":
+        raise InputError(f"inputs must be on the CPU, given one on {leaf.device}; use x.cpu()")
+    if leaf.numel() == 0:
+        raise InputError(f"an input of shape {tuple(leaf.shape)} is empty; leave it out")
+    return leaf.shape, leaf.dtype
+
+
+def _scaled(profile: Profile, factor: float) -> Profile:
+    tiers = tuple(
+        replace(
+            tier,
+            layer_s=tuple(s * factor for s in tier.layer_s),
+            source=f"{tier.source}, scaled to another batch size",
+        )
+        for tier in profile.tiers
+    )
+    return replace(profile, tiers=tiers, norms=None)
