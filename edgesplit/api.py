@@ -1,5 +1,6 @@
 """EdgeSplit: the caller's side. Exports the model, sends requests along the plan, keeps records."""
 
+import atexit
 import collections
 import itertools
 import threading
@@ -100,6 +101,8 @@ class EdgeSplit:
             if self._is_closed:
                 raise ClosedError("this EdgeSplit is closed; make a new one")
             if not self._is_open:
+                # Of its own, for weakref's comes after Ray's; torch keeps frames that hold self.
+                atexit.register(self._finalizer)
                 self._warming.start()  # while Ray starts, which is mostly waiting
                 self._session.open()
                 self._watch.start()
@@ -110,6 +113,7 @@ class EdgeSplit:
         """Stop every process this object started; safe to call twice."""
         self._is_closed = True
         self._finalizer()
+        atexit.unregister(self._finalizer)
 
     def __enter__(self) -> "EdgeSplit":
         return self.open()

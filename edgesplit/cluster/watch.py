@@ -60,7 +60,8 @@ class PlanWatch:
         self._finished.append((workload_id, samples))
 
     def _run(self) -> None:
-        while not self._stopped.wait(_PERIOD_S):
+        # Ray would start a cluster by itself for a call that finds none.
+        while not self._stopped.wait(_PERIOD_S) and ray.is_initialized():
             try:
                 self._tell()
                 self._listen()
