@@ -32,7 +32,7 @@ THROTTLED_BYTES_PER_S = 625_000.0  # 5 Mbit/s
 RESTORED_BYTES_PER_S = 40e6
 # The photograph itself stays where it was taken: at least one layer runs there.
 GOAL = Goal(end_energy=0.6, total_energy=0.2, latency=0.2, min_end_layers=1)
-FEWEST_REQUESTS, MOST_REQUESTS = 26, 240  # per pass; the fewest have ten on the throttled link
+FEWEST_REQUESTS, MOST_REQUESTS = 20, 240  # per pass; the fewest have seven on the throttled link
 STEADY_S, SETTLE_LIMIT_S = 1.5, 20.0
 BELIEF_PERIOD_S = 0.5  # the scheduler is asked for its beliefs no more often
 # Where each part of a model's share of the progress bar begins; it ends at 1.
@@ -46,7 +46,7 @@ class Scenario:
 
     models: tuple[str, ...] = ("vgg16", "alexnet", "mobilenet_v2")
     requests: int | None = None
-    nominal_s: float = 10.0
+    nominal_s: float = 8.0
 
     def __post_init__(self) -> None:
         if not self.models:
