@@ -12,7 +12,6 @@ from torch import nn
 from torch.export import ExportedProgram
 from torch.utils import _pytree as pytree
 
-from edgesplit.core.graph import Graph
 from edgesplit.errors import ExportError
 from edgesplit.node.capture import (
     FlatModel,
@@ -23,7 +22,7 @@ from edgesplit.node.capture import (
     first_lines,
 )
 from edgesplit.node.lower import lower
-from edgesplit.node.program import Program, is_random, payload_bytes
+from edgesplit.node.program import Program, is_random
 from edgesplit.node.segment import Value
 from edgesplit.node.signature import (
     Form,
@@ -68,17 +67,6 @@ class ExportedModel:
     def unflatten(self, values: Sequence[Value]) -> Any:
         """What the model returns, from the payload at the last cut."""
         return pytree.tree_unflatten(_results(self.program, values), self.out_tree)
-
-    def graph(
-        self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any] | None = None
-    ) -> Graph:
-        """Layers, and the exact bytes at every cut for these arguments, from one run of them."""
-        values = self.flatten(args, kwargs)
-        sizes = [payload_bytes(values)]
-        for step in self.program.steps():
-            values = step(values)
-            sizes.append(payload_bytes(values))
-        return Graph(name, self.program.layers, tuple(sizes), self.program.weight_bytes)
 
 
 def export(

@@ -4,7 +4,6 @@ It knows layers and cuts but nothing of the caller's arguments and result types;
 """
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -96,8 +95,3 @@ def value_bytes(value: Value) -> int:
     if isinstance(value, torch.Tensor):
         return value.numel() * value.element_size()
     return SCALAR_BYTES
-
-
-def payload_bytes(values: Sequence[Value]) -> int:
-    """Bytes of a whole payload."""
-    return sum(value_bytes(value) for value in values)

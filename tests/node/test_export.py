@@ -12,6 +12,12 @@ from torch import nn
 
 from edgesplit.errors import ExportError, InputError, PlanError, RequestError
 from edgesplit.node.model import export
+from edgesplit.node.profiler import graph_of, payload_forms
+
+
+def graph_at(exported, *args):
+    forms = payload_forms(exported.program, exported.flatten(args))
+    return graph_of("model", exported.program, forms)
 
 
 def run(exported, *args, **kwargs):
@@ -168,7 +174,7 @@ def test_constant_results_do_not_travel():
     first[1].add_(5)
     first[2].add_(5)
     assert same_bits(run(exported, torch.zeros(1)), model(torch.zeros(1)))
-    assert exported.graph("m", (torch.zeros(1),)).payload_bytes == (4, 4)
+    assert graph_at(exported, torch.zeros(1)).payload_bytes == (4, 4)
 
 
 def test_callers_model_is_untouched():
@@ -241,8 +247,8 @@ def test_graph_counts_bytes():
         def forward(self, x):
             return self.linear(x).repeat(x.shape[0], 2), x
 
-    graph = export(Sizes(), (torch.randn(2, 6),)).graph("sizes", (torch.randn(5, 6),))
-    assert graph.name == "sizes"
+    graph = graph_at(export(Sizes(), (torch.randn(2, 6),)), torch.randn(5, 6))
+    assert graph.name == "model"
     assert graph.payload_bytes[0] == 5 * 6 * 4
     assert graph.payload_bytes[1] == 5 * 6 * 4 + 5 * 3 * 4 + 8
     assert graph.payload_bytes[-1] == 25 * 6 * 4 + 5 * 6 * 4

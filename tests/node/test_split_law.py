@@ -39,7 +39,6 @@ def check(model, *args):
     with torch.no_grad():
         expected = model(*(x.clone() for x in args))
     assert close(exported.unflatten(values), expected)
-    assert exported.graph("m", args).payload_bytes[0] > 0
 
 
 @pytest.mark.parametrize("name", ZOO)
