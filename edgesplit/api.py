@@ -149,17 +149,20 @@ class EdgeSplit:
             for batch in itertools.chain([first], batches):
                 if len(waiting) >= self._config.in_flight:
                     yield self._receive(channel, waiting.popleft())
-                waiting.append(self._send(channel, plan, Given(_arguments(batch), {})))
+                given = Given(_arguments(batch), {})
+                waiting.append(self._send(channel, plan, given, self._workload(given)))
             while waiting:
                 yield self._receive(channel, waiting.popleft())
 
     def _infer(self, plan: Plan | str | None, args: Any, kwargs: Mapping[str, Any]) -> Any:
         given = Given(args, kwargs)
-        with self._channels(self._workload(given)).channel() as channel:
-            return self._receive(channel, self._send(channel, plan, given))
-
-    def _send(self, channel: Channel, plan: Plan | str | None, given: Given) -> _Sent:
         workload = self._workload(given)
+        with self._channels(workload).channel() as channel:
+            return self._receive(channel, self._send(channel, plan, given, workload))
+
+    def _send(
+        self, channel: Channel, plan: Plan | str | None, given: Given, workload: ActiveWorkload
+    ) -> _Sent:
         used, hops = workload.route
         if plan is not None:
             used = self._checked(plan, workload)

@@ -196,10 +196,11 @@ class Router:
         message: wire.Message,
         buffers: Sequence[wire.Buffer] = (),
     ) -> None:
-        if self._shaper.holds(target):
-            self._shaper.hold(target, _size(buffers), lambda: link.send(message, buffers))
-        else:
+        shape = self._shaper.shape(target)
+        if shape is None:
             link.send(message, buffers)
+        else:
+            self._shaper.hold(target, shape, _size(buffers), lambda: link.send(message, buffers))
 
     def _sample(self, done: Done, hop_s: float, sizes: tuple[int, int]) -> Sample:
         job = done.job

@@ -12,7 +12,6 @@ from edgesplit.node.emulate import LinkShape, TierEmulation
 
 Send = Callable[[], None]
 _HOUSEKEEPING_S = 0.1
-_UNSHAPED = LinkShape(math.inf)
 
 
 class Shaper:
@@ -22,7 +21,7 @@ class Shaper:
         self.emulation = TierEmulation()
         self._housekeeping = housekeeping
         self._due: list[tuple[float, int, Send]] = []
-        self._free_at_s: dict[str, float] = {}
+        self._free_at_s: dict[str | None, float] = {}
         self._order = itertools.count()
         self._changed = threading.Condition()
         self._running = True
@@ -39,20 +38,18 @@ class Shaper:
             self._changed.notify()
         self._thread.join(timeout_s)
 
-    def holds(self, target: str | None) -> bool:
-        """Whether the link to `target` is shaped. None: the caller, on this machine: never."""
-        return target in self.emulation.shapes
+    def shape(self, target: str | None) -> LinkShape | None:
+        """What the link to `target` is held to, if anything. target None: the caller, never."""
+        return None if target is None else self.emulation.shapes.get(target)
 
-    def hold(self, target: str | None, n_bytes: int, send: Send) -> None:
-        """Call send() when the link to `target` would have brought its bytes over."""
-        shape = self.emulation.shapes.get(target or "", _UNSHAPED)
-        target = target or ""
+    def hold(self, target: str | None, shape: LinkShape, n_bytes: int, send: Send) -> None:
+        """Call send() when a link of that shape to `target` would have brought its bytes over."""
         with self._changed:
             due_s = self._due_s(target, n_bytes, shape)
             heapq.heappush(self._due, (due_s, next(self._order), send))
             self._changed.notify()
 
-    def _due_s(self, target: str, n_bytes: int, shape: LinkShape) -> float:
+    def _due_s(self, target: str | None, n_bytes: int, shape: LinkShape) -> float:
         """Frames of one link follow each other; their latency overlaps."""
         start_s = max(time.perf_counter(), self._free_at_s.get(target, 0.0))
         self._free_at_s[target] = start_s + n_bytes / shape.bytes_per_s
