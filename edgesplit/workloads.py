@@ -1,5 +1,6 @@
 """Which inputs a session has seen: each signature's export, its figures and the plan in force."""
 
+import gc
 import threading
 import time
 import warnings
@@ -139,6 +140,8 @@ class Workloads:
         if loaded not in self._loaded:
             self._loaded.append(loaded)
         self._known[given.key] = workload
+        # An export leaves tracebacks in cycles, whose frames would keep a dropped EdgeSplit alive.
+        gc.collect()
         return workload
 
     def _profile(self, workload_id: str, loaded: Loaded, graph: Graph, values: Any) -> Profile:
