@@ -110,6 +110,22 @@ def test_equals_brute_force_with_limit(problem, share):
     assert check_best(problem).binding is (free.cost.latency_s > problem[2].latency_limit_s)
 
 
+def test_a_walk_that_is_no_plan_does_not_make_the_limit_binding():
+    # Without the limit t0 -> t2 -> t3 -> t2 scores least, but visits t2 twice; the best plan is
+    # all on t0, and it is exactly as fast as the limit.
+    layer_s = ((0.0, 0.0, 1.0, 0.0), (0.0, 0.0, 0.0, 0.3), (0.0,) * 4, (0.0, 0.0, 1.0, 0.0))
+    powers = (Power(0.0, 0.0, 0.0, 0.0), Power(0.0, 0.5, 0.0, 1.0))
+    tiers = tuple(Tier(f"t{t}", layer_s[t], powers[t == 1]) for t in range(4))
+    rates = {"02": 1.0, "20": 1.0, "03": 1.0, "30": 10.0, "13": 1.0, "31": 10.0, "23": 1.0}
+    rates["32"] = 1.0
+    links = tuple(Link(f"t{a}", f"t{b}", 0.0, rate) for (a, b), rate in rates.items())
+    graph = Graph("g", ("l0", "l1", "l2", "l3"), (0, 0, 0, 0, 1), (0, 0, 0, 0))
+    goal = Goal(0.6, 0.2, 0.2, latency_limit_s=1.0, boundary="gross")
+    decision = check_best((graph, Profile(tiers, links), goal))
+    assert decision.plan == parse_plan("t0:0-4")
+    assert not decision.binding
+
+
 @settings(deadline=None, max_examples=80)
 @given(problems(), st.floats(0.1, 0.9))
 def test_no_plan_meets_the_limit(problem, share):

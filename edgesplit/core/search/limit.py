@@ -22,13 +22,14 @@ ROOM = 1_000_000
 class Answer:
     """A walk and whether the limit changed it.
 
+    binding: None where the walk of least score is no plan, so that it cannot tell.
     lower: no walk within the limits scores less than it; infinite where the answer is exact.
     price: of a second, as the dual found it; 0.0 without a binding limit, None where the fastest
     walk was the question.
     """
 
     walk: Walk
-    binding: bool
+    binding: bool | None
     lower: float
     price: float | None
 

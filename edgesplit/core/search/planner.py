@@ -47,12 +47,17 @@ def choose(model: CostModel) -> Decision:
     Where none is within the latency limit, the fastest; where none fits the memory limits, the
     fastest without them. Its cost then says that it is not feasible.
     """
-    return _search(model, best_answer)
+    decision, binding = _search(model, best_answer)
+    if binding is None:
+        free = CostModel(model.graph, model.profile, replace(model.goal, latency_limit_s=None))
+        free_s = _search(free, best_answer)[0].cost.latency_s
+        binding = free_s > (model.goal.latency_limit_s or math.inf)
+    return replace(decision, binding=binding)
 
 
 def choose_fastest(model: CostModel) -> Decision:
     """The plan of least latency within memory limits and min_end_layers."""
-    return _search(model, _fastest_answer)
+    return _search(model, _fastest_answer)[0]
 
 
 def best_answer(model: CostModel, space: Space) -> Answer | None:
@@ -65,13 +70,17 @@ def best_answer(model: CostModel, space: Space) -> Answer | None:
     if best is None:
         return None
     limit_s = model.goal.latency_limit_s
-    if limit_s is None or space.total(seconds, best) <= limit_s:
+    if limit_s is None:
         return Answer(best, False, math.inf, 0.0)
+    within = space.total(seconds, best) <= limit_s
+    binding = None if space.repeated(best) else not within
+    if within:
+        return Answer(best, binding, math.inf, 0.0)
     problem = Problem(space, score, seconds, limit_s)
     fastest = shortest(space, seconds)
     if fastest is None or not problem.fits(fastest):
-        return Answer(fastest or best, True, math.inf, None)
-    return within_limit(problem, best, fastest)
+        return Answer(fastest or best, binding, math.inf, None)
+    return replace(within_limit(problem, best, fastest), binding=binding)
 
 
 def _fastest_answer(model: CostModel, space: Space) -> Answer | None:
@@ -79,29 +88,35 @@ def _fastest_answer(model: CostModel, space: Space) -> Answer | None:
     return None if walk is None else Answer(walk, False, math.inf, None)
 
 
-def _search(model: CostModel, solve: Solve) -> Decision:
+def _search(model: CostModel, solve: Solve) -> tuple[Decision, bool | None]:
+    """The decision, and whether the limit changed it; None where only walks that are no plan tell.
+
+    Later, smaller spaces may lack the plan that would win without the limit: the first one tells.
+    """
     critical: set[int] = set()
     links = all_links(model)
+    space = tier_space(model, links)
+    first = answer = solve(model, space)
     while True:
-        space = tier_space(model, links, critical)
-        answer = solve(model, space)
-        if answer is None:
-            return _ignoring_memory(model)
+        if answer is None or first is None:
+            return _ignoring_memory(model), False
         repeated = space.repeated(answer.walk)
         if not repeated:
-            return _decision(model, space, answer)
+            return _decision(model, space, answer), first.binding
         ordered = _in_order(model, solve, space, answer)
         if 2 * len(space.target) * space.n_layers > MOST_ARC_CUTS:
-            return ordered
+            return ordered, first.binding
         links = _useful_links(model, space, answer, ordered)
         critical |= repeated
+        space = tier_space(model, links, critical)
+        answer = solve(model, space)
 
 
 def _decision(model: CostModel, space: Space, answer: Answer) -> Decision:
     cost = model.cost(space.plan(answer.walk, model.profile.names))
     length = space.total(score_of(model, space), answer.walk)
     loss = max(0.0, 1.0 - answer.lower / length) if length > 0 else 0.0
-    return Decision(cost, answer.binding, loss)
+    return Decision(cost, bool(answer.binding), loss)
 
 
 def _in_order(model: CostModel, solve: Solve, space: Space, relaxed: Answer) -> Decision:
