@@ -22,9 +22,9 @@ LAYERS = {
 ONLY_IN = {
     "ray": ("cluster/",),
     "pandas": ("records.py",),
-    "click": ("cli.py",),
-    "rich": ("cli.py", "demo/"),
-    "matplotlib": ("cli.py", "demo/"),
+    "click": ("cli/",),
+    "rich": ("cli/", "demo/"),
+    "matplotlib": ("cli/", "demo/"),
 }
 
 
@@ -131,7 +131,7 @@ def test_the_checker_sees(path, source):
         ("core/plan.py", "from edgesplit.errors import PlanError\nfrom edgesplit.core import cost"),
         ("node/serve.py", "import time, torch, socket\nfrom edgesplit.core.plan import Plan"),
         ("cluster/actors.py", "import ray\nfrom edgesplit.node.wire import Frame"),
-        ("cli.py", "import click, rich\nfrom edgesplit.api import EdgeSplit"),
+        ("cli/host.py", "import click, rich\nfrom edgesplit.api import EdgeSplit"),
         ("records.py", "import pandas"),
         ("demo/show.py", "import matplotlib, rich"),
     ],

@@ -1,64 +1,18 @@
-"""The command line, the only user of click. Commands import torch and Ray when they need them.
-
-Exit codes: 0 done, 1 a mistake or something missing, 2 wrong usage, 130 interrupted.
-"""
+"""Commands that run a model: plan, run, demo."""
 
 import json
-import os
-import sys
-import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from edgesplit import __version__
-from edgesplit.errors import EdgeSplitError
-
 if TYPE_CHECKING:
     from edgesplit.api import EdgeSplit
     from edgesplit.core.goal import Goal
 
 EMULATED = "tiers and links are emulated"
-INTERRUPTED = 130
 _Command = TypeVar("_Command", bound=Callable[..., Any])
-
-
-class _Mistake(click.ClickException):
-    """A user's mistake: one paragraph on stderr, exit code 1."""
-
-    def show(self, file: Any = None) -> None:
-        click.echo(f"edgesplit: {self.message}", err=True)
-
-
-class _Group(click.Group):
-    """Turns the project's errors, warnings and Ctrl-C into messages and exit codes."""
-
-    def invoke(self, ctx: click.Context) -> Any:
-        with warnings.catch_warnings():
-            warnings.showwarning = _show_warning
-            try:
-                return super().invoke(ctx)
-            except EdgeSplitError as error:
-                raise _Mistake(str(error)) from error
-            except KeyboardInterrupt:
-                click.echo("edgesplit: interrupted", err=True)
-                ctx.exit(INTERRUPTED)
-
-
-def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
-    click.echo(f"edgesplit: note: {message}", err=True)
-
-
-@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, prog_name="edgesplit")
-def main() -> None:
-    """Run one PyTorch model across several unequal machines, cut where it costs least.
-
-    Without a cluster, all tiers run on this machine and are emulated.
-    """
-    sys.path.insert(0, os.getcwd())  # so that MODEL may be a module of the caller's project
 
 
 _GOAL = (
@@ -107,7 +61,7 @@ def _options(*groups: tuple[Callable[[Any], Any], ...]) -> Callable[[_Command], 
     return decorate
 
 
-@main.command()
+@click.command()
 @click.argument("model")
 @click.option("--image", metavar="FILE", help="Plan for this picture instead of random input.")
 @click.option("--input-shape", default="1,3,224,224", show_default=True, help="Of random input.")
@@ -146,7 +100,7 @@ def plan(model: str, image: str | None, input_shape: str, batch: int, **options:
     click.echo(_provenance(is_emulated))
 
 
-@main.command()
+@click.command()
 @click.argument("model")
 @click.argument("images", nargs=-1, required=True)
 @_options(_GOAL, _SESSION)
@@ -175,7 +129,7 @@ def run(model: str, images: tuple[str, ...], **options: Any) -> None:
     click.echo(_provenance(is_emulated))
 
 
-@main.command(short_help="Three models on photographs while a link breaks down.")
+@click.command(short_help="Three models on photographs while a link breaks down.")
 @click.option("--out", default="out/demo", show_default=True, help="Folder for the results.")
 @click.option("--quick", is_flag=True, help="AlexNet and MobileNetV2 only, fewer requests.")
 @click.option("--requests", type=click.IntRange(8), help="Per model and pass.")
@@ -201,32 +155,6 @@ def demo(out: str, quick: bool, requests: int | None, models: str | None, no_liv
     if requests is not None:
         scenario = replace(scenario, requests=requests)
     play(scenario, Path(out), is_live=not no_live)
-
-
-@main.command(short_help="Say what is missing on this host.")
-@click.option("--deep", is_flag=True, help="Also start a local Ray (some seconds).")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
-@click.pass_context
-def doctor(ctx: click.Context, deep: bool, as_json: bool) -> None:
-    """Say what is missing on this host and how to mend it; exit code 1 if anything needed is.
-
-    \b
-    Example: edgesplit doctor --deep
-    """
-    from edgesplit.doctor import examine
-
-    checks = []
-    for check in examine(deep):
-        checks.append(check)
-        if not as_json:
-            click.echo(f"{check.mark:8} {check.name}: {check.found}")
-            if not check.is_ok:
-                click.echo(f"{'':8} to mend it: {check.remedy}")
-    is_well = all(check.is_ok or not check.is_needed for check in checks)
-    if as_json:
-        rows = [check.as_dict() for check in checks]
-        click.echo(json.dumps({"is_well": is_well, "checks": rows}, indent=1))
-    ctx.exit(0 if is_well else 1)
 
 
 def _goal(options: Mapping[str, Any]) -> "Goal":

@@ -1,0 +1,58 @@
+"""The command line, the only user of click. Commands import torch and Ray when they need them.
+
+Exit codes: 0 done, 1 a mistake or something missing, 2 wrong usage, 130 interrupted.
+"""
+
+import os
+import sys
+import warnings
+from typing import Any
+
+import click
+
+from edgesplit import __version__
+from edgesplit.cli.host import doctor
+from edgesplit.cli.workload import demo, plan, run
+from edgesplit.errors import EdgeSplitError
+
+INTERRUPTED = 130
+
+
+class _Mistake(click.ClickException):
+    """A user's mistake: one paragraph on stderr, exit code 1."""
+
+    def show(self, file: Any = None) -> None:
+        click.echo(f"edgesplit: {self.message}", err=True)
+
+
+class _Group(click.Group):
+    """Turns the project's errors, warnings and Ctrl-C into messages and exit codes."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning
+            try:
+                return super().invoke(ctx)
+            except EdgeSplitError as error:
+                raise _Mistake(str(error)) from error
+            except KeyboardInterrupt:
+                click.echo("edgesplit: interrupted", err=True)
+                ctx.exit(INTERRUPTED)
+
+
+def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
+    click.echo(f"edgesplit: note: {message}", err=True)
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="edgesplit")
+def main() -> None:
+    """Run one PyTorch model across several unequal machines, cut where it costs least.
+
+    Without a cluster, all tiers run on this machine and are emulated.
+    """
+    sys.path.insert(0, os.getcwd())  # so that MODEL may be a module of the caller's project
+
+
+for _command in (demo, plan, run, doctor):
+    main.add_command(_command)
