@@ -4,7 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: install demo test lint types unit clean
+# What the tests of the testbed need; only root can make one, others skip those tests.
+TESTBED_PACKAGES := iproute2 openssh-client openssh-server rsync
+
+.PHONY: install packages demo test lint types unit clean
 
 install: $(VENV)/installed
 
@@ -32,7 +35,12 @@ lint: install
 types: install
 	$(BIN)/mypy
 
-unit: install
+packages:
+	@[ "$$(id -u)" != 0 ] || dpkg -s $(TESTBED_PACKAGES) >/dev/null 2>&1 || \
+	  { apt-get update -qq && apt-get install -qq -y $(TESTBED_PACKAGES) >/dev/null; } || \
+	  echo "without $(TESTBED_PACKAGES) the tests of the testbed are skipped"
+
+unit: install packages
 	$(BIN)/python -m pytest
 
 clean:

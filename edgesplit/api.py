@@ -55,8 +55,9 @@ class EdgeSplit:
     through as they would through the model. Use it in `with`, or call close().
 
     goal: what to minimise. policy: 'score', 'fastest', 'TIER-only', a plan's text or a function
-    (graph, profile, goal) -> plan. address: the Ray cluster to join, None: the one RAY_ADDRESS or
-    this process names, else the embedded one. Several threads may infer at once.
+    (graph, profile, goal) -> plan. address: the Ray cluster to join, None: the one that
+    RAY_ADDRESS, this process or this host's node file names, else the embedded one. Several
+    threads may infer at once.
     """
 
     def __init__(

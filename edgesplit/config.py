@@ -32,10 +32,10 @@ class Config:
     """How a session runs; every field has a default.
 
     tiers: names, first the one that holds the input. threads: torch threads per tier, None: 1 on
-    the embedded cluster, all of a node's cores elsewhere. emulation: None: the default emulation
-    on the embedded cluster, none elsewhere; Emulation() switches it off. power_file: watts per
-    tier and phase, None: the file that ships. interval_s: between two looks at the plan while
-    nothing changes. in_flight: requests that map() has under way at once.
+    the embedded cluster, elsewhere as many as Ray was told that the node has CPUs. emulation:
+    None: the default emulation on the embedded cluster, none elsewhere; Emulation() switches it
+    off. power_file: watts per tier and phase, None: the file that ships. interval_s: between two
+    looks at the plan while nothing changes. in_flight: requests that map() has under way at once.
     """
 
     tiers: tuple[str, ...] = TIERS

@@ -12,6 +12,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgesplit.deploy.node_env import NodeEnv, read_node_env
+from edgesplit.deploy.ports import GCS_PORT
+from edgesplit.errors import ClusterError, ConfigError
+
+if TYPE_CHECKING:
+    from edgesplit.deploy.host_checks import HeadFacts
 
 PYTHONS = ((3, 11), (3, 14))  # from, below
 NEEDED_MEMORY_BYTES = 4 << 30  # caller and four processes of about 0.4 GB, VGG-16's weights in each
@@ -19,6 +27,11 @@ NEEDED_SHM_BYTES = 2 << 30  # the embedded cluster's object store
 NEEDED_DISK_BYTES = 1 << 30
 # Ray's sockets lie under TMP/es-xxxxxxxx/session_<date>_<pid>/sockets; AF_UNIX allows 107 bytes.
 LONGEST_TEMP_PATH = 107 - len("/es-12345678/session_2026-01-31_12-00-00_123456_1234567") - 21
+HEAD_TIMEOUT_S = 30.0
+HEAD_REMEDY = (
+    "on the head, `ray up cluster.yaml` or `systemctl start edgesplit-node`; open the pinned ports "
+    "between the hosts; all hosts need the head's token (/etc/edgesplit/token)"
+)
 
 Finding = tuple[bool, str]
 
@@ -86,6 +99,31 @@ def examine(is_deep: bool = False) -> Iterator[Check]:
             "see the reason; often a firewall on 127.0.0.1, a full disk, or RAY_ADDRESS naming a "
             "cluster that is gone (`unset RAY_ADDRESS`)",
         )
+    yield from _host()
+
+
+def _host() -> Iterator[Check]:
+    """Whether this host can be the node that its node file says; nothing where it has none."""
+    from edgesplit.deploy.host_checks import HeadFacts, head_looks, host_looks
+
+    try:
+        env = read_node_env()
+    except ConfigError as error:
+        yield Check("node file", False, str(error), "`edgesplit node init --force` writes it anew")
+        return
+    if env is None:
+        return
+    for look in host_looks(env):
+        yield _check(look.name, look.find, look.remedy, look.is_needed)
+    yield _check(
+        "meter",
+        lambda: _meter(env.tier),
+        "name this tier's watts in a power file, and give it with --power",
+    )
+    answers: list[HeadFacts] = []
+    yield _check("head", lambda: _head(env, answers), HEAD_REMEDY)
+    for look in (look for head in answers for look in head_looks(head)):
+        yield _check(look.name, look.find, look.remedy, look.is_needed)
 
 
 def _check(name: str, look: Callable[[], Finding], remedy: str, is_needed: bool = True) -> Check:
@@ -172,6 +210,25 @@ def _energy() -> Finding:
     watts = ", ".join(f"{tier} {power.compute_w:g} W" for tier, power in powers.items())
     source = next(iter(powers.values())).source
     return True, f"modelled (watts x seconds) from {source}, computing: {watts}; no meter is read"
+
+
+def _meter(tier: str) -> Finding:
+    from edgesplit.config import Config
+
+    power = Config(tiers=(tier,)).power()[tier]
+    return True, f"modelled, {power.compute_w:g} W while computing ({power.source}); none is read"
+
+
+def _head(env: NodeEnv, answers: list["HeadFacts"]) -> Finding:
+    """Whether the head answers; puts what it says into `answers`."""
+    from edgesplit.cluster.head import head_facts
+
+    address = f"{env.head_ip}:{GCS_PORT}"
+    try:
+        answers.append(head_facts(address, HEAD_TIMEOUT_S, env.token_file))
+    except (ClusterError, ConfigError) as error:
+        return False, str(error)
+    return True, f"answers at {address} and accepts the token"
 
 
 def _ray() -> Finding:

@@ -44,6 +44,12 @@ class ClusterError(EdgeSplitError):
     """The Ray cluster cannot be started, joined or lacks a tier."""
 
 
+class TestbedError(EdgeSplitError):
+    """The testbed of namespaces cannot do what was asked; holds what the system said."""
+
+    __test__ = False  # pytest would collect it by its name
+
+
 class WireError(EdgeSplitError):
     """A frame that is malformed, too large or of another version."""
 

@@ -1,12 +1,13 @@
 """What splitting costs over its parts: latency / (the segments' own time + the same bytes on TCP).
 
-    python -m experiments.overhead --out DIR [--quick]
+    python -m experiments.overhead --out DIR [--quick] [--scene testbed]
 
-Emulation is off; EdgeSplit, plain TCP and plain Ray calls take turns in one run, and every figure
-is a median. Measured on this machine.
+Nothing is slowed or shaped; EdgeSplit, plain TCP and plain Ray calls take turns in one run, and
+every figure is a median. Measured, on one machine: its loopback, or the testbed's three hosts.
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -14,11 +15,13 @@ from typing import Any
 import click
 import torch
 
-from edgesplit import Config, EdgeSplit, Emulation, Graph, Plan, load_model, plan_along
+from edgesplit import EdgeSplit, Emulation, Graph, Plan, load_model, plan_along
 from edgesplit.config import TIERS
+from experiments.options import plain_errors
 from experiments.peers import Peers
 from experiments.picture import grouped_bars
 from experiments.report import print_rows, progress, write_rows
+from experiments.scene import SCENES, Scene, scene_named
 
 TARGETS = {"vgg16": 1.05, "alexnet": 1.05, "mobilenet_v2": 1.10}
 
@@ -27,13 +30,25 @@ TARGETS = {"vgg16": 1.05, "alexnet": 1.05, "mobilenet_v2": 1.10}
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for results.")
 @click.option("--quick", is_flag=True, help="Few rounds, the small model only: to try it out.")
 @click.option("--rounds", default=60, show_default=True, help="Requests per model and plan.")
-def main(out: Path, quick: bool, rounds: int) -> None:
+@click.option(
+    "--scene",
+    type=click.Choice(SCENES),
+    default="embedded",
+    show_default=True,
+    help="One process per tier on this machine, a Ray cluster, or the testbed of three hosts.",
+)
+@click.option("--address", help="With --scene cluster: the head, host:port; else RAY_ADDRESS.")
+@plain_errors
+def main(out: Path, quick: bool, rounds: int, scene: str, address: str | None) -> None:
     """Measure EdgeSplit's overhead and compare it with plain Ray calls."""
     models = ["mobilenet_v2"] if quick else list(TARGETS)
     rows = []
-    with progress("overhead", len(models) * 3) as advance:
+    with (
+        scene_named(scene, address, is_nominal=False) as place,
+        progress("overhead", len(models) * 3) as advance,
+    ):
         for name in models:
-            for row in measure(name, rounds):
+            for row in measure(name, rounds, place):
                 rows.append(row)
                 advance()
     grouped_bars(
@@ -45,23 +60,25 @@ def main(out: Path, quick: bool, rounds: int) -> None:
             "EdgeSplit": [row["latency_s"] * 1e3 for row in rows],
             "plain Ray calls": [row["ray_s"] * 1e3 for row in rows],
         },
-        "median latency, ms (measured, emulation off)",
+        f"median latency, ms (measured, scene {scene}, nothing slowed)",
     )
     reached = all(
         row["ratio"] <= TARGETS[row["model"]] and row["latency_s"] <= row["ray_s"] for row in rows
     )
-    write_rows(out, "overhead", rows, {"targets": TARGETS, "targets_reached": reached})
-    print_rows(rows, "Overhead (measured, emulation off)")
+    summary = {"scene": scene, "targets": TARGETS, "targets_reached": reached}
+    write_rows(out, "overhead", rows, summary)
+    print_rows(rows, f"Overhead (measured, scene {scene}, nothing slowed)")
     click.echo(f"targets (ratio <= {TARGETS}, never slower than Ray) reached: {reached}")
 
 
-def measure(name: str, rounds: int) -> Iterator[dict[str, Any]]:
+def measure(name: str, rounds: int, place: Scene) -> Iterator[dict[str, Any]]:
     """A row per plan of one model."""
     x = torch.rand(1, 3, 224, 224, generator=torch.Generator().manual_seed(0))
-    config = Config(emulation=Emulation(), threads=1, interval_s=3600.0)
-    with EdgeSplit(load_model(name), policy=f"{TIERS[0]}-only", config=config) as split:
+    config = replace(place.config(), emulation=Emulation(), threads=1, interval_s=3600.0)
+    policy = f"{TIERS[0]}-only"
+    with EdgeSplit(load_model(name), policy=policy, address=place.address, config=config) as split:
         split.infer(x)
-        peers = Peers(split.exported(), TIERS)
+        peers = Peers(split.exported(), TIERS, is_one_node=place.name == "embedded")
         try:
             for kind, plan in plans(split.graph()).items():
                 figures = _take_turns(split, peers, plan, (x, rounds))

@@ -18,6 +18,7 @@ from edgesplit.node.model import ExportedModel
 from edgesplit.node.shipping import PackedProgram, pack, unpack
 
 _TIMEOUT_S = 120.0
+Address = tuple[str, int]
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class PlainActor:
     def __init__(self, packed: PackedProgram) -> None:
         torch.set_num_threads(1)
         self._program = unpack(packed)
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener = socket.create_server((ray.util.get_node_ip_address(), 0))
         self._onward: socket.socket | None = None
 
     def run(self, start: int, stop: int, values: list[Any]) -> list[Any]:
@@ -43,13 +44,14 @@ class PlainActor:
         torch.set_num_threads(1)
         return self._program.segment(start, stop)(values)
 
-    def port(self) -> int:
+    def address(self) -> Address:
         """Where this stage listens for plain TCP."""
-        return int(self._listener.getsockname()[1])
+        host, port = self._listener.getsockname()[:2]
+        return str(host), int(port)
 
-    def relay(self, sizes: Sizes, onward_port: int | None) -> None:
+    def relay(self, sizes: Sizes, onward: Address | None) -> None:
         """Serve one upstream connection in a thread until it closes."""
-        self._onward = _connect(onward_port) if onward_port is not None else None
+        self._onward = _connect(onward) if onward is not None else None
         threading.Thread(target=self._serve, args=(sizes,), daemon=True).start()
 
     def _serve(self, sizes: Sizes) -> None:
@@ -68,13 +70,19 @@ class PlainActor:
 
 
 class Peers:
-    """Three plain actors on the running Ray; stop() ends them."""
+    """Three plain actors on the running Ray; stop() ends them.
 
-    def __init__(self, exported: ExportedModel, tiers: Sequence[str]) -> None:
+    is_one_node: all on the one node there is; else each on the node labelled with its tier.
+    """
+
+    def __init__(self, exported: ExportedModel, tiers: Sequence[str], is_one_node: bool) -> None:
         packed = ray.put(pack(exported.program))
         options = {"num_cpus": 0, "max_concurrency": 4, "runtime_env": {"env_vars": ALLOCATOR_ENV}}
         self._actors = {
-            tier: ray.remote(PlainActor).options(**options).remote(packed) for tier in tiers
+            tier: ray.remote(PlainActor)
+            .options(**options, label_selector={} if is_one_node else {"tier": tier})
+            .remote(packed)
+            for tier in tiers
         }
 
     def ray_s(self, plan: Plan, values: list[Any]) -> float:
@@ -88,17 +96,17 @@ class Peers:
 
     def open_tcp(self, plan: Plan, payload_bytes: Sequence[int]) -> "TcpChain":
         """A chain of plain TCP connections through the tiers of the plan."""
-        port: int | None = None
+        onward: Address | None = None
         cuts = [0, *plan.cuts]
         for index in reversed(range(len(plan.stages))):
             actor = self._actors[plan.stages[index].tier]
             is_last = index + 1 == len(plan.stages)
             sent = None if is_last else payload_bytes[cuts[index + 1]]
             sizes = Sizes(payload_bytes[cuts[index]], sent, payload_bytes[-1])
-            ray.get(actor.relay.remote(sizes, port), timeout=_TIMEOUT_S)
-            port = ray.get(actor.port.remote(), timeout=_TIMEOUT_S)
-        assert port is not None
-        return TcpChain(port, payload_bytes[0], payload_bytes[-1])
+            ray.get(actor.relay.remote(sizes, onward), timeout=_TIMEOUT_S)
+            onward = ray.get(actor.address.remote(), timeout=_TIMEOUT_S)
+        assert onward is not None
+        return TcpChain(onward, payload_bytes[0], payload_bytes[-1])
 
     def stop(self) -> None:
         """End the actors."""
@@ -109,8 +117,8 @@ class Peers:
 class TcpChain:
     """The caller's end of a chain."""
 
-    def __init__(self, port: int, sent: int, answered: int) -> None:
-        self._socket = _connect(port)
+    def __init__(self, first: Address, sent: int, answered: int) -> None:
+        self._socket = _connect(first)
         self._payload, self._answer = bytes(sent), bytearray(answered)
 
     def round_trip_s(self) -> float:
@@ -125,8 +133,8 @@ class TcpChain:
         self._socket.close()
 
 
-def _connect(port: int) -> socket.socket:
-    connection = socket.create_connection(("127.0.0.1", port), timeout=_TIMEOUT_S)
+def _connect(address: Address) -> socket.socket:
+    connection = socket.create_connection(address, timeout=_TIMEOUT_S)
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return connection
 

@@ -10,16 +10,19 @@ import sys
 from dataclasses import fields
 from pathlib import Path
 
+import click
 import pytest
 from torch import nn
 
 from edgesplit import EMBEDDED_EMULATION, Config, EdgeSplit, Graph, Link, Profile, Tier, load_power
 from edgesplit.cli import main
 from edgesplit.core.control.state import Settings
+from edgesplit.deploy.ports import PORTS
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 README, DESIGN = ROOT / "README.md", ROOT / "docs/design.md"
+DEPLOY = ROOT / "docs/deploy.md"
 DECISIONS, MEASURING = ROOT / "docs/decisions.md", ROOT / "docs/measuring.md"
 CONTRIBUTING = ROOT / "CONTRIBUTING.md"
 README_TIMEOUT_S = 120
@@ -71,20 +74,28 @@ def commands(text):
     """Words of every command line in the page's code, without comments."""
     lines = [line for _, code in _FENCE.findall(text) for line in code.splitlines()]
     for code in [*lines, *_INLINE.findall(_FENCE.sub("", text))]:
-        if re.match(r"(\.venv/bin/)?(edgesplit|make|python) ", code.strip()):
-            yield shlex.split(code, comments=True)
+        if re.match(r"(sudo )?(\.venv/bin/)?(edgesplit|make|python) ", code.strip()):
+            words = shlex.split(code, comments=True)
+            yield words[1:] if words[0] == "sudo" else words
 
 
 def complaints(words):
     """What is wrong with one command line."""
     program, *rest = words
     if program.endswith("edgesplit"):
-        command = main.commands.get(rest[0])
+        name, command = "", main
+        while isinstance(command, click.Group):
+            if not rest or rest[0].startswith("-"):
+                break
+            word, *rest = rest
+            name = f"{name} {word}".strip()
+            command = command.commands.get(word)
         if command is None:
-            return [f"edgesplit has no command {rest[0]}"]
-        known = {opt for parameter in command.params for opt in parameter.opts}
-        given = [word for word in rest if word.startswith("-")]
-        return [f"edgesplit {rest[0]} has no {opt}" for opt in given if opt not in known]
+            return [f"edgesplit has no command {name}"]
+        known = {opt for parameter in command.params for opt in parameter.opts} | {"--help"}
+        own = rest[: rest.index("--")] if "--" in rest else rest  # what follows is another command
+        given = [word for word in own if word.startswith("-")]
+        return [f"edgesplit {name} has no {opt}" for opt in given if opt not in known]
     if program == "make":
         targets = re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
         return [f"make has no {word}" for word in rest if word not in targets]
@@ -208,3 +219,9 @@ def test_the_checkers_see():
     ]
     assert first_cells("| a | b |\n|---|---|\n| `c` | d |\n") == ["`c`"]
     assert len(list(commands(README.read_text()))) >= 7
+
+
+def test_the_ports_of_the_deployment_page_are_the_pinned_ones():
+    cells = first_cells(section(DEPLOY.read_text(), "Ports"))
+    pinned = [f"{p.first}" if p.first == p.last else f"{p.first}-{p.last}" for p in PORTS]
+    assert cells == pinned

@@ -16,7 +16,9 @@ NOT_IN_CORE = {
 LAYERS = {
     "core": {"errors"},
     "node": {"core", "errors", "config"},
-    "cluster": {"core", "node", "errors", "config", "records"},
+    "cluster": {"core", "node", "deploy", "errors", "config", "records"},
+    "deploy": {"errors"},
+    "testbed": {"deploy", "errors"},
 }
 # Heavy or special packages, and the only places (under edgesplit/) that may import them.
 ONLY_IN = {

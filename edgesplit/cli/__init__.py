@@ -12,6 +12,9 @@ import click
 
 from edgesplit import __version__
 from edgesplit.cli.host import doctor
+from edgesplit.cli.node import node
+from edgesplit.cli.status import status
+from edgesplit.cli.testbed import testbed
 from edgesplit.cli.workload import demo, plan, run
 from edgesplit.errors import EdgeSplitError
 
@@ -54,5 +57,5 @@ def main() -> None:
     sys.path.insert(0, os.getcwd())  # so that MODEL may be a module of the caller's project
 
 
-for _command in (demo, plan, run, doctor):
+for _command in (demo, plan, run, doctor, testbed, node, status):
     main.add_command(_command)

@@ -1,7 +1,6 @@
 """One tier's actor: control reaches it through Ray, data through its sockets."""
 
 import gc
-import os
 from dataclasses import replace
 from typing import Any, cast
 
@@ -9,6 +8,7 @@ import numpy as np
 import ray
 
 from edgesplit.core.profile import Power
+from edgesplit.errors import EdgeSplitError
 from edgesplit.node import wire
 from edgesplit.node.emulate import TierEmulation
 from edgesplit.node.meter.power_model import PowerModelMeter
@@ -27,20 +27,20 @@ class SegmentActor:
     """Hosts one tier's server. A plain class; ray.remote wraps it where it is placed.
 
     Its methods are control: each may run while requests flow. settings.host empty: listen on the
-    node's own address. settings.threads 0: as many as the node has cores.
+    node's own address.
     """
 
     def __init__(self, settings: ServeSettings, power: Power) -> None:
         if not settings.host:
             settings = replace(settings, host=str(ray.util.get_node_ip_address()))
-        if not settings.threads:
-            settings = replace(settings, threads=os.cpu_count() or 1)
         self._server = SegmentServer(settings, PowerModelMeter(settings.tier, power))
+        self._address = ""
         self._workloads: dict[str, tuple[str, tuple[Forms, ...]]] = {}
 
     def open(self) -> str:
         """Listen; returns the data plane's address."""
-        return self._server.open()
+        self._address = self._server.open()
+        return self._address
 
     def load(self, program_id: str, packed: PackedProgram) -> int:
         """Take a program; returns its number of layers.
@@ -89,6 +89,20 @@ class SegmentActor:
         hop = wire.Hop(*target, 0, 0)
         pings = [self._server.probe(hop, _PING_BYTES, timeout_s) for _ in range(_PINGS)]
         return self._server.probe(hop, n_bytes, timeout_s), min(pings) / 2
+
+    def reaches(self, target: tuple[str, str], timeout_s: float) -> bool:
+        """Whether a small message to the other tier (name, address) is answered in time."""
+        try:
+            self._server.probe(wire.Hop(*target, 0, 0), _PING_BYTES, timeout_s)
+        except (OSError, EdgeSplitError):  # refused, no route, silence
+            return False
+        return True
+
+    def status(self) -> tuple[str, str, str]:
+        """(id of the Ray node, the data plane's address or "" before open, source of joules)."""
+        meter = self._server.worker.meter
+        node_id = str(ray.get_runtime_context().get_node_id())
+        return node_id, self._address, f"{meter.kind}: {meter.source}"
 
     def emulate(self, emulation: TierEmulation) -> None:
         """Slow this tier and its outgoing links from now on."""

@@ -1,35 +1,28 @@
 """Where things run: join a named Ray cluster, or start the embedded one on this machine.
 
-A tier is a node's label `tier=NAME`. The embedded cluster is one unlabelled node that hosts every
-tier; it carries the label `edgesplit=embedded`, by which a second session recognises it.
+A tier is a node's label `tier=NAME`. A host set up by `edgesplit node init` names its cluster in
+its node file.
 """
 
-import atexit
-import contextlib
 import logging
 import os
-import secrets
-import shutil
 import socket
-import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import ray
+from ray._private.authentication.authentication_token_setup import (
+    maybe_enable_token_auth_if_token_available,
+)
 from ray.util import list_named_actors
 
+from edgesplit.cluster.embedded import EMBEDDED, NAMESPACE, start_embedded, stop_embedded
+from edgesplit.deploy.node_env import NodeEnv, read_node_env
+from edgesplit.deploy.ports import DATA_PORTS, GCS_PORT
 from edgesplit.errors import ClusterError
 
-NAMESPACE = "edgesplit"
-_EMBEDDED = {"edgesplit": "embedded"}
-_FOLDER_LABEL = "edgesplit-folder"
-_OWNER = "edgesplit-owner"  # in the folder: the process that started Ray there and will end it
 _REACH_TIMEOUT_S = 5.0
-_RAY_SOCKET = "/es-12345678/session_2026-01-01_00-00-00_123456_1234567/sockets/plasma_store"
-_LONGEST_TEMP = 107 - len(_RAY_SOCKET)  # what Linux allows the path of a Unix socket
-_OBJECT_STORE_BYTES = 2 << 30  # VGG-16's weights are 0.55 GB and pass through it once
 
 # glibc gives freed tensors back to the kernel and page-faults them in again: MobileNetV2 spends
 # half its time there. These keep the memory. Set for every process that computes.
@@ -46,12 +39,14 @@ class Placement:
     """A cluster that this process is connected to.
 
     is_embedded: one machine plays all tiers. is_ours: this placement connected the process.
+    cpus: of each tier's node, as Ray was told when it was started.
     """
 
     address: str
     tiers: tuple[str, ...]
     is_embedded: bool
     is_ours: bool
+    cpus: dict[str, int]
 
     def options(self, tier: str) -> dict[str, Any]:
         """Ray actor options that put an actor on `tier`."""
@@ -65,20 +60,30 @@ class Placement:
         """The address tiers listen on; empty: each node's own."""
         return "127.0.0.1" if self.is_embedded else ""
 
+    @property
+    def ports(self) -> Sequence[int]:
+        """The ports a tier may listen on; empty: any."""
+        return () if self.is_embedded else DATA_PORTS
+
+    def threads(self, tier: str) -> int:
+        """torch threads of a tier where nothing else is asked for: one if embedded, else all."""
+        return 1 if self.is_embedded else self.cpus.get(tier, 1)
+
 
 def connect(address: str | None, tiers: Sequence[str]) -> Placement:
-    """Join the cluster that `address`, RAY_ADDRESS or this process names; else start the embedded.
+    """Join the cluster that `address`, RAY_ADDRESS, this process or this host's node file names.
 
-    Raises ClusterError where it cannot be reached or lacks a node for one of `tiers`.
+    Where none is named the embedded one is started. Raises ClusterError where it cannot be reached
+    or lacks a node for one of `tiers`.
     """
-    named = address or os.environ.get("RAY_ADDRESS")
     is_ours = not ray.is_initialized()
-    if is_ours and named:
-        _join(named)
+    if is_ours and _named(address):
+        join(address)
     elif is_ours:
-        _start_embedded()
-    labels = [node["Labels"] for node in ray.nodes() if node["Alive"]]
-    is_embedded = any(_EMBEDDED.items() <= found.items() for found in labels)
+        start_embedded()
+    nodes = [node for node in ray.nodes() if node["Alive"]]
+    labels = [node["Labels"] for node in nodes]
+    is_embedded = any(EMBEDDED.items() <= found.items() for found in labels)
     where = ray.get_runtime_context().gcs_address
     if not is_embedded:
         try:
@@ -87,7 +92,48 @@ def connect(address: str | None, tiers: Sequence[str]) -> Placement:
             if is_ours:
                 ray.shutdown()
             raise
-    return Placement(where, tuple(tiers), is_embedded, is_ours)
+    cpus = {
+        node["Labels"].get("tier", ""): max(1, int(node["Resources"].get("CPU", 1)))
+        for node in nodes
+    }
+    return Placement(where, tuple(tiers), is_embedded, is_ours, cpus)
+
+
+def join(address: str | None) -> str:
+    """Join the cluster that `address`, RAY_ADDRESS or this host's node file names; its address.
+
+    Does nothing where this process is connected already. Raises ClusterError where none is named
+    or it cannot be joined.
+    """
+    if not ray.is_initialized():
+        env = read_node_env()
+        named = _named(address)
+        if named is None:
+            raise ClusterError(
+                "no cluster is named: give --address HOST:PORT, set RAY_ADDRESS, or set this host "
+                "up with `edgesplit node init`"
+            )
+        if env is not None and named.rpartition(":")[0] in (env.head_ip, "", "127.0.0.1"):
+            _take_token(env)
+        _join(named)
+    return str(ray.get_runtime_context().gcs_address)
+
+
+def _named(address: str | None) -> str | None:
+    env = read_node_env()
+    of_host = f"{env.head_ip}:{GCS_PORT}" if env is not None else None
+    return address or os.environ.get("RAY_ADDRESS") or of_host
+
+
+def _take_token(env: NodeEnv) -> None:
+    """Let Ray use the token of this host's cluster, unless the user has said otherwise.
+
+    Ray has read its environment when it was imported; this function of Ray's reads it again.
+    """
+    if not {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", "RAY_AUTH_MODE"} & set(os.environ):
+        os.environ["RAY_AUTH_TOKEN_PATH"] = env.token_file
+        logging.getLogger("ray").setLevel(logging.ERROR)  # it warns that the token is used
+        maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
 
 
 def disconnect(placement: Placement) -> None:
@@ -96,7 +142,7 @@ def disconnect(placement: Placement) -> None:
         return
     if placement.is_embedded:
         if not list_named_actors(all_namespaces=True):
-            _stop_embedded()
+            stop_embedded()
     elif placement.is_ours:
         ray.shutdown()
 
@@ -124,11 +170,20 @@ def _join(address: str) -> None:
             configure_logging=False,
         )
     except (ConnectionError, ValueError, RuntimeError, OSError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
         raise ClusterError(
-            f"cannot join the Ray cluster at {address!r}: {reason}. Check the address "
-            "(host:port of the head), that Ray runs there in the same version, and RAY_AUTH_TOKEN"
+            f"cannot join the Ray cluster at {address!r}: {_reason(error)}. Check the address "
+            "(host:port of the head), that a node of it runs on this machine, that Ray has the "
+            "same version everywhere, and the token (RAY_AUTH_TOKEN_PATH)"
         ) from error
+
+
+def _reason(error: BaseException | None) -> str:
+    """The first line of what is at the bottom of an error of Ray's."""
+    lines: list[str] = []
+    while error is not None:
+        lines = str(error).strip().splitlines() or [repr(error)]
+        error = error.__cause__ or error.__context__
+    return lines[0] if lines else "no reason given"
 
 
 def _reach(address: str) -> None:
@@ -143,79 +198,3 @@ def _reach(address: str) -> None:
             f"no Ray head answers at {address!r} ({error}). Check RAY_ADDRESS or address=, "
             "or name no cluster to start the embedded one"
         ) from error
-
-
-def _start_embedded() -> None:
-    folder = Path(tempfile.mkdtemp(prefix="es-", dir=_temp_parent()))
-    _authenticate()
-    logging.getLogger("ray").setLevel(logging.ERROR)
-    # Workers at nice 0, not 15, for latency; none started ahead that no actor will use.
-    with _environment({"RAY_worker_niceness": "0", "RAY_prestart_worker_first_driver": "0"}):
-        try:
-            ray.init(
-                address="local",
-                namespace=NAMESPACE,
-                num_cpus=max(4, os.cpu_count() or 1),
-                include_dashboard=False,
-                log_to_driver=False,
-                logging_level="error",
-                configure_logging=False,
-                object_store_memory=_OBJECT_STORE_BYTES,
-                labels={**_EMBEDDED, _FOLDER_LABEL: folder.name},
-                _temp_dir=str(folder),
-                _node_ip_address="127.0.0.1",
-            )
-        except Exception as error:
-            shutil.rmtree(folder, ignore_errors=True)
-            raise ClusterError(
-                f"cannot start a local Ray: {error}. `edgesplit doctor` names what is missing"
-            ) from error
-    (folder / _OWNER).write_text(str(os.getpid()))
-
-
-def _authenticate() -> None:
-    """Give Ray a token of this process before it makes one in the user's home.
-
-    Ray listens on all addresses. It reads the token once and keeps it, so it stays set.
-    """
-    if os.environ.get("RAY_AUTH_MODE", "token") == "token":
-        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(16))
-
-
-@contextlib.contextmanager
-def _environment(values: dict[str, str]) -> Iterator[None]:
-    before = {key: os.environ.get(key) for key in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for key, value in before.items():
-            if value is None:
-                os.environ.pop(key, None)
-            else:
-                os.environ[key] = value
-
-
-def _stop_embedded() -> None:
-    """Leave the embedded cluster; stop it and remove its folder if this process started it."""
-    if not ray.is_initialized():
-        return
-    names = [node["Labels"].get(_FOLDER_LABEL) for node in ray.nodes()]
-    folders = [_temp_parent() / name for name in names if name]
-    if not folders:
-        return  # some other cluster, which is not ours to leave
-    ray.shutdown()
-    for folder in folders:
-        owner = folder / _OWNER
-        if owner.exists() and owner.read_text() == str(os.getpid()):
-            shutil.rmtree(folder, ignore_errors=True)
-
-
-# Registered before any session is, so that sessions which nobody closed end before it.
-atexit.register(_stop_embedded)
-
-
-def _temp_parent() -> Path:
-    """The temp folder, or /tmp where that is too long for the Unix sockets Ray makes below it."""
-    usual = Path(tempfile.gettempdir())
-    return usual if len(str(usual)) <= _LONGEST_TEMP else Path("/tmp")

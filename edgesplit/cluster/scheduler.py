@@ -72,6 +72,22 @@ class TierHandle:
     address: str
 
 
+@dataclass(frozen=True)
+class WorkloadStatus:
+    """One workload as it is seen now.
+
+    activation: the plan in force, for active_s seconds; None until the first one is ready.
+    profile: as it is believed. lost: tiers that no plan may use.
+    """
+
+    id: str
+    graph: str
+    activation: Activation | None
+    active_s: float
+    profile: Profile
+    lost: tuple[str, ...]
+
+
 class _Loop:
     """The control loop of one workload."""
 
@@ -137,6 +153,11 @@ class Scheduler:
     async def profile(self, workload_id: str) -> Profile:
         """The profile as it is believed now."""
         return current_profile(self._loops[workload_id].state)
+
+    async def status(self) -> tuple[dict[str, str], tuple[WorkloadStatus, ...]]:
+        """The data plane's address of each tier, and every workload."""
+        addresses = {tier: handle.address for tier, handle in self._tiers.items()}
+        return addresses, tuple(_status(loop) for loop in self._loops.values())
 
     async def _tick(self) -> None:
         while True:
@@ -215,6 +236,13 @@ class Scheduler:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _status(loop: _Loop) -> WorkloadStatus:
+    active_s = time.perf_counter() - loop.activation.at_s if loop.activation else 0.0
+    profile, lost = current_profile(loop.state), tuple(sorted(loop.state.lost))
+    name = loop.workload.graph.name
+    return WorkloadStatus(loop.workload.id, name, loop.activation, active_s, profile, lost)
 
 
 _FAILED = object()

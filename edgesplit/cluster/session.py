@@ -10,6 +10,7 @@ import ray
 import ray.exceptions
 
 from edgesplit.cluster.actors import SegmentActor
+from edgesplit.cluster.links import probe_links
 from edgesplit.cluster.place import Placement, connect, disconnect
 from edgesplit.cluster.scheduler import Activation, Scheduler, TierHandle, Workload
 from edgesplit.config import EMBEDDED_EMULATION, Config
@@ -24,8 +25,6 @@ from edgesplit.node.shipping import pack
 
 _CONTROL_TIMEOUT_S = 30.0
 _CONTROL_THREADS = 8
-_PROBE_BYTES = 1 << 18
-_PROBES = 3
 
 
 @dataclass(frozen=True)
@@ -181,11 +180,11 @@ class Session:
         return self._started
 
     def _actor(self, placement: Placement, tier: str) -> Any:
-        embedded_threads = 1 if placement.is_embedded else 0
         settings = ServeSettings(
             tier,
             host=placement.host,
-            threads=self._config.threads or embedded_threads,
+            ports=placement.ports,
+            threads=self._config.threads or placement.threads(tier),
             max_frame_bytes=self._config.max_frame_bytes,
         )
         return (
@@ -207,19 +206,7 @@ class Session:
             for v in self._tiers
             if u != v and (shaped is None or (u, v) in shaped)
         ]
-        return tuple(self._link(u, v, source) for u, v in pairs)
-
-    def _link(self, source: str, target: str, origin: str) -> Link:
-        there = (target, self._tiers[target].address)
-        actor = self._tiers[source].actor
-        what = f"link {source}->{target} to be probed"
-        answers = [
-            self._get(actor.probe.remote(there, _PROBE_BYTES, _CONTROL_TIMEOUT_S), what)
-            for _ in range(_PROBES)  # one after another: together they would share the link
-        ]
-        latency_s = min(latency for _, latency in answers)
-        bulk_s = min(seconds for seconds, _ in answers) - 2 * latency_s
-        return Link(source, target, latency_s, _PROBE_BYTES / max(bulk_s, 1e-6), origin)
+        return probe_links(self._tiers, pairs, source, self._get)
 
     def _get_all(self, calls: list[Any], what: str, timeout_s: float = _CONTROL_TIMEOUT_S) -> None:
         for call in calls:

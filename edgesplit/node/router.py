@@ -25,10 +25,14 @@ from edgesplit.node.worker import Done, Job, Worker
 
 @dataclass(frozen=True)
 class ServeSettings:
-    """Where a tier listens and what it bears. threads: torch's intra-op threads."""
+    """Where a tier listens and what it bears. threads: torch's intra-op threads.
+
+    ports: the first of them that is free is taken; empty: any.
+    """
 
     tier: str
     host: str = "127.0.0.1"
+    ports: Sequence[int] = ()
     threads: int = 1
     max_queue: int = 64
     max_frame_bytes: int = wire.DEFAULT_MAX_FRAME_BYTES

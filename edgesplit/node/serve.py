@@ -1,6 +1,7 @@
 """One tier as a server: its listener, the threads that read its connections, its worker."""
 
 import contextlib
+import errno
 import socket
 import threading
 from collections.abc import Callable
@@ -38,8 +39,11 @@ class SegmentServer:
         self._lock = threading.Lock()
 
     def open(self) -> str:
-        """Listen and serve; returns the address other tiers connect to."""
-        self._listener = socket.create_server((self.settings.host, 0), backlog=_BACKLOG)
+        """Listen and serve; returns the address other tiers connect to.
+
+        Raises OSError where none of the ports is free.
+        """
+        self._listener = _listener(self.settings)
         self.worker.start()
         self._shaper.start()
         self._start("listener", self._listen)
@@ -186,3 +190,18 @@ class SegmentServer:
 
     def _refusal(self, frame_id: str, why: str) -> wire.Refusal:
         return wire.Refusal(id=frame_id, tier=self.settings.tier, reason="malformed", message=why)
+
+
+def _listener(settings: ServeSettings) -> socket.socket:
+    """A socket on the first port that is free."""
+    for port in settings.ports or (0,):
+        try:
+            return socket.create_server((settings.host, port), backlog=_BACKLOG)
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise
+    raise OSError(
+        errno.EADDRINUSE,
+        f"tier {settings.tier!r} found no free port on {settings.host} of "
+        f"{settings.ports[0]}-{settings.ports[-1]}: one is taken per open EdgeSplit; close some",
+    )

@@ -6,9 +6,10 @@ from torch import nn
 
 
 @pytest.fixture(autouse=True)
-def _no_cluster_named_outside(monkeypatch):
+def _no_cluster_named_outside(monkeypatch, tmp_path):
     """A cluster that the developer happens to run must not be joined by accident."""
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setenv("EDGESPLIT_NODE_ENV", str(tmp_path / "no.env"))
 
 
 class TwoHeads(nn.Module):

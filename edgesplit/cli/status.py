@@ -1,0 +1,220 @@
+"""`edgesplit status`: what a running cluster holds, as aligned text or JSON."""
+
+import contextlib
+import json
+import os
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from edgesplit.cluster.scheduler import WorkloadStatus
+    from edgesplit.cluster.status import ActorStatus, ClusterStatus, NodeStatus, SessionStatus
+    from edgesplit.core.profile import Power
+
+_LIMIT_S = 45.0
+_NONE_RUNS = (
+    "no session runs; `edgesplit run MODEL IMAGE` on a node starts one, or "
+    "EdgeSplit(model).infer(x) in Python"
+)
+_STATES = {"alive": "alive", "silent": "no answer", "lost": "lost"}
+_RIGHT = ("cpus", "object store", "slowdown", "latency", "rate")  # columns of figures
+
+
+@click.command(short_help="What a running cluster holds.")
+@click.option("--address", help="The Ray cluster, host:port; else RAY_ADDRESS or this host's.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON (SI units) instead of text.")
+def status(address: str | None, as_json: bool) -> None:
+    """Nodes and tiers of a running cluster, its sessions, their actors, plans, links and energy.
+
+    Runs on a node of the cluster. Links and slowdowns are what the session believes now.
+
+    \b
+    Example: ray exec cluster.yaml '. /etc/edgesplit/node.env && "$ES_BIN/edgesplit" status'
+    """
+    from edgesplit.cluster.status import cluster_status
+
+    with _at_most(_LIMIT_S):
+        found = cluster_status(address)
+    click.echo(json.dumps(_plain(found), indent=1) if as_json else "\n".join(_lines(found)))
+
+
+@contextlib.contextmanager
+def _at_most(limit_s: float) -> Iterator[None]:
+    """End this process with a message and exit code 1 if the block takes longer.
+
+    Ray's own calls to a head that stands still have no time limit and cannot be interrupted.
+    """
+    timer = threading.Timer(limit_s, _give_up, [limit_s])
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _give_up(limit_s: float) -> None:
+    click.echo(
+        f"edgesplit: the cluster did not answer within {limit_s:g} s: its head stands still, or "
+        "no node of it runs on this machine",
+        err=True,
+    )
+    sys.stderr.flush()
+    os._exit(1)
+
+
+def _plain(found: "ClusterStatus") -> dict[str, Any]:
+    """The whole status for JSON."""
+    return {
+        "address": found.address,
+        "ray_version": found.ray_version,
+        "missing_tiers": list(found.missing_tiers),
+        "nodes": [asdict(node) for node in found.nodes],
+        "sessions": [
+            {
+                "id": session.id,
+                "scheduler": session.scheduler,
+                "actors": [asdict(actor) for actor in session.actors],
+                "workloads": [_plain_workload(workload) for workload in session.workloads],
+            }
+            for session in found.sessions
+        ],
+    }
+
+
+def _plain_workload(workload: "WorkloadStatus") -> dict[str, Any]:
+    active = workload.activation
+    return {
+        "id": workload.id,
+        "graph": workload.graph,
+        "plan": str(active.plan) if active else None,
+        "version": active.version if active else 0,
+        "reason": active.reason if active else None,
+        "active_s": workload.active_s,
+        "lost_tiers": list(workload.lost),
+        "tiers": [
+            {
+                "tier": tier.name,
+                "slowdown": tier.slowdown,
+                "source": tier.source,
+                "power": asdict(tier.power),
+            }
+            for tier in workload.profile.tiers
+        ],
+        "links": [asdict(link) for link in workload.profile.links],
+    }
+
+
+def _lines(found: "ClusterStatus") -> Iterator[str]:
+    """The whole status."""
+    yield f"Ray {found.ray_version} at {found.address}"
+    yield from _table(
+        ("tier", "address", "host", "cpus", "object store", "state"),
+        [_node_row(node) for node in found.nodes],
+    )
+    for tier in found.missing_tiers:
+        yield (
+            f"missing: no node plays tier {tier}; start it on its machine with "
+            f"`ray start --address={found.address} --labels=tier={tier}`"
+        )
+    for session in found.sessions:
+        yield ""
+        yield from _session_lines(session)
+    if not found.sessions:
+        yield _NONE_RUNS
+
+
+def _node_row(node: "NodeStatus") -> tuple[str, ...]:
+    tier = "all, embedded" if node.plays_all else node.tier or "no tier"
+    if not node.is_alive:
+        why = f": {node.death_reason}" if node.death_reason else ""
+        return (tier, node.address, node.host, "-", "-", f"lost{why}")
+    store = f"{node.object_store_bytes / 1e6:.0f} MB"
+    state = "alive, head" if node.is_head else "alive"
+    return (tier, node.address, node.host, f"{node.cpus:g}", store, state)
+
+
+def _session_lines(session: "SessionStatus") -> Iterator[str]:
+    yield f"session {session.id}, scheduler: {_STATES[session.scheduler]}"
+    yield from _table(
+        ("tier", "actor", "on node", "takes payloads at", "energy"),
+        [_actor_row(actor) for actor in session.actors],
+    )
+    for workload in session.workloads:
+        yield from _workload_lines(workload)
+    if session.scheduler != "alive":
+        yield "its plan is not known; requests go on with the last one"
+    elif not session.workloads:
+        yield "nothing planned yet: the first input is still to come, or being profiled"
+
+
+def _actor_row(actor: "ActorStatus") -> tuple[str, ...]:
+    known = (actor.node, actor.data_address, actor.energy)
+    return (actor.tier, _STATES[actor.state], *(value or "-" for value in known))
+
+
+def _workload_lines(workload: "WorkloadStatus") -> Iterator[str]:
+    active = workload.activation
+    if active is None:
+        yield f"{workload.graph}: the first plan is being prepared"
+    else:
+        yield f"{workload.graph}: {active.plan}"
+        yield (
+            f"  plan {active.version}, for {_duration(workload.active_s)}, because of: "
+            f"{active.reason}"
+        )
+    if workload.lost:
+        yield f"  not planned with: {', '.join(workload.lost)}"
+    tiers = [
+        (tier.name, f"{tier.slowdown:.2f}", tier.source, _watts(tier.power), tier.power.source)
+        for tier in workload.profile.tiers
+    ]
+    links = [
+        (
+            f"{link.source} -> {link.target}",
+            f"{link.latency_s * 1e3:.2f} ms",
+            f"{link.bytes_per_s / 1e6:.2f} MB/s",
+            link.origin,
+        )
+        for link in workload.profile.links
+    ]
+    yield from _indented(_table(("tier", "slowdown", "layer times", "plans with", "from"), tiers))
+    yield from _indented(_table(("link", "latency", "rate", "origin"), links))
+
+
+def _watts(power: "Power") -> str:
+    return (
+        f"compute {power.compute_w:g} W, transmit {power.transmit_w:g} W, "
+        f"receive {power.receive_w:g} W, wait {power.wait_w:g} W"
+    )
+
+
+def _duration(seconds: float) -> str:
+    """Such as 12 s, 5 min 03 s, 2 h 10 min."""
+    minutes, rest = divmod(int(seconds), 60)
+    if not minutes:
+        return f"{rest} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s"
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """Aligned columns; figures to the right. Nothing where there are no rows."""
+    if not rows:
+        return
+    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
+    for row in (head, *rows):
+        cells = [
+            f"{cell:>{width}}" if name in _RIGHT else f"{cell:{width}}"
+            for name, cell, width in zip(head, row, widths, strict=True)
+        ]
+        yield "  ".join(cells).rstrip()
+
+
+def _indented(lines: Iterator[str]) -> Iterator[str]:
+    return (f"  {line}" for line in lines)

@@ -1,0 +1,199 @@
+"""`edgesplit testbed`: three hosts on this machine, to try what needs real ones."""
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from edgesplit.testbed.testbed import Testbed
+
+_host = click.argument("host")
+_pair = click.argument("pair")
+_one_way = click.option("--one-way", is_flag=True, help="From the first to the second host only.")
+
+
+@click.group(short_help="Three hosts on this machine, made of namespaces.")
+@click.option("--name", help="Of the testbed; another one needs another --network too.")
+@click.option("--network", help="First three numbers of its private addresses.")
+@click.pass_context
+def testbed(ctx: click.Context, name: str | None, network: str | None) -> None:
+    """Three hosts end, edge and cloud on this Linux machine, with addresses and SSH of their own.
+
+    Needs root. Links between them can be throttled and cut, hosts slowed and killed; `ray up`
+    brings the shipped cluster.yaml up on them.
+
+    \b
+    Example: edgesplit testbed up --ray
+             edgesplit testbed exec end -- edgesplit plan vgg16
+             edgesplit testbed shape edge-cloud 5Mbit/s
+             edgesplit testbed down
+    """
+    from edgesplit.testbed.layout import Layout
+    from edgesplit.testbed.testbed import Testbed
+
+    given = {"name": name, "network": network}
+    ctx.obj = Testbed(Layout(**{key: value for key, value in given.items() if value}))
+
+
+def _command(help_text: str, *decorators: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """A subcommand that takes the testbed first."""
+
+    def decorate(function: Callable[..., None]) -> Any:
+        command: Any = click.pass_obj(function)
+        for decorator in reversed(decorators):
+            command = decorator(command)
+        return testbed.command(name=function.__name__.strip("_"), short_help=help_text)(command)
+
+    return decorate
+
+
+@_command(
+    "Make the hosts; those that run are left alone.",
+    click.option("--ray", "with_ray", is_flag=True, help="Then `ray up`, and wait for all nodes."),
+    click.option(
+        "--cluster",
+        default="cluster.yaml",
+        show_default=True,
+        type=click.Path(path_type=Path),
+        help="The project's cluster.yaml; its addresses, user and key are replaced.",
+    ),
+)
+def up(bed: "Testbed", with_ray: bool, cluster: Path) -> None:
+    """Make the hosts; those that run are left alone.
+
+    \b
+    Example: edgesplit testbed up --ray
+    """
+    from edgesplit.testbed.ray_cluster import cluster_text, ray_up, write_cluster_files
+    from edgesplit.testbed.system import require
+
+    require()
+    cluster_text(bed.layout, cluster)  # a missing file is told before anything is made
+    bed.up()
+    write_cluster_files(bed.layout, cluster)
+    _show(bed)
+    if with_ray:
+        click.echo("ray up ...")
+        ray_up(bed)
+        click.echo("three nodes have joined; next: edgesplit testbed exec end -- edgesplit status")
+        return
+    tmp = f"RAY_TMPDIR={bed.layout.folder}"
+    click.echo(f"next: {tmp} ray up -y --no-config-cache {bed.layout.cluster_file}")
+
+
+@_command("Remove everything that was made, also after a crash.")
+def down(bed: "Testbed") -> None:
+    """Remove everything that was made, also after a crash.
+
+    \b
+    Example: edgesplit testbed down
+    """
+    bed.down()
+
+
+@_command("Hosts, quotas, and what the links carry.")
+def status(bed: "Testbed") -> None:
+    """Hosts, quotas, and what the links carry.
+
+    \b
+    Example: edgesplit testbed status
+    """
+    _show(bed)
+
+
+@_command("Throttle a link: PAIR such as end-edge, RATE such as 40MB/s.", _pair,
+          click.argument("rate"), _one_way)  # fmt: skip
+def shape(bed: "Testbed", pair: str, rate: str, one_way: bool) -> None:
+    """Let a link carry RATE, such as 40MB/s or 5Mbit/s; `off` lifts it.
+
+    \b
+    Example: edgesplit testbed shape edge-cloud 5Mbit/s
+    """
+    from edgesplit.testbed.rate import parse_rate
+
+    bed.shape(_pairs(pair, one_way), None if rate == "off" else parse_rate(rate))
+
+
+@_command("Give a host a share of cores, such as 0.2.", _host, click.argument("cores"))
+def slow(bed: "Testbed", host: str, cores: str) -> None:
+    """Give HOST that many CORES, such as 0.2; `off` lifts it. Ray's own processes count too.
+
+    \b
+    Example: edgesplit testbed slow end 0.2
+    """
+    if cores == "off":
+        bed.slow(host, None)
+        return
+    try:
+        bed.slow(host, float(cores))
+    except ValueError as error:
+        raise click.BadParameter(f"a number such as 0.2 or off, given {cores!r}") from error
+
+
+@_command("Drop a link without a word, or mend it.", _pair, _one_way,
+          click.option("--mend", is_flag=True, help="The link works again."))  # fmt: skip
+def cut(bed: "Testbed", pair: str, one_way: bool, mend: bool) -> None:
+    """Lose all that a link carries, as a pulled cable does.
+
+    \b
+    Example: edgesplit testbed cut edge-cloud
+    """
+    bed.cut(_pairs(pair, one_way), not mend)
+
+
+@_command("Take a host away like a power cut.", _host)
+def kill(bed: "Testbed", host: str) -> None:
+    """Take HOST away like a power cut: every process ends, its peers hear nothing.
+
+    \b
+    Example: edgesplit testbed kill edge
+    """
+    bed.kill(host)
+
+
+@_command("Bring a host back.", _host)
+def start(bed: "Testbed", host: str) -> None:
+    """Bring HOST back, with its address, links and quota; nothing else runs on it.
+
+    \b
+    Example: edgesplit testbed start edge
+    """
+    bed.start(host)
+
+
+@testbed.command(name="exec", short_help="Run a command on a host.",
+                 context_settings={"ignore_unknown_options": True})  # fmt: skip
+@_host
+@click.argument("words", nargs=-1, required=True, type=click.UNPROCESSED)
+@click.pass_context
+def exec_(ctx: click.Context, host: str, words: tuple[str, ...]) -> None:
+    """Run a command on HOST, in this folder; its exit code is this command's.
+
+    \b
+    Example: edgesplit testbed exec end -- edgesplit status
+    """
+    ctx.exit(subprocess.call(ctx.obj.exec(host, list(words))))
+
+
+def _pairs(text: str, is_one_way: bool) -> list[tuple[str, str]]:
+    from edgesplit.testbed.layout import parse_pair
+
+    source, target = parse_pair(text)
+    return [(source, target)] if is_one_way else [(source, target), (target, source)]
+
+
+def _show(bed: "Testbed") -> None:
+    from edgesplit.testbed.layout import HOSTS
+    from edgesplit.testbed.rate import rate_text
+
+    for host in bed.status():
+        quota = f"{host.cores:g} cores" if host.cores is not None else "all cores"
+        running = "runs" if host.is_running else "does not run"
+        click.echo(f"{host.host:6} {host.address:15} {running:13} {quota}")
+    state = bed.state()
+    for pair in [(u, v) for u in HOSTS for v in HOSTS if u != v]:
+        rate = rate_text(state.rates[pair]) if pair in state.rates else "unshaped"
+        click.echo(f"{'-'.join(pair):13} {'cut' if pair in state.cuts else rate}")

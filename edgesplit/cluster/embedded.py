@@ -1,0 +1,102 @@
+"""The embedded cluster: one local Ray node of this process that hosts every tier.
+
+It carries the label `edgesplit=embedded`, by which a second session recognises it.
+"""
+
+import atexit
+import contextlib
+import logging
+import os
+import secrets
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import ray
+
+from edgesplit.errors import ClusterError
+
+NAMESPACE = "edgesplit"
+EMBEDDED = {"edgesplit": "embedded"}
+_FOLDER_LABEL = "edgesplit-folder"
+_OWNER = "edgesplit-owner"  # in the folder: the process that started Ray there and will end it
+_RAY_SOCKET = "/es-12345678/session_2026-01-01_00-00-00_123456_1234567/sockets/plasma_store"
+_LONGEST_TEMP = 107 - len(_RAY_SOCKET)  # what Linux allows the path of a Unix socket
+_OBJECT_STORE_BYTES = 2 << 30  # VGG-16's weights are 0.55 GB and pass through it once
+
+
+def start_embedded() -> None:
+    folder = Path(tempfile.mkdtemp(prefix="es-", dir=_temp_parent()))
+    _authenticate()
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    # Workers at nice 0, not 15, for latency; none started ahead that no actor will use.
+    with _environment({"RAY_worker_niceness": "0", "RAY_prestart_worker_first_driver": "0"}):
+        try:
+            ray.init(
+                address="local",
+                namespace=NAMESPACE,
+                num_cpus=max(4, os.cpu_count() or 1),
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level="error",
+                configure_logging=False,
+                object_store_memory=_OBJECT_STORE_BYTES,
+                labels={**EMBEDDED, _FOLDER_LABEL: folder.name},
+                _temp_dir=str(folder),
+                _node_ip_address="127.0.0.1",
+            )
+        except Exception as error:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise ClusterError(
+                f"cannot start a local Ray: {error}. `edgesplit doctor` names what is missing"
+            ) from error
+    (folder / _OWNER).write_text(str(os.getpid()))
+
+
+def _authenticate() -> None:
+    """Give Ray a token of this process before it makes one in the user's home.
+
+    Ray listens on all addresses. It reads the token once and keeps it, so it stays set.
+    """
+    if os.environ.get("RAY_AUTH_MODE", "token") == "token":
+        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(16))
+
+
+@contextlib.contextmanager
+def _environment(values: dict[str, str]) -> Iterator[None]:
+    before = {key: os.environ.get(key) for key in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for key, value in before.items():
+            if value is None:
+                os.environ.pop(key, None)
+            else:
+                os.environ[key] = value
+
+
+def stop_embedded() -> None:
+    """Leave the embedded cluster; stop it and remove its folder if this process started it."""
+    if not ray.is_initialized():
+        return
+    names = [node["Labels"].get(_FOLDER_LABEL) for node in ray.nodes()]
+    folders = [_temp_parent() / name for name in names if name]
+    if not folders:
+        return  # some other cluster, which is not ours to leave
+    ray.shutdown()
+    for folder in folders:
+        owner = folder / _OWNER
+        if owner.exists() and owner.read_text() == str(os.getpid()):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+# Registered before any session is, so that sessions which nobody closed end before it.
+atexit.register(stop_embedded)
+
+
+def _temp_parent() -> Path:
+    """The temp folder, or /tmp where that is too long for the Unix sockets Ray makes below it."""
+    usual = Path(tempfile.gettempdir())
+    return usual if len(str(usual)) <= _LONGEST_TEMP else Path("/tmp")

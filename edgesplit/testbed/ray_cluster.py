@@ -1,0 +1,122 @@
+"""The shipped cluster.yaml on a testbed: `ray up` and `ray down` as a user calls them.
+
+Ray's commands keep notes in their temporary folder; here that is the testbed's own, so that a
+cluster of the same name elsewhere is not confused with this one.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import yaml
+
+from edgesplit.deploy.node_env import NodeEnv
+from edgesplit.deploy.node_files import write_node_files
+from edgesplit.errors import TestbedError
+from edgesplit.testbed.layout import HEAD, HOSTS, Layout
+from edgesplit.testbed.mounts import ETC
+from edgesplit.testbed.system import wait_until
+from edgesplit.testbed.testbed import Testbed
+
+END_STORE_BYTES, STORE_BYTES = 75 << 20, 1 << 30
+_RAY_TIMEOUT_S = 180.0
+_JOIN_TIMEOUT_S, _END_TIMEOUT_S = 90.0, 180.0
+_STATUS_TIMEOUT_S = 60.0
+_BIN = Path(sys.executable).parent
+
+
+def write_cluster_files(layout: Layout, shipped: Path) -> None:
+    """Each host's node files, and `shipped` with the testbed's addresses, user and key.
+
+    Raises TestbedError where `shipped` cannot be read.
+    """
+    token = None
+    for host in HOSTS:
+        env = NodeEnv(
+            tier=host,
+            node_ip=layout.address(host),
+            head_ip=layout.address(HEAD),
+            cpus=1,
+            object_store_bytes=END_STORE_BYTES if host == HOSTS[0] else STORE_BYTES,
+            bin_dir=str(_BIN),
+            token_file=str(ETC / "token"),
+        )
+        folder = layout.host_folder(host)
+        write_node_files(env, folder, token)
+        token = (folder / "token").read_text().strip()
+    layout.cluster_file.write_text(cluster_text(layout, shipped))
+
+
+def cluster_text(layout: Layout, shipped: Path) -> str:
+    """The shipped cluster.yaml; nothing but addresses, user and key replaced."""
+    try:
+        cluster = yaml.safe_load(shipped.read_text())
+    except (OSError, yaml.YAMLError) as error:
+        raise TestbedError(
+            f"cannot read {shipped} ({error}); name the project's cluster.yaml with --cluster"
+        ) from error
+    workers = [layout.address(host) for host in HOSTS if host != HEAD]
+    cluster["provider"] |= {"head_ip": layout.address(HEAD), "worker_ips": workers}
+    cluster["auth"] |= {"ssh_user": "root", "ssh_private_key": str(layout.key)}
+    return str(yaml.safe_dump(cluster, sort_keys=False))
+
+
+def ray_up(testbed: Testbed) -> None:
+    """`ray up`; returns once all three nodes are there. Raises TestbedError with Ray's words."""
+    _ray(testbed.layout, "up", "--no-config-cache", "--disable-usage-stats")
+    end_s = time.monotonic() + _JOIN_TIMEOUT_S
+    while not set(HOSTS) <= (found := tiers(testbed)):
+        if time.monotonic() > end_s:
+            raise TestbedError(
+                f"only {sorted(found)} of {HOSTS} joined within {_JOIN_TIMEOUT_S:g} s; see "
+                "/tmp/ray/session_latest/logs/monitor.log on the head"
+            )
+
+
+def ray_down(testbed: Testbed) -> None:
+    """`ray down`; returns once every Ray process on every host has ended, after 100 s or so.
+
+    It stops the head only. A node ends 30 s after it has lost the head (see node_env.py), and its
+    agents when they have tried for another minute to tell the head so.
+    """
+    _ray(testbed.layout, "down")
+    for host in HOSTS:
+        wait_until(
+            lambda host=host: not ray_processes(testbed, host),  # type: ignore[misc]
+            f"Ray on host {host} to end",
+            _END_TIMEOUT_S,
+        )
+
+
+def tiers(testbed: Testbed) -> set[str]:
+    """The tiers whose nodes are alive, as `edgesplit status` on the head has it."""
+    words = [str(_BIN / "edgesplit"), "status", "--json"]
+    found = json.loads(testbed.run(HEAD, words, _STATUS_TIMEOUT_S))
+    return {node["tier"] for node in found["nodes"] if node["is_alive"]}
+
+
+def ray_processes(testbed: Testbed, host: str) -> list[str]:
+    """Command lines of Ray's processes on a host."""
+    lines = testbed.run(host, ["ps", "-eo", "args"]).splitlines()
+    return [line for line in lines if "/site-packages/ray/" in line or line.startswith("ray::")]
+
+
+def _ray(layout: Layout, verb: str, *options: str) -> None:
+    command = [str(_BIN / "ray"), verb, "--yes", *options, str(layout.cluster_file)]
+    try:
+        done = subprocess.run(
+            command,
+            env={**os.environ, "RAY_TMPDIR": str(layout.folder)},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=_RAY_TIMEOUT_S,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise TestbedError(f"`{' '.join(command)}` took over {_RAY_TIMEOUT_S:g} s") from error
+    if done.returncode:
+        raise TestbedError(f"`{' '.join(command)}` failed:\n{done.stdout.strip()[-3000:]}")

@@ -1,0 +1,44 @@
+"""Real namespaces on this machine, with names and addresses of their own; all removed after."""
+
+import pytest
+
+from edgesplit.testbed.layout import Layout
+from edgesplit.testbed.system import missing
+from edgesplit.testbed.testbed import Testbed
+
+LAYOUT = Layout("estest", "10.83.48")
+
+
+def pytest_collection_modifyitems(items):
+    """Say why where the machine cannot make a testbed."""
+    reason = missing()
+    for item in items:
+        if reason and item.get_closest_marker("testbed"):
+            item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@pytest.fixture(scope="session")
+def bed():
+    """A testbed of three hosts."""
+    testbed = Testbed(LAYOUT)
+    testbed.down()
+    testbed.up()
+    yield testbed
+    testbed.down()
+
+
+@pytest.fixture
+def nominal(bed):
+    """The testbed with every host running and nothing shaped, cut or slowed, before and after."""
+    _reset(bed)
+    yield bed
+    _reset(bed)
+
+
+def _reset(bed):
+    bed.up()
+    state = bed.state()
+    bed.shape(list(state.rates), None)
+    bed.cut(list(state.cuts), is_cut=False)
+    for host in list(state.cores):
+        bed.slow(host, None)
