@@ -124,5 +124,5 @@ def _finish(figure: Figure, caption: str) -> None:
         for label in axes.get_xticklabels():
             label.set_horizontalalignment("right")
             label.set_rotation_mode("anchor")
-    columns = int(18 * figure.get_size_inches()[0])
+    columns = int(15 * figure.get_size_inches()[0])
     figure.supxlabel(textwrap.fill(caption, columns), fontsize=8, color="0.35")

@@ -94,7 +94,7 @@ def _draw_energy(axes: Axes, run: Run) -> None:
         )
     axes.set_yscale("log")
     axes.set_ylabel("energy per\nrequest, J")
-    axes.legend(loc="upper right", fontsize=8, ncols=2)
+    axes.legend(loc="center left", fontsize=8, ncols=2)
 
 
 def _draw_adaptation(axes: Axes, summary: Mapping[str, Any]) -> None:

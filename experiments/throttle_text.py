@@ -46,4 +46,9 @@ def _before_after(row: Row, name: str, scale: float) -> str:
 def _stages(row: Row, name: str, scale: float = 1.0) -> str:
     """Before, on the old plan meanwhile, after."""
     values = [row[f"{name}_{when}"] for when in ("before", "during", "after")]
-    return " -> ".join("-" if value is None else f"{value * scale:.3g}" for value in values)
+    return " -> ".join("-" if value is None else _short(value * scale) for value in values)
+
+
+def _short(value: float) -> str:
+    """Three digits, or all before the point."""
+    return f"{value:.0f}" if value >= 1000 else f"{value:.3g}"

@@ -165,8 +165,7 @@ def _workload_lines(workload: "WorkloadStatus") -> Iterator[str]:
     else:
         yield f"{workload.graph}: {active.plan}"
         yield (
-            f"  plan {active.version}, for {_duration(workload.active_s)}, because of: "
-            f"{active.reason}"
+            f"  plan {active.version}, in force for {_duration(workload.active_s)}: {active.reason}"
         )
     if workload.lost:
         yield f"  not planned with: {', '.join(workload.lost)}"

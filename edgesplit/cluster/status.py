@@ -162,16 +162,16 @@ def _node(row: Mapping[str, Any]) -> NodeStatus:
 
 
 def _current(nodes: Sequence[NodeStatus]) -> tuple[NodeStatus, ...]:
-    """Head first. Ray keeps every dead node, and one that joins again is a new one to it."""
+    """Ray keeps every dead node, and one that joins again is a new one to it. In order of tiers."""
     alive = [node for node in nodes if node.is_alive]
     back = {_place(node) for node in alive}
     dead = {_place(node): node for node in nodes if _place(node) not in back}
-    shown = [*alive, *dead.values()]
-    return tuple(sorted(shown, key=lambda node: (not node.is_head, _place(node))))
+    return tuple(sorted([*alive, *dead.values()], key=_place))
 
 
-def _place(node: NodeStatus) -> tuple[str, str]:
-    return node.address, node.tier or ""
+def _place(node: NodeStatus) -> tuple[int, str, str]:
+    rank = TIERS.index(node.tier) if node.tier in TIERS else len(TIERS)
+    return rank, node.tier or "", node.address
 
 
 def _sessions(nodes: Sequence[NodeStatus], timeout_s: float) -> tuple[SessionStatus, ...]:
