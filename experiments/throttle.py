@@ -48,16 +48,19 @@ DEFINITION = (
     f"(looked at every {LOOK_S * 1e3:g} ms). adapt_requests were sent in between. The link changes "
     "between two requests; payload_bytes are what one request sends over it, the reply left out."
 )
-GOAL = Goal()
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """What is played: so many runs of the course, then so many minutes over the noisy link."""
+    """What is played: so many runs of the course, then so many minutes over the noisy link.
+
+    keep_layers: layers kept on the end tier, so that the input itself stays there.
+    """
 
     model: str
     runs: int
     steady_minutes: float
+    keep_layers: int
     course: Course
 
     def __post_init__(self) -> None:
@@ -76,6 +79,12 @@ def _default(name: str) -> str:
 @click.option("--quick", is_flag=True, help="A small model and one run: to try it out.")
 @click.option("--model", help=f"Of torchvision. {_default('model')}")
 @click.option("--runs", type=int, help=f"Throttled and restored so often. {_default('runs')}")
+@click.option(
+    "--keep-layers",
+    default=1,
+    show_default=True,
+    help="Layers kept on the end tier; with 1 the input itself never leaves it.",
+)
 @click.option("--nominal", default="40MB/s", show_default=True, help="The wide link's usual rate.")
 @click.option("--throttled", default="5Mbit/s", show_default=True, help="Its rate throttled.")
 @click.option(
@@ -110,7 +119,7 @@ def wanted_of(given: dict[str, Any]) -> Wanted:
     values, pace = (QUICK, QUICK_PACE) if given["quick"] else (FULL, FULL_PACE)
     values = values | {k: v for k, v in given.items() if k in values and v is not None}
     course = Course(given["nominal"], given["throttled"], sigma=SIGMA, **pace)
-    return Wanted(course=course, **values)
+    return Wanted(course=course, keep_layers=given["keep_layers"], **values)
 
 
 def _measure(
@@ -125,7 +134,7 @@ def _measure(
     if not missing and not is_steady_missing:
         return
     advance = bars("throttled and restored", wanted.runs, wanted.runs - len(missing))
-    with session_on(place, wanted.model, GOAL) as split:
+    with session_on(place, wanted.model, Goal(min_end_layers=wanted.keep_layers)) as split:
         x = inputs_for(wanted.model, "dummy")[0]
         split.infer(x)
         if not journal.has(kind="provenance"):

@@ -201,10 +201,14 @@ def _ask(names: Sequence[str], timeout_s: float) -> dict[str, _Answer]:
 def _answer(call: Any) -> _Answer:
     try:
         return _Answer("alive", ray.get(call, timeout=0))
+    except (
+        ray.exceptions.ActorUnavailableError,  # out of reach for now, perhaps not dead
+        ray.exceptions.GetTimeoutError,
+        ray.exceptions.RayTaskError,
+    ):
+        return _Answer("silent")
     except ray.exceptions.RayActorError:
         return _LOST
-    except (ray.exceptions.GetTimeoutError, ray.exceptions.RayTaskError):
-        return _Answer("silent")
 
 
 def _session(key: str, roles: Mapping[str, _Answer], where: Mapping[str, str]) -> SessionStatus:
