@@ -19,6 +19,7 @@ _NOBODY = "02:00:5e:00:53:00"  # a hardware address that no device of the bridge
 _FREE_RATE = "100gbit"
 # A bucket of a millisecond: a larger one would let small payloads through unshaped.
 _BURST_S = 0.001
+_QUEUE_S, _LEAST_QUEUE_BYTES = 0.1, 30_000  # as long as an access point's may be
 _LEAST_BURST_BYTES, _MOST_SEGMENT_BYTES = 3_100, 65_536
 _ADDRESS_BITS = 24
 
@@ -109,6 +110,9 @@ class Network:
             host, "class", "add", "parent", "1:", "classid", number, "htb",
             "rate", rate, "ceil", rate, "burst", burst, "cburst", burst, "quantum", "3000",
         )  # fmt: skip
+        # Else the queue would hold seconds of a slow link, for everybody's packets.
+        queue = str(max(_LEAST_QUEUE_BYTES, round(bytes_per_s * _QUEUE_S)))
+        self._tc(host, "qdisc", "add", "parent", number, "bfifo", "limit", queue)
         self._tc(
             host, "filter", "add", "parent", "1:", "protocol", "ip", "prio", "1", "u32",
             "match", "ip", "dst", f"{self.layout.address(target)}/32", "flowid", number,
