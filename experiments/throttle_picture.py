@@ -3,7 +3,6 @@
 import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -78,7 +77,7 @@ def _draw_payload(axes: Axes, run: Run) -> None:
     sizes = [run.payload_bytes[switch.plan] / 1e3 for switch in run.switches]
     axes.step(times, [*sizes, sizes[-1]], where="post", color="0.2")
     for at_s, size in zip(times, sizes, strict=False):
-        axes.annotate(f"{size:.3g}", (at_s, size), (3, 3), textcoords="offset points", fontsize=8)
+        axes.annotate(f"{size:,.0f}", (at_s, size), (3, 3), textcoords="offset points", fontsize=8)
     axes.set_ylim(0, 1.25 * max(*sizes, 1))
     axes.set_ylabel("payload on the\nwide link, KB")
 
@@ -94,7 +93,7 @@ def _draw_energy(axes: Axes, run: Run) -> None:
         )
     axes.set_yscale("log")
     axes.set_ylabel("energy per\nrequest, J")
-    axes.legend(loc="center left", fontsize=8, ncols=2)
+    axes.legend(loc="upper right", fontsize=8, ncols=2)
 
 
 def _draw_adaptation(axes: Axes, summary: Mapping[str, Any]) -> None:
@@ -105,8 +104,9 @@ def _draw_adaptation(axes: Axes, summary: Mapping[str, Any]) -> None:
         seconds = [row["adapt_s"] for row in own if row["adapt_s"] is not None]
         latest_s = max([latest_s, *seconds])
         axes.plot(seconds, [place] * len(seconds), "o", color="0.2", alpha=0.45, ms=6)
-        if seconds:
-            axes.plot([median(seconds)], [place], "|", color=THROTTLE_COLOUR, ms=18, mew=2)
+        middle_s = summary["medians"][direction]["adapt_s"]
+        if middle_s is not None:
+            axes.plot([middle_s], [place], "|", color=THROTTLE_COLOUR, ms=18, mew=2)
     texts = [f"{direction}:\n{_told(summary['medians'][direction])}" for direction in directions]
     axes.set_yticks(range(len(directions)), texts)
     axes.set_ylim(len(directions) - 0.5, -0.5)

@@ -40,7 +40,7 @@ def _seconds(value: float | None) -> str:
 
 
 def _before_after(row: Row, name: str, scale: float) -> str:
-    return " -> ".join(f"{row[name.format(when)] * scale:.4g}" for when in ("before", "after"))
+    return " -> ".join(f"{row[name.format(when)] * scale:,.0f}" for when in ("before", "after"))
 
 
 def _stages(row: Row, name: str, scale: float = 1.0) -> str:

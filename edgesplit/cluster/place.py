@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import psutil
 import ray
 from ray._private.authentication.authentication_token_setup import (
     maybe_enable_token_auth_if_token_available,
@@ -161,6 +162,12 @@ def _require(tiers: Sequence[str], labels: list[dict[str, str]], where: str) -> 
 
 def _join(address: str) -> None:
     _reach(address)
+    # Ray would look for a node of the cluster on this machine for a minute, and not say so.
+    if not address.startswith("ray://") and not _has_ray_node():
+        raise ClusterError(
+            f"this machine runs no Ray node, and only from one can the cluster at {address!r} be "
+            "joined. Run this on a node of it, or make this machine one: docs/deploy.md"
+        )
     try:
         ray.init(
             address=address,
@@ -175,6 +182,10 @@ def _join(address: str) -> None:
             "(host:port of the head), that a node of it runs on this machine, that Ray has the "
             "same version everywhere, and the token (RAY_AUTH_TOKEN_PATH)"
         ) from error
+
+
+def _has_ray_node() -> bool:
+    return any(process.info["name"] == "raylet" for process in psutil.process_iter(["name"]))
 
 
 def _reason(error: BaseException | None) -> str:

@@ -10,6 +10,7 @@ import ray
 import ray.exceptions
 
 from edgesplit.cluster.actors import SegmentActor
+from edgesplit.cluster.embedded import NAMESPACE
 from edgesplit.cluster.links import probe_links
 from edgesplit.cluster.place import Placement, connect, disconnect
 from edgesplit.cluster.scheduler import Activation, Scheduler, TierHandle, Workload
@@ -59,7 +60,9 @@ class Session:
             actors = {tier: self._actor(placement, tier) for tier in placement.tiers}
             opening = {tier: actor.open.remote() for tier, actor in actors.items()}
             scheduler = (
-                ray.remote(Scheduler).options(name=f"{self._id}-scheduler", num_cpus=0).remote()
+                ray.remote(Scheduler)
+                .options(name=f"{self._id}-scheduler", namespace=NAMESPACE, num_cpus=0)
+                .remote()
             )
         except Exception:
             disconnect(placement)
@@ -191,6 +194,7 @@ class Session:
             ray.remote(SegmentActor)
             .options(
                 name=f"{self._id}-{tier}",
+                namespace=NAMESPACE,
                 num_cpus=0,
                 max_concurrency=_CONTROL_THREADS,
                 **placement.options(tier),

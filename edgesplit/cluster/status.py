@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import psutil
 import ray
 import ray.exceptions
 from ray.util import list_named_actors
@@ -129,19 +128,10 @@ def cluster_status(
 
 
 def _join(address: str | None) -> str:
-    # Ray would look for a node of the cluster on this machine for a minute, and not say so.
-    if not ray.is_initialized() and not _has_ray_node():
-        raise ClusterError(
-            f"this machine runs no Ray node, and only from one can a cluster be asked. {_ON_A_NODE}"
-        )
     try:
         return join(address)
     except ClusterError as error:
         raise ClusterError(f"{error}. {_ON_A_NODE}") from error
-
-
-def _has_ray_node() -> bool:
-    return any(process.info["name"] == "raylet" for process in psutil.process_iter(["name"]))
 
 
 def _node(row: Mapping[str, Any]) -> NodeStatus:

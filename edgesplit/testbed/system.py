@@ -25,6 +25,18 @@ _NEEDED = {
     "sshd": "openssh-server",
     "rsync": "rsync",
 }
+_UNSHARE = ["unshare", "--net", "--mount", "--uts", "--ipc", "--pid", "--fork", "--mount-proc"]
+_TRIAL = """
+set -e
+ip link add trial type bridge
+ip link add one type veth peer name other
+tc qdisc add dev one root handle 1: htb default 1
+tc class add dev one parent 1: classid 1:1 htb rate 1mbit
+tc qdisc add dev one parent 1:1 bfifo limit 30000
+mount -t tmpfs tmpfs /mnt
+hostname trial
+"""
+_CGROUPS = ("/sys/fs/cgroup/cpu", "/sys/fs/cgroup/cgroup.subtree_control")
 _SEARCH = os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin", "/sbin", "/usr/local/sbin"))
 
 
@@ -37,6 +49,22 @@ def missing() -> str | None:
     packages = sorted({p for c, p in _NEEDED.items() if shutil.which(c, path=_SEARCH) is None})
     if packages:
         return f"the testbed needs more commands: apt-get install {' '.join(packages)}"
+    return None
+
+
+def forbidden() -> str | None:
+    """Why the kernel or container does not let root make a testbed; None where it does.
+
+    Tries each kind of thing once in namespaces that are gone right after.
+    """
+    try:
+        run([*_UNSHARE, "/bin/sh", "-c", _TRIAL])
+    except TestbedError as error:
+        return (
+            f"root may not make namespaces, devices or mounts here, as in some containers: {error}"
+        )
+    if not any(os.access(folder, os.W_OK) for folder in _CGROUPS):
+        return "no cgroup with the cpu controller can be written here, as in some containers"
     return None
 
 

@@ -18,7 +18,7 @@ from edgesplit.testbed.host import Host
 from edgesplit.testbed.layout import HOSTS, Layout, known
 from edgesplit.testbed.network import Network
 from edgesplit.testbed.state import Pair, Process, State, read_state, write_state
-from edgesplit.testbed.system import require, run, wait_until
+from edgesplit.testbed.system import forbidden, require, run, wait_until
 
 _LOCK_TIMEOUT_S = 120.0
 
@@ -47,6 +47,9 @@ class Testbed:
     def up(self) -> None:
         """Make what is missing; hosts that run are left alone. Raises TestbedError."""
         require()
+        reason = forbidden()
+        if reason is not None:
+            raise TestbedError(reason)
         with self._changing() as state:
             if state is None:
                 self._refuse_foreign()

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -19,7 +20,6 @@ from ray.cluster_utils import Cluster
 
 from edgesplit import Config, EdgeSplit
 from edgesplit.cli import main
-from edgesplit.cluster import status as module
 from edgesplit.cluster.status import cluster_status
 from edgesplit.core.plan import parse_plan
 
@@ -103,8 +103,7 @@ def until(condition, limit_s=30.0):
         (("--address", "127.0.0.1:1"), "no Ray head answers at '127.0.0.1:1'"),
     ],
 )
-def test_a_cluster_that_is_not_there_is_one_message(monkeypatch, arguments, message):
-    monkeypatch.setattr(module, "_has_ray_node", lambda: True)
+def test_a_cluster_that_is_not_there_is_one_message(arguments, message):
     found = invoke(*arguments)
     assert found.exit_code == 1
     assert message in found.stderr
@@ -112,8 +111,9 @@ def test_a_cluster_that_is_not_there_is_one_message(monkeypatch, arguments, mess
 
 
 def test_a_machine_without_a_node_is_told_at_once_where_to_ask(monkeypatch):
-    monkeypatch.setattr(module.psutil, "process_iter", lambda _: [])
-    found = invoke("--address", "192.0.2.1:6379")
+    monkeypatch.setattr("edgesplit.cluster.place._has_ray_node", lambda: False)
+    with socket.create_server(("127.0.0.1", 0)) as head:
+        found = invoke("--address", f"127.0.0.1:{head.getsockname()[1]}")
     assert found.exit_code == 1
     assert "this machine runs no Ray node" in found.stderr
     assert "ray exec cluster.yaml '. /etc/edgesplit/node.env" in found.stderr

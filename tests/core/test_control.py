@@ -134,6 +134,9 @@ def sample(tier: str, hop_s: float, sent: int, reply: int, gap_s: float = math.i
     return Sample(tier, 0, 0, 0.0, 0.0, hop_s, hop_s, gap_s, sent, reply, 0.0)
 
 
+EDGE_ANSWER = sample("edge", 0.0, 0, 1000)
+
+
 @pytest.mark.parametrize(
     ("seconds", "sent", "reply", "gap_s", "there", "back"),
     [
@@ -151,6 +154,33 @@ def test_what_a_transfer_says_of_the_rate(seconds, sent, reply, gap_s, there, ba
         state, _ = step(state, Observed(at_s, hop))
     rates = [state.beliefs.links[pair].rate.value for pair in (("end", "edge"), ("edge", "end"))]
     assert rates == pytest.approx([there, back], rel=0.01)
+
+
+def test_a_transfer_that_is_seconds_late_is_believed_at_once():
+    late = (sample("end", 20.0, 12_000_000, 0), sample("edge", 0.0, 0, 1000))
+    state, _ = step(started(), Observed(21.0, late))
+    assert state.beliefs.links["end", "edge"].rate.value == pytest.approx(6e5, rel=0.01)
+    assert not state.beliefs.links["end", "edge"].in_doubt(0.0)
+
+
+def test_a_transfer_that_is_late_by_jitter_is_doubted_first():
+    late = (sample("end", 1.5, 900_000, 0), sample("edge", 0.0, 0, 1000))
+    state, _ = step(started(), Observed(2.0, late))
+    believed = state.beliefs.links["end", "edge"]
+    assert believed.rate.value > FAST / 2
+    assert believed.in_doubt(0.0)
+
+
+def test_a_slow_transfer_that_was_expected_to_take_seconds_is_no_change():
+    state = started()
+    for at_s in (1, 2, 3, 4):
+        state, _ = step(state, Observed(at_s, (sample("end", 20.0, 12_000_000, 0), EDGE_ANSWER)))
+    before = state.beliefs.links["end", "edge"].rate
+    noisy = (sample("end", 23.0, 12_000_000, 0), EDGE_ANSWER)
+    state, _ = step(state, Observed(5.0, noisy))
+    after = state.beliefs.links["end", "edge"].rate
+    assert not after.changed
+    assert after.value == pytest.approx(before.value, rel=0.1)
 
 
 def test_a_probe_tells_latency_from_rate():

@@ -172,7 +172,7 @@ def test_words_and_the_picture(tmp_path):
     rows = [adaptation(played(), direction) for direction in ("throttle", "restore")]
     cells = run_cells(rows)
     assert cells[0]["adapted after"] == "2.70 s"
-    assert cells[0]["wide payload, KB"] == "1600 -> 0"
+    assert cells[0]["wide payload, KB"] == "1,600 -> 0"
     assert cells[0]["latency, ms"] == "600 -> 2500 -> 1000"
     assert value_text((2.7, 3)) == "2.70 s, 3 requests"
     assert value_text((None, None)) == "no other plan followed"

@@ -3,7 +3,7 @@
 import pytest
 
 from edgesplit.testbed.layout import Layout
-from edgesplit.testbed.system import missing
+from edgesplit.testbed.system import forbidden, missing
 from edgesplit.testbed.testbed import Testbed
 
 LAYOUT = Layout("estest", "10.83.48")
@@ -11,7 +11,7 @@ LAYOUT = Layout("estest", "10.83.48")
 
 def pytest_collection_modifyitems(items):
     """Say why where the machine cannot make a testbed."""
-    reason = missing()
+    reason = missing() or forbidden()
     for item in items:
         if reason and item.get_closest_marker("testbed"):
             item.add_marker(pytest.mark.skip(reason=reason))

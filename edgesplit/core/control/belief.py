@@ -19,6 +19,7 @@ _LATENCY_LEAST_S = 5e-5  # below, a latency is the kernel's, and no plan depends
 _COMPUTE_LEAST_S = 2e-4  # a shorter segment is mostly call overhead
 _PAYLOAD_LEAST_BYTES = 4096  # a smaller payload is a few packets: its time is latency
 _TRANSFER_LEAST_S = 3e-4  # what scheduling jitter can hide on a busy machine
+_SURE_S, _SURE_FACTOR = 2.0, 2.0  # so late, and so much too slow, is no jitter: believed at once
 _TRANSFER_PER_LATENCY = 0.5  # of the round trip's latency: what its jitter can hide
 
 
@@ -168,7 +169,10 @@ def _learn_rate(
     observed = size_bytes / max(seconds, least_s)
     if seconds < least_s:
         observed = max(observed, rate.value)  # at least so fast; no evidence against faster
-    return beliefs.with_rate(pair, rate.updated(observed), at_s)
+    expected_s = size_bytes / rate.value
+    is_sure = seconds > max(expected_s + _SURE_S, _SURE_FACTOR * expected_s)
+    now = rate.replaced(observed) if is_sure else rate.updated(observed)
+    return beliefs.with_rate(pair, now, at_s)
 
 
 def apply(profile: Profile, beliefs: Beliefs) -> Profile:

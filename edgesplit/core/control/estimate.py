@@ -75,6 +75,16 @@ class Estimate:
             self.sigma_floor, up, down, recent, weight, self.count + 1,
         )  # fmt: skip
 
+    def replaced(self, observed: float) -> "Estimate":
+        """The estimate after an observation that leaves no doubt: what was believed is forgotten.
+
+        Raises ProfileError unless it is finite and > 0.
+        """
+        seen = _log(observed)
+        return Estimate(
+            seen, self.sigma, self.sigma_floor, recent=(seen,), count=self.count + 1, changed=True
+        )
+
 
 def estimate(value: float, sigma: float = 0.1) -> Estimate:
     """An estimate that begins at a known value, with the spread expected of one observation.
