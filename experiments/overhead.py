@@ -6,10 +6,10 @@ Nothing is slowed or shaped; EdgeSplit, plain TCP and plain Ray calls take turns
 every figure is a median. Measured, on one machine: its loopback, or the testbed's three hosts.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from statistics import median
+from statistics import quantiles
 from typing import Any
 
 import click
@@ -17,40 +17,47 @@ import torch
 
 from edgesplit import EdgeSplit, Emulation, Graph, Plan, load_model, plan_along
 from edgesplit.config import TIERS
-from experiments.options import plain_errors
+from experiments.options import plain_errors, scene_options
 from experiments.peers import Peers
 from experiments.picture import grouped_bars
-from experiments.report import print_rows, progress, write_rows
-from experiments.scene import SCENES, Scene, scene_named
+from experiments.report import Row, print_rows, progress, write_rows
+from experiments.resume import Journal
+from experiments.scene import Scene, scene_named
 
 TARGETS = {"vgg16": 1.05, "alexnet": 1.05, "mobilenet_v2": 1.10}
+KINDS = ("end only", "one cut", "two cuts")
 
 
 @click.command()
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for results.")
+@scene_options
 @click.option("--quick", is_flag=True, help="Few rounds, the small model only: to try it out.")
-@click.option("--rounds", default=60, show_default=True, help="Requests per model and plan.")
 @click.option(
-    "--scene",
-    type=click.Choice(SCENES),
-    default="embedded",
-    show_default=True,
-    help="One process per tier on this machine, a Ray cluster, or the testbed of three hosts.",
+    "--rounds", type=click.IntRange(5), help="Requests per model and plan. [default: 60, quick 10]"
 )
-@click.option("--address", help="With --scene cluster: the head, host:port; else RAY_ADDRESS.")
 @plain_errors
-def main(out: Path, quick: bool, rounds: int, scene: str, address: str | None) -> None:
-    """Measure EdgeSplit's overhead and compare it with plain Ray calls."""
+def main(
+    out: Path, fresh: bool, scene: str, address: str | None, quick: bool, rounds: int | None
+) -> None:
+    """Measure EdgeSplit's overhead and compare it with plain Ray calls.
+
+    Writes summary.json, overhead.csv and overhead.png. Can be interrupted at any time and
+    continued by the same command; finished plans are kept.
+    """
     models = ["mobilenet_v2"] if quick else list(TARGETS)
-    rows = []
-    with (
-        scene_named(scene, address, is_nominal=False) as place,
-        progress("overhead", len(models) * 3) as advance,
-    ):
-        for name in models:
-            for row in measure(name, rounds, place):
-                rows.append(row)
+    count = rounds or (10 if quick else 60)
+    settings = {"experiment": "overhead", "scene": scene, "models": models, "rounds": count}
+    with scene_named(scene, address, is_nominal=False) as place:
+        journal = Journal(out, settings).open(fresh)
+        with progress("overhead", len(models) * len(KINDS)) as advance:
+            for _ in journal.find(kind="row"):
                 advance()
+            for name in models:
+                _measure(name, count, place, journal, advance)
+    _write(out, scene, [entry["row"] for entry in journal.find(kind="row")])
+
+
+def _write(out: Path, scene: str, rows: Sequence[Row]) -> None:
+    title = f"Overhead (measured, scene {scene}, nothing slowed)"
     grouped_bars(
         out / "overhead.png",
         [f"{row['model']}\n{row['plan_kind']}" for row in rows],
@@ -60,19 +67,35 @@ def main(out: Path, quick: bool, rounds: int, scene: str, address: str | None) -
             "EdgeSplit": [row["latency_s"] * 1e3 for row in rows],
             "plain Ray calls": [row["ray_s"] * 1e3 for row in rows],
         },
-        f"median latency, ms (measured, scene {scene}, nothing slowed)",
+        f"median latency and quartiles, ms\n(measured, scene {scene}, nothing slowed)",
+        {
+            "segments' own time": _quartiles(rows, "compute_s"),
+            "EdgeSplit": _quartiles(rows, "latency_s"),
+            "plain Ray calls": _quartiles(rows, "ray_s"),
+        },
     )
     reached = all(
         row["ratio"] <= TARGETS[row["model"]] and row["latency_s"] <= row["ray_s"] for row in rows
     )
     summary = {"scene": scene, "targets": TARGETS, "targets_reached": reached}
     write_rows(out, "overhead", rows, summary)
-    print_rows(rows, f"Overhead (measured, scene {scene}, nothing slowed)")
+    shown = ("model", "plan_kind", "plan", "latency_s", "compute_s", "tcp_s", "ray_s", "ratio")
+    print_rows([{key: row[key] for key in shown} for row in rows], title)
     click.echo(f"targets (ratio <= {TARGETS}, never slower than Ray) reached: {reached}")
 
 
-def measure(name: str, rounds: int, place: Scene) -> Iterator[dict[str, Any]]:
-    """A row per plan of one model."""
+def _quartiles(rows: Sequence[Row], key: str) -> list[tuple[float, float]]:
+    """From and to of each row's figure, in milliseconds."""
+    return [(row[f"{key}_q1"] * 1e3, row[f"{key}_q3"] * 1e3) for row in rows]
+
+
+def _measure(
+    name: str, rounds: int, place: Scene, journal: Journal, advance: Callable[[], None]
+) -> None:
+    """A row per plan of one model that the journal lacks."""
+    missing = [kind for kind in KINDS if not journal.has(kind="row", model=name, plan_kind=kind)]
+    if not missing:
+        return
     x = torch.rand(1, 3, 224, 224, generator=torch.Generator().manual_seed(0))
     config = replace(place.config(), emulation=Emulation(), threads=1, interval_s=3600.0)
     policy = f"{TIERS[0]}-only"
@@ -80,15 +103,18 @@ def measure(name: str, rounds: int, place: Scene) -> Iterator[dict[str, Any]]:
         split.infer(x)
         peers = Peers(split.exported(), TIERS, is_one_node=place.name == "embedded")
         try:
-            for kind, plan in plans(split.graph()).items():
-                figures = _take_turns(split, peers, plan, (x, rounds))
-                yield {"model": name, "plan_kind": kind, "plan": str(plan), **figures}
+            for kind in missing:
+                plan = plans(split.graph())[kind]
+                row: dict[str, Any] = {"model": name, "plan_kind": kind, "plan": str(plan)}
+                row |= _take_turns(split, peers, plan, (x, rounds))
+                journal.append({"kind": "row", "model": name, "plan_kind": kind, "row": row})
+                advance()
         finally:
             peers.stop()
 
 
 def plans(graph: Graph) -> dict[str, Plan]:
-    """End only, one cut, two cuts; cuts where the payload is least within a stretch of layers."""
+    """A plan per kind; cuts where the payload is least within a stretch of layers."""
     n = len(graph)
 
     def least(low: int, high: int) -> int:
@@ -99,17 +125,18 @@ def plans(graph: Graph) -> dict[str, Plan]:
         least(n // 5, n // 2),
         least(n // 2, 4 * n // 5),
     )
-    return {
-        "end only": plan_along(TIERS[:1], [], n),
-        "one cut": plan_along(TIERS[:2], [middle], n),
-        "two cuts": plan_along(TIERS, [early, late], n),
-    }
+    found = (
+        plan_along(TIERS[:1], [], n),
+        plan_along(TIERS[:2], [middle], n),
+        plan_along(TIERS, [early, late], n),
+    )
+    return dict(zip(KINDS, found, strict=True))
 
 
 def _take_turns(
     split: EdgeSplit, peers: Peers, plan: Plan, load: tuple[torch.Tensor, int]
 ) -> dict[str, float]:
-    """Medians over `rounds` rounds of one request each way; the first fifth warms up."""
+    """Medians and quartiles over `rounds` rounds of one request each way, after a fifth more."""
     x, rounds = load
     values = split.exported().flatten((x,))
     chain = peers.open_tcp(plan, split.graph().payload_bytes)
@@ -124,9 +151,11 @@ def _take_turns(
         ray_s.append(peers.ray_s(plan, values))
     chain.close()
     figures = {"latency_s": latency_s, "compute_s": compute_s, "tcp_s": tcp_s, "ray_s": ray_s}
-    medians = {key: median(series[rounds // 5 :]) for key, series in figures.items()}
-    ratio = medians["latency_s"] / (medians["compute_s"] + medians["tcp_s"])
-    return {**medians, "ratio": ratio}
+    found: dict[str, float] = {}
+    for key, series in figures.items():
+        low, found[key], high = quantiles(series[rounds // 5 :], n=4)
+        found |= {f"{key}_q1": low, f"{key}_q3": high}
+    return found | {"ratio": found["latency_s"] / (found["compute_s"] + found["tcp_s"])}
 
 
 if __name__ == "__main__":
