@@ -1,12 +1,10 @@
 """Real namespaces on this machine, with names and addresses of their own; all removed after."""
 
 import pytest
+from bed_layout import LAYOUT
 
-from edgesplit.testbed.layout import Layout
 from edgesplit.testbed.system import forbidden, missing
 from edgesplit.testbed.testbed import Testbed
-
-LAYOUT = Layout("estest", "10.83.48")
 
 
 def pytest_collection_modifyitems(items):

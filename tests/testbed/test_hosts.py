@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from bed_layout import LAYOUT
 from click.testing import CliRunner
-from conftest import LAYOUT
 
 from edgesplit.cli import main
 from edgesplit.errors import TestbedError

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import LAYOUT
+from bed_layout import LAYOUT
 
 from edgesplit.deploy.ports import DATA_PORTS, PORTS
 from edgesplit.errors import TestbedError
