@@ -140,13 +140,12 @@ def _serve(bed: Testbed) -> int:
     ours, theirs = socket.socketpair()
     module = sys.modules["__main__"].__spec__
     assert module is not None, "experiments are run with python -m"
-    words = [sys.executable, "-m", module.name.removesuffix(".__main__"), *sys.argv[1:]]
-    environment = {**os.environ, _CONTROL: str(theirs.fileno())}
+    name = module.name.removesuffix(".__main__")
+    control = ["/usr/bin/env", f"{_CONTROL}={theirs.fileno()}"]
+    words = [*control, sys.executable, "-m", name, *sys.argv[1:]]
     with (
         ours,
-        subprocess.Popen(
-            bed.exec(HOSTS[0], words), env=environment, pass_fds=[theirs.fileno()]
-        ) as child,
+        subprocess.Popen(bed.exec(HOSTS[0], words), pass_fds=[theirs.fileno()]) as child,
     ):
         theirs.close()
         with ours.makefile("rw") as wishes:

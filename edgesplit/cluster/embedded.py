@@ -5,6 +5,7 @@ It carries the label `edgesplit=embedded`, by which a second session recognises 
 
 import atexit
 import contextlib
+import json
 import logging
 import os
 import secrets
@@ -14,13 +15,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import ray
+from ray._raylet import AuthenticationTokenLoader  # type: ignore[attr-defined]  # not in the stubs
 
 from edgesplit.errors import ClusterError
 
 NAMESPACE = "edgesplit"
 EMBEDDED = {"edgesplit": "embedded"}
 _FOLDER_LABEL = "edgesplit-folder"
-_OWNER = "edgesplit-owner"  # in the folder: the process that started Ray there and will end it
+# In the folder: the process that started Ray there and will end it, and what it then takes back.
+_OWNER = "edgesplit-owner"
+_TOKEN, _MODE = "RAY_AUTH_TOKEN", "RAY_AUTH_MODE"
 _RAY_SOCKET = "/es-12345678/session_2026-01-01_00-00-00_123456_1234567/sockets/plasma_store"
 _LONGEST_TEMP = 107 - len(_RAY_SOCKET)  # what Linux allows the path of a Unix socket
 _OBJECT_STORE_BYTES = 2 << 30  # VGG-16's weights are 0.55 GB and pass through it once
@@ -28,6 +32,7 @@ _OBJECT_STORE_BYTES = 2 << 30  # VGG-16's weights are 0.55 GB and pass through i
 
 def start_embedded() -> None:
     folder = Path(tempfile.mkdtemp(prefix="es-", dir=_temp_parent()))
+    unset = [name for name in (_TOKEN, _MODE) if name not in os.environ]
     _authenticate()
     logging.getLogger("ray").setLevel(logging.ERROR)
     # Workers at nice 0, not 15, for latency; none started ahead that no actor will use.
@@ -47,20 +52,22 @@ def start_embedded() -> None:
                 _node_ip_address="127.0.0.1",
             )
         except Exception as error:
-            shutil.rmtree(folder, ignore_errors=True)
+            _remove(folder, unset)
             raise ClusterError(
                 f"cannot start a local Ray: {error}. `edgesplit doctor` names what is missing"
             ) from error
-    (folder / _OWNER).write_text(str(os.getpid()))
+    (folder / _OWNER).write_text(json.dumps({"pid": os.getpid(), "unset": unset}))
 
 
 def _authenticate() -> None:
     """Give Ray a token of this process before it makes one in the user's home.
 
-    Ray listens on all addresses. It reads the token once and keeps it, so it stays set.
+    Ray listens on all addresses. It keeps the first token it has read, so a later embedded cluster
+    of this process gets the same.
     """
-    if os.environ.get("RAY_AUTH_MODE", "token") == "token":
-        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(16))
+    if os.environ.get(_MODE, "token") == "token":
+        known = AuthenticationTokenLoader.instance().get_raw_token(ignore_auth_mode=True)
+        os.environ.setdefault(_TOKEN, known or secrets.token_hex(16))
 
 
 @contextlib.contextmanager
@@ -87,9 +94,17 @@ def stop_embedded() -> None:
         return  # some other cluster, which is not ours to leave
     ray.shutdown()
     for folder in folders:
-        owner = folder / _OWNER
-        if owner.exists() and owner.read_text() == str(os.getpid()):
-            shutil.rmtree(folder, ignore_errors=True)
+        file = folder / _OWNER
+        owner = json.loads(file.read_text()) if file.exists() else {}
+        if owner.get("pid") == os.getpid():
+            _remove(folder, owner["unset"])
+
+
+def _remove(folder: Path, variables: list[str]) -> None:
+    """Leave no file, and nothing in the environment that later child processes would inherit."""
+    shutil.rmtree(folder, ignore_errors=True)
+    for name in variables:
+        os.environ.pop(name, None)
 
 
 # Registered before any session is, so that sessions which nobody closed end before it.

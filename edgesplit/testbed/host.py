@@ -17,6 +17,7 @@ from edgesplit.testbed.system import find, run, started_at, wait_until
 HOME = "/run/root"
 SHM_BYTES, RAY_TEMP_BYTES = 3 << 30, 4 << 30
 _START_TIMEOUT_S = 20.0
+_KEPT_VARIABLES = ("PATH", "LANG", "LC_ALL", "TERM", "COLUMNS", "LINES", "NO_COLOR")
 
 # Runs as the first process in the new namespaces. /run is the host's own, and with it root's home,
 # where `ray up` leaves files. Everything sshd reads lies under /etc/edgesplit.
@@ -125,9 +126,14 @@ class Host:
         wait_until(lambda: not first.is_alive, f"host {self.name} to end")
 
     def command(self, first: Process, words: list[str], folder: str) -> list[str]:
-        """The command line that runs `words` on this host, in `folder`."""
-        script = 'cd "$0" && exec "$@"'
-        inside = ["/usr/bin/env", f"HOME={HOME}", "/bin/sh", "-c", script, folder, *words]
+        """The command line that runs `words` on this host, in `folder`.
+
+        Of this process's environment only what concerns a terminal goes along: another machine
+        would not have its variables either, such as a token of Ray's.
+        """
+        kept = [f"{name}={os.environ[name]}" for name in _KEPT_VARIABLES if name in os.environ]
+        shell = ["/bin/sh", "-c", 'cd "$0" && exec "$@"', folder, *words]
+        inside = ["/usr/bin/env", "-i", f"HOME={HOME}", *kept, *shell]
         group = shlex.quote(str(cpu.procs_file(self.layout, self.name)))
         outside = f'echo $$ > {group}; exec "$@"'
         enter = [find("nsenter"), "-t", str(first.pid), "-m", "-u", "-i", "-n", "-p", *inside]

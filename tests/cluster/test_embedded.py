@@ -248,16 +248,20 @@ def test_no_process_outlives_the_last_session(short_folder):
         "kept = edgesplit.EdgeSplit(nn.Linear(4, 4))\n"
         "kept.infer(torch.randn(1, 4)); kept.close()\n"
         "print('left', [p.name() for p in psutil.Process().children(recursive=True)])\n"
+        "print('set', [name for name in os.environ if name.startswith('RAY_AUTH')])\n"
     )
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("RAY_AUTH")}
+    environment["TMPDIR"] = str(short_folder)
     done = subprocess.run(
         [sys.executable, "-c", script],
         capture_output=True,
         text=True,
         timeout=120,
-        env={**os.environ, "TMPDIR": str(short_folder)},
+        env=environment,
     )
     assert done.returncode == 0, done.stderr
     assert "left []" in done.stdout
+    assert "set []" in done.stdout, "child processes would inherit a token that nobody needs"
     assert not [name for name in os.listdir(short_folder) if name.startswith("es-")]
 
 

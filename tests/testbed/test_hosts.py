@@ -65,6 +65,11 @@ def test_each_host_is_alone(nominal):
     assert LAYOUT.address("cloud") in names
 
 
+def test_a_command_on_a_host_does_not_see_this_machines_environment(nominal, monkeypatch):
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "of-another-cluster")
+    assert "of-another-cluster" not in nominal.run("end", ["env"])
+
+
 def test_ssh_between_hosts_and_from_the_machine(nominal):
     ssh = ["ssh", "-i", str(LAYOUT.key), "-o", "StrictHostKeyChecking=no", "-o", "BatchMode=yes"]
     ssh += ["-o", "UserKnownHostsFile=/dev/null", f"root@{LAYOUT.address('cloud')}", "hostname"]
