@@ -36,6 +36,17 @@ class ConfigError(EdgeSplitError, ValueError):
     """A settings file or option that cannot be read."""
 
 
+class MeterError(EdgeSplitError):
+    """A meter that is absent, cannot be read, or contradicts itself. fix: what mends it."""
+
+    def __init__(self, reason: str, fix: str = "") -> None:
+        super().__init__(f"{reason}; {fix}" if fix else reason)
+        self.reason, self.fix = reason, fix
+
+    def __reduce__(self) -> tuple[type["MeterError"], tuple[str, str]]:
+        return (type(self), (self.reason, self.fix))
+
+
 class ExportError(EdgeSplitError):
     """torch.export could not capture the model; the message holds torch's own reason."""
 

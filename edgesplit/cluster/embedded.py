@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import ray
-from ray._raylet import AuthenticationTokenLoader  # type: ignore[attr-defined]  # not in the stubs
+from ray._raylet import AuthenticationTokenLoader, Config  # type: ignore[attr-defined]
 
 from edgesplit.errors import ClusterError
 
@@ -62,12 +62,10 @@ def start_embedded() -> None:
 def _authenticate() -> None:
     """Give Ray a token of this process before it makes one in the user's home.
 
-    Ray listens on all addresses. It keeps the first token it has read, so a later embedded cluster
-    of this process gets the same.
+    Ray listens on all addresses.
     """
     if os.environ.get(_MODE, "token") == "token":
-        known = AuthenticationTokenLoader.instance().get_raw_token(ignore_auth_mode=True)
-        os.environ.setdefault(_TOKEN, known or secrets.token_hex(16))
+        os.environ.setdefault(_TOKEN, secrets.token_hex(16))
 
 
 @contextlib.contextmanager
@@ -101,10 +99,13 @@ def stop_embedded() -> None:
 
 
 def _remove(folder: Path, variables: list[str]) -> None:
-    """Leave no file, and nothing in the environment that later child processes would inherit."""
+    """Leave no file, and no token: child processes and Ray's next cluster would use it."""
     shutil.rmtree(folder, ignore_errors=True)
     for name in variables:
         os.environ.pop(name, None)
+    # In this order: a thread of Ray's that is still ending must not look for the token again.
+    Config.initialize("")
+    AuthenticationTokenLoader.instance().reset_cache()
 
 
 # Registered before any session is, so that sessions which nobody closed end before it.

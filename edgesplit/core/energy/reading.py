@@ -1,0 +1,57 @@
+"""What a source says at one moment, and a cumulative counter made monotone."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from edgesplit.errors import MeterError
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One reading. at_s: a monotonic clock's. joules: of a counter, since any moment; watts: of a
+    power sensor; one of the two. parts: the same figure per rail, package or GPU.
+    """
+
+    at_s: float
+    joules: float | None = None
+    watts: float | None = None
+    parts: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        value = self.joules if self.watts is None else self.watts
+        if (self.joules is None) == (self.watts is None) or not math.isfinite(value or 0.0):
+            raise MeterError(
+                f"a reading holds finite joules or watts, given {self.joules} J and {self.watts} W"
+            )
+
+
+@dataclass(frozen=True)
+class Counter:
+    """A counter that wraps at `range_j`, or never where that is infinite, as a monotone total.
+
+    A step that would need more than `most_w` all the time is no wrap but a reset, as after a
+    suspend; so is silence for so long that the counter may have wrapped twice. broken_at_s is the
+    time of the last reading before such a break: no energy across it is known.
+    """
+
+    range_j: float
+    most_w: float = 2000.0
+    total_j: float = 0.0
+    last_j: float | None = None
+    at_s: float = 0.0
+    broken_at_s: float = -math.inf
+
+    def advance(self, raw_j: float, at_s: float) -> "Counter":
+        """The counter after a reading. Raises MeterError where time runs backwards."""
+        if self.last_j is None:
+            return replace(self, last_j=raw_j, at_s=at_s)
+        if at_s < self.at_s:
+            raise MeterError(f"a reading at {at_s} s comes after one at {self.at_s} s")
+        step_j = raw_j - self.last_j
+        if step_j < 0 and math.isfinite(self.range_j):
+            step_j += self.range_j
+        most_j = self.most_w * (at_s - self.at_s) + self.most_w  # a second's slack for late reads
+        if step_j < 0 or step_j > most_j or most_j >= self.range_j:
+            return replace(self, last_j=raw_j, at_s=at_s, broken_at_s=self.at_s)
+        return replace(self, total_j=self.total_j + step_j, last_j=raw_j, at_s=at_s)
