@@ -9,14 +9,17 @@ from edgesplit.errors import MeterError
 
 @dataclass(frozen=True)
 class Reading:
-    """One reading. at_s: a monotonic clock's. joules: of a counter, since any moment; watts: of a
-    power sensor; one of the two. parts: the same figure per rail, package or GPU.
+    """One reading. at_s: a monotonic clock's. joules: of a counter, since any moment, never falling;
+    watts: of a power sensor; one of the two. parts: the same figure per rail, package or GPU.
+
+    is_break: the energy between the reading before and this one is not known (a counter was reset).
     """
 
     at_s: float
     joules: float | None = None
     watts: float | None = None
     parts: Mapping[str, float] = field(default_factory=dict)
+    is_break: bool = False
 
     def __post_init__(self) -> None:
         value = self.joules if self.watts is None else self.watts
@@ -31,8 +34,8 @@ class Counter:
     """A counter that wraps at `range_j`, or never where that is infinite, as a monotone total.
 
     A step that would need more than `most_w` all the time is no wrap but a reset, as after a
-    suspend; so is silence for so long that the counter may have wrapped twice. broken_at_s is the
-    time of the last reading before such a break: no energy across it is known.
+    suspend; so is silence for so long that the counter may have wrapped twice. is_broken: between
+    the last two readings, so the energy between them is not known and total_j stands still.
     """
 
     range_j: float
@@ -40,7 +43,7 @@ class Counter:
     total_j: float = 0.0
     last_j: float | None = None
     at_s: float = 0.0
-    broken_at_s: float = -math.inf
+    is_broken: bool = False
 
     def advance(self, raw_j: float, at_s: float) -> "Counter":
         """The counter after a reading. Raises MeterError where time runs backwards."""
@@ -53,5 +56,6 @@ class Counter:
             step_j += self.range_j
         most_j = self.most_w * (at_s - self.at_s) + self.most_w  # a second's slack for late reads
         if step_j < 0 or step_j > most_j or most_j >= self.range_j:
-            return replace(self, last_j=raw_j, at_s=at_s, broken_at_s=self.at_s)
-        return replace(self, total_j=self.total_j + step_j, last_j=raw_j, at_s=at_s)
+            return replace(self, last_j=raw_j, at_s=at_s, is_broken=True)
+        total_j = self.total_j + step_j
+        return replace(self, total_j=total_j, last_j=raw_j, at_s=at_s, is_broken=False)
