@@ -9,8 +9,8 @@ from edgesplit.errors import MeterError
 
 @dataclass(frozen=True)
 class Reading:
-    """One reading. at_s: a monotonic clock's. joules: of a counter, since any moment, never falling;
-    watts: of a power sensor; one of the two. parts: the same figure per rail, package or GPU.
+    """One reading. at_s: a monotonic clock's. One of joules (of a counter, since any moment, never
+    falling) and watts (of a power sensor). parts: the same figure per rail, package or GPU.
 
     is_break: the energy between the reading before and this one is not known (a counter was reset).
     """
