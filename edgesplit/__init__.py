@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from edgesplit.core.goal import Goal
     from edgesplit.core.graph import Graph
     from edgesplit.core.plan import Plan, Stage, parse_plan, plan_along
-    from edgesplit.core.profile import Link, Power, Profile, Tier
+    from edgesplit.core.power import Power
+    from edgesplit.core.profile import Link, Profile, Tier
     from edgesplit.errors import EdgeSplitError
     from edgesplit.node.emulate import Emulation, LinkShape
     from edgesplit.node.images import load_image
@@ -30,7 +31,8 @@ _HOMES = {
     "edgesplit.core.goal": ("Goal",),
     "edgesplit.core.graph": ("Graph",),
     "edgesplit.core.plan": ("Plan", "Stage", "parse_plan", "plan_along"),
-    "edgesplit.core.profile": ("Link", "Power", "Profile", "Tier"),
+    "edgesplit.core.power": ("Power",),
+    "edgesplit.core.profile": ("Link", "Profile", "Tier"),
     "edgesplit.errors": ("EdgeSplitError",),
     "edgesplit.node.emulate": ("Emulation", "LinkShape"),
     "edgesplit.node.images": ("load_image",),

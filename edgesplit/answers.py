@@ -28,8 +28,8 @@ class Answer:
             "class_index": self.class_index,
             "probability": self.probability,
             "latency_s": self.record.latency_s,
-            "end_energy_j": self.record.end_energy_j,
-            "total_energy_j": self.record.total_energy_j,
+            "end_energy": self.record.end_energy.as_dict(),
+            "total_energy": self.record.total_energy.as_dict(),
             "plan": str(self.record.plan),
         }
 
@@ -37,14 +37,15 @@ class Answer:
 def answers_table(answers: Sequence[Answer]) -> str:
     """A line per picture."""
     width = max(len("image"), *(len(answer.image) for answer in answers))
-    head = ("class", "top-1", "latency", "end energy", "all tiers")
-    lines = [f"{'image':{width}} " + " ".join(f"{name:>11}" for name in head) + "  plan"]
+    head = [f"{name:>11}" for name in ("class", "top-1", "latency")]
+    head += [f"{name:>18}" for name in ("end energy", "all tiers")]
+    lines = [f"{'image':{width}} {' '.join(head)}  plan"]
     for answer in answers:
         record = answer.record
         lines.append(
             f"{answer.image:{width}} {answer.class_index:>11} {answer.probability:>11.1%} "
-            f"{record.latency_s * 1e3:>8.1f} ms {record.end_energy_j:>9.4f} J "
-            f"{record.total_energy_j:>9.4f} J  {record.plan}"
+            f"{record.latency_s * 1e3:>8.1f} ms {record.end_energy!s:>18} "
+            f"{record.total_energy!s:>18}  {record.plan}"
         )
     return "\n".join(lines)
 

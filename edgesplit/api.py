@@ -2,20 +2,23 @@
 
 import atexit
 import collections
+import contextlib
 import itertools
 import threading
 import time
 import weakref
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from torch import nn
 
+from edgesplit.cluster.calibrate import Blocks, Calibrated, calibrate
 from edgesplit.cluster.session import Session
 from edgesplit.cluster.watch import PlanWatch
 from edgesplit.config import Config
 from edgesplit.core.control.state import Settings
+from edgesplit.core.energy.window import tier_window
 from edgesplit.core.explain import Explanation, explain
 from edgesplit.core.goal import Goal
 from edgesplit.core.graph import Graph
@@ -23,7 +26,14 @@ from edgesplit.core.plan import Plan, parse_plan
 from edgesplit.core.policy import Policy, policy_named
 from edgesplit.core.profile import Profile
 from edgesplit.core.record import Finished, Record, record_of
-from edgesplit.errors import ClosedError, EdgeSplitError, InputError, UnknownNameError
+from edgesplit.errors import (
+    ClosedError,
+    EdgeSplitError,
+    InputError,
+    MeterError,
+    UnknownNameError,
+)
+from edgesplit.metered import MeteredBlock
 from edgesplit.node import wire
 from edgesplit.node.client import Channel, Client
 from edgesplit.node.emulate import Emulation
@@ -86,6 +96,7 @@ class EdgeSplit:
         self._finished: collections.deque[tuple[ActiveWorkload, Finished]] = collections.deque(
             maxlen=RECORDS_KEPT
         )
+        self._count = 0
         self._ids = map(f"{id(self):x}-{{}}".format, itertools.count())
         self._began_s = time.perf_counter()
         self._is_open = self._is_closed = False
@@ -194,6 +205,8 @@ class EdgeSplit:
         at_s = sent.sent_s - self._began_s
         done = Finished(sent.id, at_s, workload.graph.name, sent.plan, latency_s, answer.samples)
         self._finished.append((workload, done))
+        with self._lock:
+            self._count += 1
         if sent.is_telling:
             self._watch.finished(workload.id, answer.samples)
         return result
@@ -214,6 +227,41 @@ class EdgeSplit:
                 self._client = Client(workload.addresses[self._config.tiers[0]])
                 self._clients.append(self._client)
             return self._client
+
+    @contextlib.contextmanager
+    def metered(self) -> Iterator[MeteredBlock]:
+        """Measure what the tiers draw while the block runs, whatever they do.
+
+        Longer than single requests, so that coarse meters can tell too. What is handed out is
+        filled when the block ends; tiers without a meter are named in it with the reason.
+        """
+        self._used()
+        found = MeteredBlock()
+        before, marks = self._count, self._session.meters.marks()
+        yield found
+        windows = self._session.meters.since(marks)
+        found.requests = self._count - before
+        found.tiers = {
+            tier: tier_window(window, self._session.meters.power(tier))
+            for tier, window in windows.items()
+            if not isinstance(window, MeterError)
+        }
+        found.unmetered = {
+            tier: str(window) for tier, window in windows.items() if isinstance(window, MeterError)
+        }
+
+    def calibrate(
+        self, blocks: Blocks | None = None, progress: Callable[[str], None] = lambda text: None
+    ) -> Iterator[Calibrated]:
+        """Measure every metered tier's watts per phase on this model, and keep them on its host.
+
+        Takes blocks.total_s per tier; nothing else should run meanwhile. Sessions opened later
+        plan with what was found. progress(text) is called before each block.
+        """
+        used = self._used()
+        return calibrate(
+            self._session.meters, (used.id, self.profile()), blocks or Blocks(), progress
+        )
 
     # What is known
 

@@ -1,11 +1,12 @@
 """Settings of a session, and the files they come from. Nothing is read before it is asked for."""
 
 import tomllib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from edgesplit.core.profile import Power
-from edgesplit.errors import ConfigError, ProfileError
+from edgesplit.core.power import Power
+from edgesplit.errors import ConfigError, ProfileError, UnknownNameError
 from edgesplit.node.emulate import Emulation, LinkShape
 from edgesplit.node.wire import DEFAULT_MAX_FRAME_BYTES
 
@@ -34,14 +35,17 @@ class Config:
     tiers: names, first the one that holds the input. threads: torch threads per tier, None: 1 on
     the embedded cluster, elsewhere as many as Ray was told that the node has CPUs. emulation:
     None: the default emulation on the embedded cluster, none elsewhere; Emulation() switches it
-    off. power_file: watts per tier and phase, None: the file that ships. interval_s: between two
-    looks at the plan while nothing changes. in_flight: requests that map() has under way at once.
+    off. power_file: watts per tier and phase, None: the file that ships. meters: which meter counts
+    a tier's joules, by the names of `edgesplit meters`; a tier left out: `auto`, the best that its
+    host has; `model` reads none and takes the power file's watts. interval_s: between two looks at
+    the plan while nothing changes. in_flight: requests that map() has under way at once.
     """
 
     tiers: tuple[str, ...] = TIERS
     threads: int | None = None
     emulation: Emulation | None = None
     power_file: Path | str | None = None
+    meters: Mapping[str, str] = field(default_factory=dict)
     interval_s: float = 1.0
     timeout_s: float = 60.0
     start_timeout_s: float = 120.0
@@ -55,6 +59,9 @@ class Config:
             value = getattr(self, name)
             if not (isinstance(value, (int, float)) and value > 0):
                 raise ConfigError(f"{name} must be a number above 0, given {value!r}")
+        for tier in self.meters:
+            if tier not in self.tiers:
+                raise UnknownNameError(f"meters: no tier {tier!r}; known: {', '.join(self.tiers)}")
         if self.threads is not None and self.threads < 1:
             raise ConfigError(f"threads must be 1 or more, or None, given {self.threads}")
 

@@ -91,7 +91,8 @@ def examine(is_deep: bool = False) -> Iterator[Check]:
         f"{LONGEST_TEMP_PATH} characters, such as /tmp",
     )
     yield _check("loopback sockets", _loopback, "bring the loopback up: `ip link set lo up`")
-    yield _check("energy source", _energy, "install edgesplit again: its power.toml is damaged")
+    yield _check("power file", _power_file, "install edgesplit again: its power.toml is damaged")
+    yield from _meters()
     if is_deep:
         yield _check(
             "Ray",
@@ -115,11 +116,7 @@ def _host() -> Iterator[Check]:
         return
     for look in host_looks(env):
         yield _check(look.name, look.find, look.remedy, look.is_needed)
-    yield _check(
-        "meter",
-        lambda: _meter(env.tier),
-        "name this tier's watts in a power file, and give it with --power",
-    )
+    yield _check("tier's joules", lambda: _joules(env.tier), "see its meters above", False)
     answers: list[HeadFacts] = []
     yield _check("head", lambda: _head(env, answers), HEAD_REMEDY)
     for look in (look for head in answers for look in head_looks(head)):
@@ -203,20 +200,42 @@ def _loopback() -> Finding:
     return True, "127.0.0.1 answers"
 
 
-def _energy() -> Finding:
+def _power_file() -> Finding:
     from edgesplit.config import Config
 
     powers = Config().power()
     watts = ", ".join(f"{tier} {power.compute_w:g} W" for tier, power in powers.items())
     source = next(iter(powers.values())).source
-    return True, f"modelled (watts x seconds) from {source}, computing: {watts}; no meter is read"
+    return True, f"watts where nothing is measured, from {source}, computing: {watts}"
 
 
-def _meter(tier: str) -> Finding:
+def _meters() -> Iterator[Check]:
+    """Every meter that works or could be made to; what is not there at all in one line."""
+    from edgesplit.node.meter.choose import discover
+
+    found, told = discover(), {""}
+    for one in found:
+        if one.source is not None:
+            info = one.source.info
+            yield Check(f"meter {one.id}", True, f"{info.scope}, {info.kind}", "")
+        elif one.fix not in told:
+            told.add(one.fix)
+            yield Check(f"meter {one.id}", False, one.reason, one.fix, is_needed=False)
+    if not any(one.source for one in found):
+        names = ", ".join(one.id for one in found)
+        yield Check("meters", True, f"none of {names} here; energy is modelled", "")
+
+
+def _joules(tier: str) -> Finding:
+    """Which meter the tier of this host would use by itself, and with which watts it plans."""
     from edgesplit.config import Config
+    from edgesplit.node.meter.choose import AUTO, open_meter
 
-    power = Config(tiers=(tier,)).power()[tier]
-    return True, f"modelled, {power.compute_w:g} W while computing ({power.source}); none is read"
+    meter = open_meter(AUTO, Config(tiers=(tier,)).power()[tier])
+    metering, power = meter.metering, meter.power
+    meter.close()
+    is_well = not any(flag.startswith("not calibrated") for flag in metering.flags)
+    return is_well, f"{metering.text}; planned with {power.compute_w:g} W ({power.source})"
 
 
 def _head(env: NodeEnv, answers: list["HeadFacts"]) -> Finding:

@@ -1,39 +1,68 @@
 """Records as a table: the only place that uses pandas."""
 
+import math
 from collections.abc import Iterable
 
 from pandas import DataFrame
 
+from edgesplit.core.energy.figure import Energy, K
 from edgesplit.core.record import Record
 
 __all__ = ["DataFrame", "frame_of"]
 
 COLUMNS = (
     *("id", "at_s", "model", "plan", "latency_s", "compute_s", "link_s"),
-    *("end_energy_j", "total_energy_j", "boundary", "energy", "emulated"),
+    *("end_energy_j", "end_energy_k2_j", "total_energy_j", "total_energy_k2_j"),
+    *("boundary", "energy", "energy_scope", "energy_source", "energy_note", "emulated"),
 )
 
 
 def frame_of(records: Iterable[Record], boundary: str, is_emulated: bool) -> DataFrame:
     """One row per request, in the order they came back.
 
-    Seconds and joules; energy is modelled (watts x seconds). Per tier that took part:
-    TIER_compute_s, TIER_queue_s and TIER_sent_bytes, NaN where it did not.
+    Seconds and joules. energy: measured, modelled, or both; energy_scope and energy_source: what
+    the total's joules cover and who says so; energy_note: what to know before relying on them.
+    *_k2_j: expanded uncertainty (k=2), NaN where none is known. Joules that do not stand out of it
+    are NaN and the note says what they are below: a mean over the rest would be too high, use
+    EdgeSplit.metered() for sums. Per tier that took part: TIER_compute_s, TIER_queue_s,
+    TIER_sent_bytes and TIER_energy_j, NaN where it did not.
     """
     rows = [_row(record) for record in records]
     for row in rows:
-        row |= {"boundary": boundary, "energy": "modelled", "emulated": is_emulated}
+        row |= {"boundary": boundary, "emulated": is_emulated}
     extra = sorted({key for row in rows for key in row} - set(COLUMNS))
     return DataFrame(rows, columns=[*COLUMNS, *extra])
 
 
 def _row(record: Record) -> dict[str, object]:
-    row: dict[str, object] = {
-        name: getattr(record, name) for name in COLUMNS if hasattr(record, name)
+    end, whole = record.end_energy, record.total_energy
+    below = {
+        name: f"{name}: {energy}"
+        for name, energy in (("end", end), ("total", whole))
+        if not energy.is_resolved
     }
-    row["plan"] = str(record.plan)
+    row: dict[str, object] = {
+        name: getattr(record, name)
+        for name in ("id", "at_s", "model", "latency_s", "compute_s", "link_s")
+    }
+    row |= {
+        "plan": str(record.plan),
+        "end_energy_j": _shown_j(end),
+        "end_energy_k2_j": K * end.u_j,
+        "total_energy_j": _shown_j(whole),
+        "total_energy_k2_j": K * whole.u_j,
+        "energy": whole.kind,
+        "energy_scope": whole.scope,
+        "energy_source": whole.source,
+        "energy_note": "; ".join([*below.values(), *whole.flags]),
+    }
     for sample in record.samples:
         row[f"{sample.tier}_compute_s"] = sample.compute_s
         row[f"{sample.tier}_queue_s"] = sample.queue_s
         row[f"{sample.tier}_sent_bytes"] = sample.sent_bytes
+        row[f"{sample.tier}_energy_j"] = _shown_j(record.energy[sample.tier])
     return row
+
+
+def _shown_j(energy: Energy) -> float:
+    return energy.joules if energy.is_resolved else math.nan

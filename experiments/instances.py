@@ -8,7 +8,8 @@ from numpy.random import Generator
 from edgesplit.core.cost import CostModel
 from edgesplit.core.goal import Goal
 from edgesplit.core.graph import Graph
-from edgesplit.core.profile import Link, Power, Profile, Tier
+from edgesplit.core.power import Power
+from edgesplit.core.profile import Link, Profile, Tier
 from edgesplit.core.search.planner import choose, choose_fastest
 
 Instance = tuple[Graph, Profile, Goal]

@@ -14,7 +14,8 @@ from edgesplit.core.goal import Goal
 from edgesplit.core.graph import Graph
 from edgesplit.core.plan import plan_along
 from edgesplit.core.policy import score
-from edgesplit.core.profile import Link, Power, Profile, Tier
+from edgesplit.core.power import Power
+from edgesplit.core.profile import Link, Profile, Tier
 from edgesplit.doctor import Check, examine
 from edgesplit.splits import split_matrix
 
@@ -143,9 +144,9 @@ def test_doctor_looks_at_everything(invoke):
     names = [check["name"] for check in told["checks"]]
     assert names == [check.name for check in examine()]
     assert found.exit_code == (0 if told["is_well"] else 1)
-    energy = next(check for check in told["checks"] if check["name"] == "energy source")
-    assert "modelled" in energy["found"]
-    assert "power.toml" in energy["found"]
+    power = next(check for check in told["checks"] if check["name"] == "power file")
+    assert "watts where nothing is measured, from power.toml" in power["found"]
+    assert any(name.startswith("meter") for name in names)
 
 
 @pytest.mark.parametrize(

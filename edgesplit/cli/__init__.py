@@ -11,7 +11,9 @@ from typing import Any
 import click
 
 from edgesplit import __version__
+from edgesplit.cli.calibrate import calibrate
 from edgesplit.cli.host import doctor
+from edgesplit.cli.meters import meters
 from edgesplit.cli.node import node
 from edgesplit.cli.status import status
 from edgesplit.cli.testbed import testbed
@@ -57,5 +59,5 @@ def main() -> None:
     sys.path.insert(0, os.getcwd())  # so that MODEL may be a module of the caller's project
 
 
-for _command in (demo, plan, run, doctor, testbed, node, status):
+for _command in (demo, plan, run, doctor, meters, calibrate, testbed, node, status):
     main.add_command(_command)

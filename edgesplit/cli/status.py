@@ -14,7 +14,7 @@ import click
 if TYPE_CHECKING:
     from edgesplit.cluster.scheduler import WorkloadStatus
     from edgesplit.cluster.status import ActorStatus, ClusterStatus, NodeStatus, SessionStatus
-    from edgesplit.core.profile import Power
+    from edgesplit.core.power import Power
 
 _LIMIT_S = 45.0
 _NONE_RUNS = (

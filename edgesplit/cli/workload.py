@@ -1,7 +1,7 @@
 """Commands that run a model: plan, run, demo."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -42,6 +42,14 @@ _SESSION = (
     ),
     click.option("--address", help="The Ray cluster to join, host:port; else RAY_ADDRESS."),
     click.option("--power", metavar="FILE", help="Watts per tier and phase (TOML)."),
+    click.option(
+        "--meter",
+        "meters",
+        metavar="TIER=METER",
+        multiple=True,
+        help="Which meter counts a tier's joules, of those `edgesplit meters` lists there; else "
+        "the best one. `model` reads none.",
+    ),
     click.option(
         "--weights",
         default="random",
@@ -97,7 +105,7 @@ def plan(model: str, image: str | None, input_shape: str, batch: int, **options:
         click.echo(json.dumps(found, indent=1))
         return
     click.echo(f"{explanation}\n\n{matrix or ''}")
-    click.echo(_provenance(is_emulated))
+    click.echo(_where(is_emulated))
 
 
 @click.command()
@@ -113,20 +121,23 @@ def run(model: str, images: tuple[str, ...], **options: Any) -> None:
     Example: edgesplit run mobilenet_v2 cat.png dog.jpg --weights pretrained
     """
     from edgesplit.answers import answers_table, classify
+    from edgesplit.core.energy.provenance import counted
     from edgesplit.node.images import load_image
 
     inputs = {image: load_image(image) for image in images}
     with _split(model, _goal(options), options) as split:
         answers = [classify(split, image, x) for image, x in inputs.items()]
         is_emulated = not split.emulation.is_off
+        energy = counted(split.profile(), options["boundary"])
     if options["as_json"]:
         rows = [answer.as_dict() for answer in answers]
-        click.echo(json.dumps({"model": model, "emulated": is_emulated, "images": rows}, indent=1))
+        found = {"model": model, "emulated": is_emulated, "energy": energy, "images": rows}
+        click.echo(json.dumps(found, indent=1))
         return
     click.echo(answers_table(answers))
     if options["weights"] == "random":
         click.echo("weights are random (seed 0): the classes mean nothing")
-    click.echo(_provenance(is_emulated))
+    click.echo(f"{_where(is_emulated)}; {energy}")
 
 
 @click.command(short_help="Three models on photographs while a link breaks down.")
@@ -177,10 +188,20 @@ def _split(model: str, goal: "Goal", options: Mapping[str, Any]) -> "EdgeSplit":
     from edgesplit.node.zoo import load_model
 
     module = load_model(model, options["weights"])
-    config = Config(power_file=options["power"])
+    config = Config(power_file=options["power"], meters=named_meters(options["meters"]))
     return EdgeSplit(module, goal, options["policy"], options["address"], config)
 
 
-def _provenance(is_emulated: bool) -> str:
-    where = EMULATED if is_emulated else "times are measured on the cluster"
-    return f"{where}; energy is modelled (watts x seconds)"
+def named_meters(texts: Sequence[str]) -> dict[str, str]:
+    """TIER=METER as a mapping. Raises click.UsageError."""
+    meters = {}
+    for text in texts:
+        tier, equals, meter = text.partition("=")
+        if not (tier and equals and meter):
+            raise click.UsageError(f"--meter {text!r}: expected TIER=METER, such as end=rapl")
+        meters[tier] = meter
+    return meters
+
+
+def _where(is_emulated: bool) -> str:
+    return EMULATED if is_emulated else "times are measured on the cluster"

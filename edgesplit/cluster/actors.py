@@ -1,18 +1,25 @@
 """One tier's actor: control reaches it through Ray, data through its sockets."""
 
 import gc
-from dataclasses import replace
+import time
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import numpy as np
 import ray
 
-from edgesplit.core.profile import Power
+from edgesplit.core.energy.metering import Metering
+from edgesplit.core.energy.window import Metered
+from edgesplit.core.power import Power
 from edgesplit.errors import EdgeSplitError
 from edgesplit.node import wire
 from edgesplit.node.emulate import TierEmulation
+from edgesplit.node.meter import spend
+from edgesplit.node.meter.calibration import Calibration, add_calibration
+from edgesplit.node.meter.choose import open_meter
+from edgesplit.node.meter.host_state import host_state
 from edgesplit.node.meter.power_model import PowerModelMeter
-from edgesplit.node.profiler import Forms, measure_segment, profile_layers
+from edgesplit.node.profiler import Forms, made_up, measure_segment, profile_layers
 from edgesplit.node.program import Program
 from edgesplit.node.router import ServeSettings
 from edgesplit.node.serve import SegmentServer
@@ -23,24 +30,42 @@ _PING_BYTES = 64
 _PINGS = 3
 
 
+@dataclass(frozen=True)
+class Opened:
+    """A tier that listens: its data plane's address, its meter, the watts to plan with."""
+
+    address: str
+    metering: Metering
+    power: Power
+
+
 class SegmentActor:
     """Hosts one tier's server. A plain class; ray.remote wraps it where it is placed.
 
     Its methods are control: each may run while requests flow. settings.host empty: listen on the
-    node's own address.
+    node's own address. meter: as node/meter/choose.py reads it.
     """
 
-    def __init__(self, settings: ServeSettings, power: Power) -> None:
+    def __init__(self, settings: ServeSettings, power: Power, meter: str) -> None:
         if not settings.host:
             settings = replace(settings, host=str(ray.util.get_node_ip_address()))
-        self._server = SegmentServer(settings, PowerModelMeter(settings.tier, power))
+        self._power, self._meter_name = power, meter
+        self._server = SegmentServer(settings, PowerModelMeter(power))
         self._address = ""
         self._workloads: dict[str, tuple[str, tuple[Forms, ...]]] = {}
 
-    def open(self) -> str:
-        """Listen; returns the data plane's address."""
+    def open(self) -> Opened:
+        """Open the meter and listen. Raises MeterError, OSError."""
+        self._server.worker.meter = open_meter(self._meter_name, self._power)
         self._address = self._server.open()
-        return self._address
+        meter = self._server.worker.meter
+        return Opened(self._address, meter.metering, meter.power)
+
+    def use_model(self, why: str) -> Opened:
+        """Go on with the power model instead of the meter, which cannot be this tier's."""
+        self._server.worker.meter.close()
+        self._server.worker.meter = meter = PowerModelMeter(self._power, (why,))
+        return Opened(self._address, meter.metering, meter.power)
 
     def load(self, program_id: str, packed: PackedProgram) -> int:
         """Take a program; returns its number of layers.
@@ -98,11 +123,38 @@ class SegmentActor:
             return False
         return True
 
+    def mark(self) -> float:
+        """This tier's clock, to hand to since()."""
+        return time.perf_counter()
+
+    def since(self, mark: float) -> Metered:
+        """What the meter said since mark(). Raises MeterError where there is none."""
+        now_s, meter = time.perf_counter(), self._server.worker.meter
+        return Metered(now_s - mark, meter.window(mark, now_s), meter.phases(mark, now_s))
+
+    def spend(
+        self, activity: spend.Activity, seconds: float, workload_id: str, target: tuple[str, str]
+    ) -> dict[str, float]:
+        """Do one thing for so long; the seconds it then was in each phase."""
+        match activity:
+            case "compute":
+                program, payloads = self._workload(workload_id)
+                return spend.compute(self._server, program, made_up(payloads[0]), seconds)
+            case "transmit":
+                return spend.transmit(self._server, wire.Hop(*target, 0, 0), seconds)
+            case "wait":
+                return spend.wait(seconds)
+            case "idle":
+                return spend.idle(seconds)
+
+    def keep(self, calibration: Calibration) -> str:
+        """Store a calibration on this host, with the state it is in; returns the file."""
+        return str(add_calibration(replace(calibration, state=host_state())))
+
     def status(self) -> tuple[str, str, str]:
         """(id of the Ray node, the data plane's address or "" before open, source of joules)."""
-        meter = self._server.worker.meter
         node_id = str(ray.get_runtime_context().get_node_id())
-        return node_id, self._address, f"{meter.kind}: {meter.source}"
+        return node_id, self._address, self._server.worker.meter.metering.text
 
     def emulate(self, emulation: TierEmulation) -> None:
         """Slow this tier and its outgoing links from now on."""
@@ -111,6 +163,7 @@ class SegmentActor:
     def close(self) -> None:
         """Stop serving."""
         self._server.close()
+        self._server.worker.meter.close()
 
     def _workload(self, workload_id: str) -> tuple[Program, tuple[Forms, ...]]:
         program_id, payloads = self._workloads[workload_id]

@@ -4,14 +4,16 @@ import itertools
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 import ray
 import ray.exceptions
 
-from edgesplit.cluster.actors import SegmentActor
+from edgesplit.cluster.actors import Opened, SegmentActor
 from edgesplit.cluster.embedded import NAMESPACE
 from edgesplit.cluster.links import probe_links
+from edgesplit.cluster.meters import TierMeters
+from edgesplit.cluster.own_meters import meter_of, own_meters
 from edgesplit.cluster.place import Placement, connect, disconnect
 from edgesplit.cluster.scheduler import Activation, Scheduler, TierHandle, Workload
 from edgesplit.config import EMBEDDED_EMULATION, Config
@@ -49,6 +51,7 @@ class Session:
         self._id = uuid.uuid4().hex[:8]
         self._started: _Started | None = None
         self._tiers: dict[str, TierHandle] = {}
+        self._opened: dict[str, Opened] = {}
         self._program_ids = (f"{self._id}-p{n}" for n in itertools.count())
 
     def open(self) -> None:
@@ -74,12 +77,14 @@ class Session:
         started = self._running
         if self._tiers:
             return
-        addresses = {
+        opened = {
             tier: self._get(call, f"tier {tier!r} to start", self._config.start_timeout_s)
             for tier, call in started.opening.items()
         }
+        self._opened = own_meters(opened, self._config.meters, self._use_model)
         tiers = {
-            tier: TierHandle(started.actors[tier], address) for tier, address in addresses.items()
+            tier: TierHandle(started.actors[tier], opened.address)
+            for tier, opened in self._opened.items()
         }
         self.emulate(started.emulation)
         self._get(started.scheduler.meet.remote(tiers), "the scheduler to start")
@@ -118,6 +123,11 @@ class Session:
         """The data plane's address of each tier."""
         return {tier: handle.address for tier, handle in self._tiers.items()}
 
+    @property
+    def meters(self) -> TierMeters:
+        """The tiers' meters, once ready() has returned."""
+        return TierMeters(self._running.actors, self._opened, self._get)
+
     # Programs and workloads
 
     def load(self, program: Program) -> str:
@@ -143,7 +153,8 @@ class Session:
         for tier, actor in self._running.actors.items():
             call = actor.profile.remote(workload_id, list(values))
             layer_s = self._get(call, f"tier {tier!r} to profile", self._config.start_timeout_s)
-            tiers.append(Tier(tier, layer_s, self._power[tier], source=source))
+            opened = self._opened[tier]
+            tiers.append(Tier(tier, layer_s, opened.power, source=source, metering=opened.metering))
         return Profile(tuple(tiers), self._links(source))
 
     def begin(self, workload: Workload) -> Activation:
@@ -199,8 +210,12 @@ class Session:
                 max_concurrency=_CONTROL_THREADS,
                 **placement.options(tier),
             )
-            .remote(settings, self._power[tier])
+            .remote(settings, self._power[tier], meter_of(tier, self._config, placement))
         )
+
+    def _use_model(self, tier: str, why: str) -> Opened:
+        actor = self._running.actors[tier]
+        return cast(Opened, self._get(actor.use_model.remote(why), f"tier {tier!r}"))
 
     def _links(self, source: str) -> tuple[Link, ...]:
         shaped = self._running.emulation.links

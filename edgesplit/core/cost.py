@@ -1,5 +1,6 @@
 """The cost model: seconds and joules of a plan, and its score. All terms add up along the route."""
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 from edgesplit.core.goal import Goal
 from edgesplit.core.graph import Graph
 from edgesplit.core.plan import Plan, plan_along
+from edgesplit.core.power import PHASES
 from edgesplit.core.profile import Norms, Profile
 from edgesplit.errors import PlanError, ProfileError
 
@@ -20,6 +22,7 @@ class Cost:
     """What a plan costs by the model: one request's latency, joules and score.
 
     feasible: within the latency limit, the memory of each tier and the layers kept on the end.
+    end_energy_u_j, total_energy_u_j: standard uncertainty from the watts; None where none is known.
     """
 
     plan: Plan
@@ -29,6 +32,8 @@ class Cost:
     total_energy_j: float
     score: float
     feasible: bool
+    end_energy_u_j: float | None = None
+    total_energy_u_j: float | None = None
 
 
 @dataclass(frozen=True)
@@ -60,14 +65,14 @@ class CostModel:
 
     @cached_property
     def _watts(self) -> dict[str, Array]:
+        """Per phase what is charged: all of it, or what is above an idle device."""
         powers = [tier.power for tier in self.profile.tiers]
-        gross = 1.0 if self.goal.boundary == "gross" else 0.0
-        return {
-            "compute": np.array([p.compute_w for p in powers]),
-            "transmit": np.array([p.transmit_w for p in powers]),
-            "receive": np.array([p.receive_w for p in powers]),
-            "wait": gross * np.array([p.wait_w for p in powers]),
-        }
+        if self.goal.boundary == "gross":
+            columns = np.array([p.watts for p in powers]).T
+            return dict(zip(PHASES, columns, strict=True))
+        charged = ("compute", "transmit", "receive")
+        above = {name: np.array([p.above_idle_w(name) for p in powers]) for name in charged}
+        return above | {"wait": np.zeros(len(powers))}
 
     @cached_property
     def compute(self) -> Terms:
@@ -176,11 +181,42 @@ class CostModel:
         limit = self.goal.latency_limit_s
         feasible = fits and (limit is None or latency_s <= limit)
         score = float(self.score(Terms(*(np.array(x) for x in (latency_s, end_j, total_j)))))
-        return Cost(plan, latency_s, compute_s, end_j, total_j, score, feasible)
+        end_u_j, total_u_j = self._uncertainty(plan, latency_s)
+        return Cost(plan, latency_s, compute_s, end_j, total_j, score, feasible, end_u_j, total_u_j)
+
+    def _uncertainty(self, plan: Plan, latency_s: float) -> tuple[float | None, float | None]:
+        """Standard uncertainty of the end's and of all joules, from that of the watts."""
+        seconds = {name: dict.fromkeys(PHASES[:3], 0.0) for name in self.profile.names}
+        for stage in plan.stages:
+            tier = self.profile.tier(stage.tier)
+            layer_s = sum(tier.layer_s[stage.start : stage.stop])
+            seconds[stage.tier]["compute"] = layer_s * tier.slowdown
+        for source, target, cut in zip(plan.route[:-1], plan.route[1:], plan.cuts, strict=True):
+            out, back = self.profile.link(source, target), self.profile.link(target, source)
+            assert out is not None, "cost() has looked for the links"
+            assert back is not None, "every link has its reverse"
+            out_s = self.graph.payload_bytes[cut] / out.bytes_per_s
+            reply_s = self.graph.output_bytes / back.bytes_per_s
+            for name, sends_s, takes_s in ((source, out_s, reply_s), (target, reply_s, out_s)):
+                seconds[name]["transmit"] += sends_s
+                seconds[name]["receive"] += takes_s
+        u_j = []
+        for tier in self.profile.tiers:
+            busy_s = sum(seconds[tier.name].values())
+            is_gross = self.goal.boundary == "gross"
+            rest = {"wait": latency_s - busy_s} if is_gross else {"idle": -busy_s}
+            has_part = is_gross or busy_s > 0 or tier.name == self.profile.source
+            u_j.append(tier.power.u_j(seconds[tier.name] | rest) if has_part else 0.0)
+        return _known(u_j[0]), _known(math.sqrt(sum(u * u for u in u_j)))
 
 
 def _triple(terms: Terms) -> tuple[Array, Array, Array]:
     return terms.latency_s, terms.end_j, terms.total_j
+
+
+def _known(value: float) -> float | None:
+    """None for NaN, which would make two equal costs differ."""
+    return None if math.isnan(value) else value
 
 
 def end_only(graph: Graph, profile: Profile) -> Plan:

@@ -5,6 +5,8 @@ from dataclasses import dataclass, replace
 from itertools import permutations
 
 from edgesplit.core.cost import Cost, CostModel
+from edgesplit.core.energy.figure import K
+from edgesplit.core.energy.provenance import predicted
 from edgesplit.core.goal import Goal
 from edgesplit.core.graph import Graph
 from edgesplit.core.plan import Plan
@@ -24,7 +26,8 @@ class Explanation:
     """The decision for one (graph, profile, goal), and what it was chosen over.
 
     runners_up: the best plan of each other route, feasible ones first, then by score.
-    trivial: everything on one tier, for each tier that can be reached.
+    trivial: everything on one tier, for each tier that can be reached. energy: where the joules
+    come from.
     limited_by: one sentence. running: the plan in force, which hysteresis or a fixed policy may
         keep while another would score better.
     """
@@ -35,6 +38,7 @@ class Explanation:
     runners_up: tuple[Cost, ...]
     trivial: tuple[Cost, ...]
     limited_by: str
+    energy: str
     running: Cost | None = None
 
     @property
@@ -46,7 +50,8 @@ class Explanation:
         """The same as plain values for JSON; seconds and joules."""
         return {
             "graph": self.graph,
-            "energy": f"modelled, {self.boundary} boundary",
+            "energy": self.energy,
+            "boundary": self.boundary,
             "chosen": cost_dict(self.chosen),
             "running": cost_dict(self.running) if self.running else None,
             "binding": self.decision.binding,
@@ -67,11 +72,11 @@ class Explanation:
         lines = [
             f"{self.graph}: {(self.running or self.chosen).plan}",
             f"limited by: {self.limited_by}",
-            f"{'':11} {'plan':{width}} {'score':>7} {'latency':>11} {'end energy':>11} "
-            f"{'all tiers':>11}",
+            f"{'':11} {'plan':{width}} {'score':>7} {'latency':>11} {'end energy':>18} "
+            f"{'all tiers':>18}",
         ]
         lines += [_row(kind, cost, width) for kind, cost in rows]
-        lines.append(f"energy is modelled, {self.boundary} boundary; * breaks a limit of the goal")
+        lines.append(f"{self.energy}. * breaks a limit of the goal")
         return "\n".join(lines)
 
 
@@ -83,7 +88,9 @@ def cost_dict(cost: Cost) -> dict[str, object]:
         "latency_s": cost.latency_s,
         "compute_s": cost.compute_s,
         "end_energy_j": cost.end_energy_j,
+        "end_energy_k2_j": _k2(cost.end_energy_u_j),
         "total_energy_j": cost.total_energy_j,
+        "total_energy_k2_j": _k2(cost.total_energy_u_j),
         "feasible": cost.feasible,
     }
 
@@ -106,6 +113,7 @@ def explain(graph: Graph, profile: Profile, goal: Goal, running: Plan | None = N
         runners_up=tuple(others),
         trivial=tuple(_trivial(model)),
         limited_by=_limit(model, decision),
+        energy=predicted(profile, goal.boundary),
         running=model.cost(running) if running is not None else None,
     )
 
@@ -114,8 +122,18 @@ def _row(kind: str, cost: Cost, width: int) -> str:
     mark = " " if cost.feasible else "*"
     return (
         f"{kind:11} {cost.plan!s:{width}} {cost.score:7.4f} {cost.latency_s * 1e3:8.2f} ms"
-        f" {cost.end_energy_j:9.4f} J {cost.total_energy_j:9.4f} J{mark}"
+        f" {_joules(cost.end_energy_j, cost.end_energy_u_j):>18}"
+        f" {_joules(cost.total_energy_j, cost.total_energy_u_j):>18}{mark}"
     )
+
+
+def _joules(joules: float, u_j: float | None) -> str:
+    """With the expanded uncertainty (k=2) where one is known."""
+    return f"{joules:.4f} J" if u_j is None else f"{joules:.4f}±{K * u_j:.4f} J"
+
+
+def _k2(u_j: float | None) -> float | None:
+    return None if u_j is None else K * u_j
 
 
 def _best_per_route(model: CostModel) -> Iterator[Cost]:

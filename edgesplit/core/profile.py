@@ -4,26 +4,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from edgesplit.core.energy.metering import Metering
+from edgesplit.core.power import Power
 from edgesplit.errors import ProfileError, UnknownNameError
-
-
-@dataclass(frozen=True)
-class Power:
-    """Watts of one tier per phase. wait_w counts in the gross boundary only.
-
-    source says where the figures came from (a file, a default, a calibration).
-    """
-
-    compute_w: float
-    transmit_w: float
-    receive_w: float
-    wait_w: float
-    source: str = "given"
-
-    def __post_init__(self) -> None:
-        watts = (self.compute_w, self.transmit_w, self.receive_w, self.wait_w)
-        if not all(math.isfinite(w) and w >= 0 for w in watts):
-            raise ProfileError(f"power must be finite watts >= 0 in every phase, given {self}")
 
 
 @dataclass(frozen=True)
@@ -31,6 +14,7 @@ class Tier:
     """One tier: seconds per layer on the calibrated input, its slowdown now, its power.
 
     slowdown is the online ratio measured / profiled: 2.0 runs at half the profiled speed.
+    metering: how the joules of its samples come about; None: as the power has it.
     """
 
     name: str
@@ -38,12 +22,18 @@ class Tier:
     power: Power
     slowdown: float = 1.0
     source: str = "given"
+    metering: Metering | None = None
 
     def __post_init__(self) -> None:
         if not all(math.isfinite(s) and s >= 0 for s in self.layer_s):
             raise ProfileError(f"tier {self.name!r}: layer seconds must be finite and >= 0")
         if not (math.isfinite(self.slowdown) and self.slowdown > 0):
             raise ProfileError(f"tier {self.name!r}: slowdown must be > 0, given {self.slowdown}")
+
+    @property
+    def meter(self) -> Metering:
+        """How the joules of its samples come about."""
+        return self.metering or Metering(self.power.scope, "modelled", self.power.source)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,10 @@
 """Records: what one request took and cost, from the samples that came back with its reply."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from edgesplit.core.energy.figure import Energy, total
+from edgesplit.core.energy.spent import spent
 from edgesplit.core.goal import Goal
 from edgesplit.core.plan import Plan
 from edgesplit.core.profile import Profile
@@ -12,7 +15,8 @@ from edgesplit.core.sample import Sample, Transfer, transfers
 class Record:
     """One request. at_s: when it was sent, since the session began. Energy per the boundary.
 
-    compute_s, link_s: sums over the route; samples has them per tier.
+    compute_s, link_s: sums over the route; samples has them per tier. energy: per tier, also of
+    those that had no part in it. end: the tier that holds the input.
     """
 
     id: str
@@ -22,9 +26,29 @@ class Record:
     latency_s: float
     compute_s: float
     link_s: float
-    end_energy_j: float
-    total_energy_j: float
+    energy: Mapping[str, Energy]
+    end: str
     samples: tuple[Sample, ...]
+
+    @property
+    def end_energy(self) -> Energy:
+        """What the end tier spent."""
+        return self.energy[self.end]
+
+    @property
+    def total_energy(self) -> Energy:
+        """What all tiers spent; says so where their scopes differ."""
+        return total([e for e in self.energy.values() if e.joules or e.u_j] or [self.end_energy])
+
+    @property
+    def end_energy_j(self) -> float:
+        """The end tier's joules, alone; also where they do not stand out of their uncertainty."""
+        return self.end_energy.joules
+
+    @property
+    def total_energy_j(self) -> float:
+        """All tiers' joules, alone."""
+        return self.total_energy.joules
 
 
 @dataclass(frozen=True)
@@ -45,23 +69,17 @@ def record_of(done: Finished, profile: Profile, goal: Goal) -> Record:
     Compute energy is what each tier's meter counted; a link's two ends are charged transmit and
     receive watts for the time the payload and the reply were on it, and its delay nothing.
     """
-    energy_j = dict.fromkeys(profile.names, 0.0)
-    active_s = dict.fromkeys(profile.names, 0.0)
-    for sample in done.samples:
-        energy_j[sample.tier] += sample.energy_j
-        active_s[sample.tier] += sample.compute_s
     seen = transfers(done.samples)
-    for transfer in seen:
-        out_s, reply_s = _on_the_link_s(profile, transfer)
-        u, v = profile.tier(transfer.source), profile.tier(transfer.target)
-        energy_j[u.name] += u.power.transmit_w * out_s + u.power.receive_w * reply_s
-        energy_j[v.name] += v.power.receive_w * out_s + v.power.transmit_w * reply_s
-        active_s[u.name] += out_s + reply_s
-        active_s[v.name] += out_s + reply_s
+    seconds = _link_seconds(profile, seen)
+    samples = {sample.tier: sample for sample in done.samples}
     if goal.boundary == "gross":
-        for tier in profile.tiers:
-            waiting_s = max(0.0, done.latency_s - active_s[tier.name])
-            energy_j[tier.name] += tier.power.wait_w * waiting_s
+        for tier, phases in seconds.items():
+            busy_s = samples[tier].compute_s if tier in samples else 0.0
+            phases["wait"] = max(0.0, done.latency_s - busy_s - sum(phases.values()))
+    energy = {
+        tier.name: spent(tier, samples.get(tier.name), seconds[tier.name], goal.boundary)
+        for tier in profile.tiers
+    }
     return Record(
         done.id,
         done.at_s,
@@ -70,10 +88,23 @@ def record_of(done: Finished, profile: Profile, goal: Goal) -> Record:
         done.latency_s,
         sum(sample.compute_s for sample in done.samples),
         sum(transfer.seconds for transfer in seen),
-        energy_j[profile.source],
-        sum(energy_j.values()),
+        energy,
+        profile.source,
         done.samples,
     )
+
+
+def _link_seconds(profile: Profile, seen: Sequence[Transfer]) -> dict[str, dict[str, float]]:
+    """Seconds that each tier was sending and receiving."""
+    seconds = {name: {"transmit": 0.0, "receive": 0.0} for name in profile.names}
+    for transfer in seen:
+        out_s, reply_s = _on_the_link_s(profile, transfer)
+        here, there = seconds[transfer.source], seconds[transfer.target]
+        here["transmit"] += out_s
+        here["receive"] += reply_s
+        there["receive"] += out_s
+        there["transmit"] += reply_s
+    return seconds
 
 
 def _on_the_link_s(profile: Profile, transfer: Transfer) -> tuple[float, float]:

@@ -12,7 +12,8 @@ class Sample:
     own_s: from the request's arrival to the reply's departure, all that lies downstream included.
     hop_s: from sending the payload to the reply's arrival; 0 where the tier sent nothing on.
     gap_s: from the arrival of the sender's previous payload to this one's; infinite at the first.
-    energy_j: what the tier's meter counted during compute_s.
+    energy_j: what the tier's meter counted during compute_s, an idle device's draw included.
+    energy_u_j: its standard uncertainty; None where none is known.
     """
 
     tier: str
@@ -26,6 +27,7 @@ class Sample:
     sent_bytes: int
     reply_bytes: int
     energy_j: float
+    energy_u_j: float | None = None
 
 
 @dataclass(frozen=True)

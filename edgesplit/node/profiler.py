@@ -76,10 +76,15 @@ def profile_layers(program: Program, values: Sequence[Any]) -> tuple[float, ...]
 def measure_segment(program: Program, bounds: tuple[int, int], forms: Forms) -> float:
     """Seconds of one run of layers [start, stop) on a made-up payload; also warms them up."""
     segment = program.segment(*bounds)
-    payload = [_made_up(form) for form in forms]
+    payload = made_up(forms)
     start_s = time.perf_counter()
     segment(payload)
     return time.perf_counter() - start_s
+
+
+def made_up(forms: Forms) -> list[Any]:
+    """A payload that looks like `forms`."""
+    return [_value(form) for form in forms]
 
 
 def _whole_run_s(program: Program, values: Sequence[Any]) -> float:
@@ -106,7 +111,7 @@ def _form_bytes(form: ValueForm | bool | int | float) -> int:
     return form.n_bytes if isinstance(form, ValueForm) else SCALAR_BYTES
 
 
-def _made_up(form: Any) -> Any:
+def _value(form: Any) -> Any:
     if not isinstance(form, ValueForm):
         return form
     # Zeros: valid as an index, and no slower or faster than numbers for a dense layer.

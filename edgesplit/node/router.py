@@ -220,6 +220,7 @@ class Router:
             sent_bytes=sizes[0],
             reply_bytes=sizes[1],
             energy_j=done.energy_j,
+            energy_u_j=done.energy_u_j,
         )
 
 

@@ -58,6 +58,7 @@ class Done:
     queue_s: float = 0.0
     compute_s: float = 0.0
     energy_j: float = 0.0
+    energy_u_j: float | None = 0.0
     failure: tuple[str, str] | None = None
 
 
@@ -139,17 +140,15 @@ class Worker:
         if program is None:
             raise RequestError(f"no program {job.request.program!r} is loaded on this tier")
         segment = program.segment(hop.start, hop.stop)
-        start_j = self.meter.read_j()
-        self.meter.enter("compute")
+        metered = self.meter.start()
         start_s = time.perf_counter()
         values = segment(job.values)
         extra_s = self.emulation.extra_s(time.perf_counter() - start_s)
         if extra_s > 0:
             time.sleep(extra_s)
         compute_s = time.perf_counter() - start_s
-        self.meter.enter("wait")
-        energy_j = self.meter.read_j() - start_j
-        return Done(job, values, began_s - job.arrived_s, compute_s, energy_j)
+        energy_j, energy_u_j = self.meter.stop(metered)
+        return Done(job, values, began_s - job.arrived_s, compute_s, energy_j, energy_u_j)
 
 
 def _failed(job: Job, reason: str, message: str) -> Done:

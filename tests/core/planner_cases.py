@@ -1,7 +1,8 @@
 """Synthetic models and machines for the planner's tests: shapes of VGG-16 and MobileNetV2."""
 
 from edgesplit.core.graph import Graph
-from edgesplit.core.profile import Link, Power, Profile, Tier
+from edgesplit.core.power import Power
+from edgesplit.core.profile import Link, Profile, Tier
 
 MBIT = 1e6 / 8
 # Multiply-adds per second, and watts: roughly a Raspberry Pi 5, a laptop, a PC with a GPU.

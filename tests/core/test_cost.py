@@ -11,7 +11,8 @@ from edgesplit.core.cost import CostModel
 from edgesplit.core.goal import Goal
 from edgesplit.core.graph import Graph
 from edgesplit.core.plan import parse_plan
-from edgesplit.core.profile import Link, Norms, Power, Profile, Tier
+from edgesplit.core.power import Power
+from edgesplit.core.profile import Link, Norms, Profile, Tier
 from edgesplit.errors import PlanError, ProfileError, UnknownNameError
 
 GRAPH = Graph("two", ("a", "b"), (100, 50, 20), (7, 9))

@@ -64,7 +64,8 @@ def test_limited_by(goal, said):
 def test_text_and_json():
     found = explain(GRAPH, FULL, Goal(boundary="gross"))
     text = str(found)
-    assert "energy is modelled, gross boundary" in text
+    assert "energy is modelled (watts x seconds), gross boundary: end, edge, cloud given" in text
+    assert "no uncertainty known" in text
     assert str(found.chosen.plan) in text
     assert " ms " in text
     assert " J" in text

@@ -15,7 +15,8 @@ from edgesplit.core.graph import Graph
 from edgesplit.core.matrix import three_tier_latency, three_tier_matrix
 from edgesplit.core.plan import parse_plan
 from edgesplit.core.policy import decide
-from edgesplit.core.profile import Link, Power, Profile, Tier
+from edgesplit.core.power import Power
+from edgesplit.core.profile import Link, Profile, Tier
 from edgesplit.core.search import limit, planner
 from edgesplit.core.search.planner import choose, choose_fastest
 from edgesplit.core.search.space import window_min

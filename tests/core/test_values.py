@@ -10,7 +10,8 @@ from edgesplit.core.exhaustive import every_plan, simple_routes
 from edgesplit.core.goal import Goal
 from edgesplit.core.graph import Graph
 from edgesplit.core.plan import Plan, Stage, parse_plan, plan_along
-from edgesplit.core.profile import Link, Power, Profile, Tier
+from edgesplit.core.power import Power
+from edgesplit.core.profile import Link, Profile, Tier
 from edgesplit.errors import GoalError, PlanError, ProfileError, UnknownNameError
 
 POWER = Power(1.0, 1.0, 1.0, 1.0)

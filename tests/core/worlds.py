@@ -4,7 +4,8 @@ from dataclasses import replace
 
 from edgesplit.core.goal import Goal
 from edgesplit.core.graph import Graph
-from edgesplit.core.profile import Link, Power, Profile, Tier
+from edgesplit.core.power import Power
+from edgesplit.core.profile import Link, Profile, Tier
 
 GOAL = Goal(end_energy=0.3, total_energy=0.1, latency=0.6)
 FAST, SLOW = 40e6, 625e3  # bytes/s: 320 and 5 Mbit/s

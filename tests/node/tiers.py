@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
-from edgesplit.core.profile import Power
+from edgesplit.core.power import Power
 from edgesplit.node import wire
 from edgesplit.node.client import Client
 from edgesplit.node.meter.power_model import PowerModelMeter
@@ -64,7 +64,7 @@ def tiers(program=None, **settings) -> Iterator[Tiers]:
     with ExitStack() as stack:
         servers = {}
         for name in NAMES:
-            meter = PowerModelMeter(name, Power(10.0, 5.0, 5.0, 1.0))
+            meter = PowerModelMeter(Power(10.0, 5.0, 5.0, 1.0))
             server = SegmentServer(ServeSettings(name, **settings), meter)
             servers[name] = stack.enter_context(server)
             server.worker.programs["p"] = program or Additions()

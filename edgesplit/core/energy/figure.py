@@ -32,22 +32,38 @@ class Energy:
 
     @property
     def is_resolved(self) -> bool:
-        """Whether the figure stands out of its own uncertainty; modelled ones always do."""
-        return math.isnan(self.u_j) or abs(self.joules) > K * self.u_j
+        """Whether the figure stands out of its own uncertainty; where none is known it does."""
+        return math.isnan(self.u_j) or self.joules == self.u_j == 0 or self.joules > K * self.u_j
 
     @property
     def bound_j(self) -> float:
         """What the energy is below with k=2; NaN where no uncertainty is known."""
-        return abs(self.joules) + K * self.u_j
+        return max(0.0, self.joules) + K * self.u_j
 
     def __str__(self) -> str:
-        if math.isnan(self.u_j):
+        if math.isnan(self.joules):
+            return "not known (the meter failed)"
+        if math.isnan(self.u_j) or not self.u_j:
             return f"{self.joules:.3g} J"
         if not self.is_resolved:
             return f"below resolution (under {self.bound_j:.2g} J)"
         u_j = K * self.u_j
-        places = max(0, 1 - math.floor(math.log10(u_j))) if u_j > 0 else 4
+        places = max(0, 1 - math.floor(math.log10(u_j)))
         return f"{self.joules:.{places}f} ± {u_j:.{places}f} J"
+
+    def as_dict(self) -> dict[str, object]:
+        """Plain values for JSON; null where a figure is not known or does not stand out."""
+        is_known = self.is_resolved and not math.isnan(self.joules)
+        return {
+            "joules": self.joules if is_known else None,
+            "k2_j": None if math.isnan(self.u_j) else K * self.u_j,
+            "below_j": None if is_known else self.bound_j,
+            "scope": self.scope,
+            "kind": self.kind,
+            "boundary": self.boundary,
+            "source": self.source,
+            "flags": list(self.flags),
+        }
 
     def describe(self) -> str:
         """What the figure is, in words for a table's foot."""

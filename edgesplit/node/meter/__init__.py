@@ -1,22 +1,49 @@
-"""Meters: cumulative joule counters of one device. One seam, several sources."""
+"""Meters: how a tier's joules are counted. Sources of joules below, the tier's meter on top.
 
-from typing import Literal, Protocol
+A source is one sensor, counter or assumption (source.py); a sampler reads it; the tier's meter
+tells the joules of a request and of a longer window.
+"""
 
-Phase = Literal["compute", "transmit", "receive", "wait"]
+from collections.abc import Mapping
+from typing import Protocol
+
+from edgesplit.core.energy.figure import Energy
+from edgesplit.core.energy.metering import Metering
+from edgesplit.core.energy.phase_power import PhasePower
+from edgesplit.core.power import Power
 
 
 class Meter(Protocol):
-    """A cumulative joule counter which says what it covers and how it knows.
+    """What a tier knows of its joules. One thread at a time calls start and stop."""
 
-    scope: what the joules cover. kind: 'modelled' or 'measured'. source: id of the method.
-    """
+    @property
+    def metering(self) -> Metering:
+        """What its joules cover and how they come about; complete once open() was called."""
 
-    scope: str
-    kind: Literal["modelled", "measured"]
-    source: str
+    @property
+    def power(self) -> Power:
+        """Watts per phase to plan with."""
 
-    def enter(self, phase: Phase) -> None:
-        """Tell the meter what the device does from now on. Hardware meters need not care."""
+    def open(self) -> None:
+        """Begin. Raises MeterError where a source cannot be read."""
 
-    def read_j(self) -> float:
-        """Joules since the meter was made."""
+    def start(self) -> float:
+        """A segment begins; hand what is returned to stop()."""
+
+    def stop(self, started: float) -> tuple[float, float | None]:
+        """Joules since then, an idle device's included, and their standard uncertainty.
+
+        NaN joules where the meter failed; None where no uncertainty is known.
+        """
+
+    def window(self, start_s: float, stop_s: float) -> Energy:
+        """Measured joules between two instants of time.perf_counter, gross.
+
+        Raises MeterError where nothing is measured, or not in that window.
+        """
+
+    def phases(self, start_s: float, stop_s: float) -> Mapping[str, PhasePower]:
+        """Mean power while segments ran in that window (`compute`), and in between (`rest`)."""
+
+    def close(self) -> None:
+        """Let go of the sources; safe to call twice."""

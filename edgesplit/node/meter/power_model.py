@@ -1,44 +1,54 @@
-"""The modelled meter: watts of the phase the tier is in, times seconds."""
+"""The modelled meter: watts of computing times seconds. Reads no sensor."""
 
 import time
-from collections.abc import Callable
-from typing import Literal
+from collections.abc import Callable, Mapping
 
-from edgesplit.core.profile import Power
-from edgesplit.node.meter import Phase
+from edgesplit.core.energy.figure import Energy
+from edgesplit.core.energy.metering import Metering
+from edgesplit.core.energy.phase_power import PhasePower
+from edgesplit.core.power import Power
+from edgesplit.errors import MeterError
 
 
 class PowerModelMeter:
-    """P x t per phase, the paper's method (12 W for the Pi, arXiv 2605.09623).
+    """P x t, the paper's method (12 W for the Pi, arXiv 2605.09623), or with calibrated watts.
 
     It cannot see that one model keeps a device busier than another; its joules are modelled.
     """
 
-    kind: Literal["modelled", "measured"] = "modelled"
-
     def __init__(
-        self, tier: str, power: Power, clock: Callable[[], float] = time.perf_counter
+        self,
+        power: Power,
+        flags: tuple[str, ...] = (),
+        clock: Callable[[], float] = time.perf_counter,
     ) -> None:
-        self.scope = f"tier {tier}"
-        self.source = f"power model ({power.source})"
-        self._watts: dict[Phase, float] = {
-            "compute": power.compute_w,
-            "transmit": power.transmit_w,
-            "receive": power.receive_w,
-            "wait": 0.0,  # charged by the cost model, in the gross boundary only
-        }
+        self.power = power
+        self.metering = Metering(power.scope, "modelled", power.source, flags=flags)
         self._clock = clock
-        self._phase: Phase = "wait"
-        self._since_s = clock()
-        self._joules = 0.0
 
-    def enter(self, phase: Phase) -> None:
-        """Charge the phase that ends and begin `phase`."""
-        now_s = self._clock()
-        self._joules += self._watts[self._phase] * (now_s - self._since_s)
-        self._phase, self._since_s = phase, now_s
+    def open(self) -> None:
+        """Nothing to open."""
 
-    def read_j(self) -> float:
-        """Joules so far, the phase under way included."""
-        self.enter(self._phase)
-        return self._joules
+    def start(self) -> float:
+        """The time."""
+        return self._clock()
+
+    def stop(self, started: float) -> tuple[float, float | None]:
+        """Compute watts x seconds since then."""
+        seconds = self._clock() - started
+        u_j = self.power.u_j({"compute": seconds}) if self.power.is_calibrated else None
+        return self.power.compute_w * seconds, u_j
+
+    def window(self, start_s: float, stop_s: float) -> Energy:
+        """Raises MeterError: nothing is measured."""
+        raise MeterError(
+            f"no meter is read here ({self.power.source})",
+            "`edgesplit meters` lists this host's; name one with meters={TIER: ID} or --meter",
+        )
+
+    def phases(self, start_s: float, stop_s: float) -> Mapping[str, PhasePower]:
+        """None: nothing is measured."""
+        return {}
+
+    def close(self) -> None:
+        """Nothing to close."""

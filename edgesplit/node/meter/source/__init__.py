@@ -5,6 +5,7 @@ from typing import Protocol
 
 from edgesplit.core.energy.reading import Reading
 from edgesplit.core.energy.source import SourceInfo
+from edgesplit.errors import MeterError
 
 
 class EnergySource(Protocol):
@@ -39,3 +40,15 @@ class Found:
     source: EnergySource | None
     reason: str = ""
     fix: str = ""
+
+
+def tried(source: EnergySource) -> Found:
+    """The source once it was opened, read once and closed; or why it cannot be used."""
+    try:
+        source.open()
+        source.read()
+    except MeterError as error:
+        return Found(source.info.id, None, error.reason, error.fix)
+    finally:
+        source.close()
+    return Found(source.info.id, source)

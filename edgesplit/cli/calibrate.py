@@ -1,0 +1,100 @@
+"""`edgesplit calibrate`: what each tier draws per phase, measured and kept on its host."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from edgesplit.cli.workload import named_meters
+
+if TYPE_CHECKING:
+    from edgesplit.cluster.calibrate import Calibrated
+
+
+@click.command(short_help="Measure each tier's watts per phase.")
+@click.argument("model", default="mobilenet_v2")
+@click.option("--address", help="The Ray cluster, host:port; else RAY_ADDRESS or this host's.")
+@click.option(
+    "--meter", "meter_texts", multiple=True, metavar="TIER=METER", help="Instead of the best."
+)
+@click.option("--seconds", default=5.0, show_default=True, help="Per block.")
+@click.option("--rounds", default=3, show_default=True, help="Of all blocks, there and back.")
+@click.option(
+    "--pmic-against",
+    metavar="METER",
+    help="Instead: fit this Pi's PMIC to an external meter on it, such as hwmon-powerz-0.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON (SI units) instead of text.")
+@click.pass_context
+def calibrate(ctx: click.Context, /, model: str, **options: Any) -> None:
+    """Measure what each tier draws while it computes MODEL, sends, receives, waits and idles.
+
+    Runs on a node of the cluster. Each tier that has a meter keeps what was found on its own host,
+    and later sessions plan with it. Let nothing else run meanwhile.
+
+    \b
+    Example: edgesplit calibrate --seconds 10 --meter end=pi-pmic
+    """
+    if options["seconds"] <= 0 or options["rounds"] < 1:
+        raise click.UsageError("--seconds must be above 0 and --rounds 1 or more")
+    if options["pmic_against"] is not None:
+        _calibrate_pmic(options["pmic_against"], options["seconds"])
+        return
+    found = list(_calibrated(model, options))
+    if options["as_json"]:
+        click.echo(json.dumps([asdict(one) for one in found], indent=1))
+    else:
+        for one in found:
+            click.echo("\n".join(_calibrated_lines(one)))
+    ctx.exit(0 if any(one.calibration for one in found) else 1)
+
+
+def _calibrated(model: str, options: dict[str, Any]) -> list["Calibrated"]:
+    import torch
+
+    from edgesplit.api import EdgeSplit
+    from edgesplit.cluster.calibrate import Blocks
+    from edgesplit.config import Config
+    from edgesplit.errors import MeterError
+    from edgesplit.node.zoo import load_model
+
+    blocks = Blocks(options["seconds"], options["rounds"], min(1.0, options["seconds"] / 2))
+    config = Config(meters=named_meters(options["meter_texts"]))
+    module = load_model(model, "random")
+    with EdgeSplit(module, policy="end-only", address=options["address"], config=config) as split:
+        if not split.emulation.is_off:
+            raise MeterError(
+                "no cluster is named, and on this machine alone the tiers have no meters",
+                "run it on a node of the cluster, or name one with --address",
+            )
+        split.infer(torch.randn(1, 3, 224, 224, generator=torch.Generator().manual_seed(0)))
+        click.echo(f"about {blocks.total_s:.0f} s per tier", err=True)
+        return list(split.calibrate(blocks, lambda text: click.echo(f"  {text}", err=True)))
+
+
+def _calibrated_lines(one: "Calibrated") -> Iterator[str]:
+    from edgesplit.core.power import PHASES
+
+    if one.calibration is None:
+        yield f"{one.tier}: not calibrated: {one.problem}"
+        return
+    made = one.calibration
+    yield f"{one.tier}: with {made.source} ({made.scope}), {made.blocks} blocks, kept in {one.file}"
+    for i, phase in enumerate(PHASES):
+        k2_w = 2 * made.covariance[i][i] ** 0.5
+        yield f"  {phase:9} {made.watts[i]:8.3f} ± {k2_w:.3f} W (k=2, measured)"
+
+
+def _calibrate_pmic(against: str, seconds: float) -> None:
+    from edgesplit.node.meter.calibration import read_calibrations, write_calibrations
+    from edgesplit.node.meter.choose import named_source
+    from edgesplit.node.meter.pmic_fit import fit_pmic
+    from edgesplit.node.meter.sampler import Sampler
+    from edgesplit.node.meter.source.pi_pmic import PiPmicSource
+
+    with Sampler(PiPmicSource()) as pmic, Sampler(named_source(against)) as external:
+        made = fit_pmic(pmic, external, seconds, lambda text: click.echo(f"  {text}", err=True))
+    file = write_calibrations(replace(read_calibrations(), pmic=made))
+    click.echo(f"pi-pmic: {made.describe()}; kept in {file}")

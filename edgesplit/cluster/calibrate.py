@@ -1,0 +1,153 @@
+"""Measures each tier's watts per phase: blocks of one activity each, in turns, fitted together.
+
+The tiers keep still while one of them is measured; the end of a link that is not measured helps.
+"""
+
+import datetime
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from edgesplit.cluster.meters import TierMeters
+from edgesplit.core.energy.phases import Block, fit_phases
+from edgesplit.core.energy.window import Metered
+from edgesplit.core.power import PHASES
+from edgesplit.core.profile import Profile
+from edgesplit.errors import MeterError
+from edgesplit.node.meter.calibration import Calibration
+from edgesplit.node.meter.spend import Activity
+
+# The receiving block is the peer's transmitting one, seen from here.
+_KINDS = ("idle", "compute", "transmit", "receive", "wait")
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """How long each block lasts, how often each is run, and how long before it is not counted.
+
+    settle_s: for a sensor that averages, and for what the block before has left behind.
+    """
+
+    seconds: float = 5.0
+    rounds: int = 3
+    settle_s: float = 1.0
+
+    @property
+    def total_s(self) -> float:
+        """What one tier takes, about."""
+        return self.rounds * len(_KINDS) * (self.seconds + self.settle_s)
+
+
+@dataclass(frozen=True)
+class Calibrated:
+    """One tier: the calibration and where its host keeps it, or why there is none."""
+
+    tier: str
+    calibration: Calibration | None = None
+    file: str = ""
+    problem: str = ""
+
+
+def calibrate(
+    meters: TierMeters,
+    workload: tuple[str, Profile],
+    blocks: Blocks,
+    progress: Callable[[str], None],
+) -> Iterator[Calibrated]:
+    """Calibrate every tier that has a meter, one after another.
+
+    workload: the id of what is computed, and its profile, for who reaches whom. progress(text) is
+    called before each block.
+    """
+    workload_id, profile = workload
+    for tier in profile.names:
+        name = meters.opened[tier].metering.name
+        if not name:
+            yield Calibrated(
+                tier, problem=f"{tier} has no meter; `edgesplit meters` there says why"
+            )
+            continue
+        try:
+            work = _Work(meters, tier, _peer(profile, tier), workload_id)
+            measured, scope = _measured(work, blocks, progress)
+            calibration = _fitted(measured, name, scope)
+            yield Calibrated(tier, calibration, meters.keep(tier, calibration))
+        except MeterError as error:
+            yield Calibrated(tier, problem=str(error))
+
+
+def _peer(profile: Profile, tier: str) -> str:
+    for link in profile.links:
+        if link.source == tier:
+            return link.target
+    raise MeterError(
+        f"no other tier is reached from {tier!r}, so sending cannot be measured",
+        "`edgesplit status` shows the links",
+    )
+
+
+def _measured(
+    work: "_Work", blocks: Blocks, progress: Callable[[str], None]
+) -> tuple[list[Block], str]:
+    """Every block, forwards and backwards by turns, and the scope of their joules."""
+    measured: list[Block] = []
+    scope = ""
+    for turn in range(blocks.rounds):
+        for kind in _KINDS if turn % 2 == 0 else _KINDS[::-1]:
+            progress(f"{work.tier}: {kind}, round {turn + 1} of {blocks.rounds}")
+            work.run(kind, blocks.settle_s)
+            block, scope = work.measure(kind, blocks.seconds)
+            measured.append(block)
+    return measured, scope
+
+
+def _fitted(measured: Sequence[Block], name: str, scope: str) -> Calibration:
+    fitted = fit_phases(measured, PHASES)
+    return Calibration(
+        source=name,
+        scope=scope,
+        date=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        watts=tuple(float(w) for w in fitted.watts),
+        covariance=tuple(tuple(float(v) for v in row) for row in fitted.covariance),
+        blocks=len(measured),
+    )
+
+
+@dataclass(frozen=True)
+class _Work:
+    """Blocks on one tier, with `peer` at the other end of its link."""
+
+    meters: TierMeters
+    tier: str
+    peer: str
+    workload_id: str
+
+    def run(self, kind: str, seconds: float) -> Mapping[str, float]:
+        """Keep the tier in that phase; its seconds per phase."""
+        match kind:
+            case "receive":
+                sent = self._spend(self.peer, "transmit", seconds, self.tier)
+                return {"receive": sent["transmit"], "wait": sent["wait"]}
+            case "transmit":
+                return self._spend(self.tier, "transmit", seconds, self.peer)
+            case "compute" | "wait" | "idle":
+                return self._spend(self.tier, kind, seconds, self.tier)
+        raise AssertionError(kind)
+
+    def measure(self, kind: str, seconds: float) -> tuple[Block, str]:
+        """A block and the scope of its joules. What the calls around it took is waiting."""
+        marks = self.meters.marks()
+        spent = dict(self.run(kind, seconds))
+        said = self.since(marks)
+        rest = "idle" if kind == "idle" else "wait"
+        spent[rest] = spent.get(rest, 0.0) + max(0.0, said.seconds - sum(spent.values()))
+        return Block(spent, said.energy.joules, said.energy.u_j), said.energy.scope
+
+    def since(self, marks: Mapping[str, float]) -> Metered:
+        """What the tier's meter said. Raises MeterError where it has none."""
+        found = self.meters.since({self.tier: marks[self.tier]})[self.tier]
+        if isinstance(found, MeterError):
+            raise found
+        return found
+
+    def _spend(self, tier: str, what: Activity, seconds: float, to: str) -> dict[str, float]:
+        return self.meters.spend(tier, what, seconds, (self.workload_id, to))

@@ -1,0 +1,62 @@
+"""Which meter each tier is to use, and that no two tiers count the same joules."""
+
+import warnings
+from collections.abc import Callable, Mapping
+
+from edgesplit.cluster.actors import Opened
+from edgesplit.cluster.place import Placement
+from edgesplit.config import Config
+from edgesplit.errors import MeterError
+from edgesplit.node.meter.choose import AUTO, MODEL
+
+UseModel = Callable[[str, str], Opened]
+
+
+class MeterWarning(UserWarning):
+    """A meter or a calibration is there but is not used; the message says why."""
+
+
+def meter_of(tier: str, config: Config, placement: Placement) -> str:
+    """The name to open. Raises MeterError where one machine's meter would play three tiers'."""
+    name = config.meters.get(tier, AUTO)
+    if not placement.is_embedded:
+        return name
+    if name not in (AUTO, MODEL) and not name.startswith("fixed:"):
+        raise MeterError(
+            f"meter {name!r} of tier {tier!r}: on the embedded cluster one machine plays all "
+            "tiers, and its meter cannot tell them apart",
+            "use `model` or `fixed:WATTS`, or a cluster of several machines",
+        )
+    return MODEL if name == AUTO else name
+
+
+def own_meters(
+    opened: Mapping[str, Opened], named: Mapping[str, str], use_model: UseModel
+) -> dict[str, Opened]:
+    """The tiers with a meter of their own each; MeterWarning for what was left out.
+
+    Two tiers on one machine would count the same joules twice: where they were not asked for by
+    name they go on with the power model, where they were it is a MeterError.
+    """
+    kept = dict(opened)
+    for device, tiers in _shared(opened).items():
+        why = f"tiers {' and '.join(tiers)} would read one meter ({device.rpartition('/')[2]})"
+        asked = [tier for tier in tiers if named.get(tier, AUTO) != AUTO]
+        if asked:
+            raise MeterError(why, "name another meter, or `model`, for all but one of them")
+        warnings.warn(f"{why}: their joules are modelled instead", MeterWarning, stacklevel=3)
+        kept |= {tier: use_model(tier, f"not metered: {why}") for tier in tiers}
+    for tier, one in kept.items():
+        for flag in one.metering.flags:
+            if flag.startswith("not calibrated"):
+                warnings.warn(f"tier {tier!r} is {flag}", MeterWarning, stacklevel=3)
+    return kept
+
+
+def _shared(opened: Mapping[str, Opened]) -> dict[str, list[str]]:
+    """Devices that several tiers read."""
+    tiers: dict[str, list[str]] = {}
+    for tier, one in opened.items():
+        if one.metering.device:
+            tiers.setdefault(one.metering.device, []).append(tier)
+    return {device: found for device, found in tiers.items() if len(found) > 1}

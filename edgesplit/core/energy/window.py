@@ -1,0 +1,45 @@
+"""Measured joules of a stretch of time on one tier: all of it, and what is above an idle device."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from edgesplit.core.energy.figure import Energy
+from edgesplit.core.energy.phase_power import PhasePower
+from edgesplit.core.energy.spent import WITH_IDLE
+from edgesplit.core.power import Power
+
+
+@dataclass(frozen=True)
+class TierWindow:
+    """One tier over `seconds`. gross: all that its meter counted.
+
+    marginal: less what the idle device would have drawn; flagged where that is not known.
+    phases: mean power while it computed, and in between; flagged where the meter is too slow.
+    """
+
+    seconds: float
+    gross: Energy
+    marginal: Energy
+    phases: Mapping[str, PhasePower]
+
+
+@dataclass(frozen=True)
+class Metered:
+    """What a tier's meter said of a stretch of time: seconds, joules (gross), power per phase."""
+
+    seconds: float
+    energy: Energy
+    phases: Mapping[str, PhasePower]
+
+
+def tier_window(said: Metered, power: Power) -> TierWindow:
+    """The window's figures. power: with the idle watts."""
+    gross = said.energy
+    marginal = replace(gross, boundary="marginal")
+    if not power.is_calibrated:
+        marginal = replace(marginal, flags=(*gross.flags, WITH_IDLE))
+    else:
+        u_j = math.hypot(gross.u_j, power.u_j({"idle": -said.seconds}))
+        marginal = replace(marginal, joules=gross.joules - power.idle_w * said.seconds, u_j=u_j)
+    return TierWindow(said.seconds, gross, marginal, said.phases)

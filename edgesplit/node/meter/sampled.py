@@ -1,0 +1,145 @@
+"""The measured meter: one or several sources of a tier, each with its sampler."""
+
+import collections
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
+
+from edgesplit.core.energy.figure import Energy, total
+from edgesplit.core.energy.metering import Metering
+from edgesplit.core.energy.phase_power import PhasePower
+from edgesplit.core.energy.source import SourceInfo, check_disjoint
+from edgesplit.core.power import Power
+from edgesplit.errors import MeterError
+from edgesplit.node.meter.host_state import boot_id
+from edgesplit.node.meter.power_model import PowerModelMeter
+from edgesplit.node.meter.sampler import Overhead, Sampler
+
+# A counter that moves this often is read at a segment's start and end, as RAPL's every millisecond.
+_FINE_S = 5e-3
+_SPANS_KEPT = 10_000  # of segments that ran
+_READ_AT_EDGES = ("nvml-two-point",)  # its formula is two readings, coarse or not
+TOO_COARSE = "single requests are watts x seconds: the meter is too coarse for them"
+
+
+class SampledMeter:
+    """Joules from sensors. Its sources must not overlap. name: what it was asked for as.
+
+    A fine counter tells each request's joules. A coarse source cannot: with calibrated watts a
+    request is then charged those, without them what the source said last; its windows, over many
+    requests, are measured all the same.
+    """
+
+    def __init__(
+        self,
+        samplers: Sequence[Sampler],
+        power: Power,
+        name: str,
+        flags: tuple[str, ...] = (),
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        self.power = power
+        self.name = name
+        self._samplers = tuple(samplers)
+        self._flags = flags
+        self._clock = clock
+        self._model = PowerModelMeter(power, clock=clock)
+        self._ran: collections.deque[tuple[float, float]] = collections.deque(maxlen=_SPANS_KEPT)
+
+    def open(self) -> None:
+        """Open every source. Raises MeterError where one cannot be read or two overlap."""
+        opened: list[Sampler] = []
+        try:
+            for sampler in self._samplers:
+                sampler.open()
+                opened.append(sampler)
+            check_disjoint(self._infos)
+        except MeterError:
+            for sampler in opened:
+                sampler.close()
+            raise
+
+    @property
+    def metering(self) -> Metering:
+        """Measured per request, or modelled with calibrated watts where the source is coarse."""
+        scope = " + ".join(info.scope for info in self._infos)
+        source = " + ".join(info.id for info in self._infos)
+        names, power = (self.name, f"{boot_id()}/{self.name}"), self.power
+        if self._is_modelled:
+            flags = (*self._flags, TOO_COARSE)
+            return Metering(power.scope, "modelled", power.source, *names, flags)
+        return Metering(scope, "measured", source, *names, self._flags)
+
+    def start(self) -> float:
+        """The time; a fine counter is read."""
+        if not self._is_modelled:
+            self._read_edges()
+        return self._clock()
+
+    def stop(self, started: float) -> tuple[float, float | None]:
+        """Joules since then; NaN where a source has failed."""
+        self._ran.append((started, self._clock()))
+        if self._is_modelled:
+            return self._model.stop(started)
+        try:
+            energy = self._energy(started, self._clock(), is_held=True)
+        except MeterError:
+            return math.nan, None
+        return energy.joules, None if math.isnan(energy.u_j) else energy.u_j
+
+    def window(self, start_s: float, stop_s: float) -> Energy:
+        """Measured joules, gross. Raises MeterError where the readings do not cover the window."""
+        return self._energy(start_s, stop_s, is_held=stop_s >= self._clock() - 1.0)
+
+    def phases(self, start_s: float, stop_s: float) -> Mapping[str, PhasePower]:
+        """Of a single source: mean power while segments ran, and between two of them."""
+        if len(self._samplers) > 1:
+            return {}
+        ran = [(a, b) for a, b in self._ran.copy() if start_s <= a and b <= stop_s]
+        rest = [(one[1], other[0]) for one, other in pairwise(ran) if one[1] < other[0]]
+        return self._samplers[0].timeline(start_s).phase_power({"compute": ran, "rest": rest})
+
+    def overhead(self) -> dict[str, Overhead]:
+        """What sampling has cost, per source."""
+        return {sampler.info.id: sampler.overhead() for sampler in self._samplers}
+
+    def close(self) -> None:
+        """Stop sampling."""
+        for sampler in self._samplers:
+            sampler.close()
+
+    @property
+    def _infos(self) -> list[SourceInfo]:
+        return [sampler.info for sampler in self._samplers]
+
+    @property
+    def _is_modelled(self) -> bool:
+        is_fine = all(_is_fine(info) for info in self._infos)
+        return not is_fine and self.power.is_calibrated
+
+    def _read_edges(self) -> None:
+        for sampler in self._samplers:
+            if _is_fine(sampler.info):
+                try:
+                    sampler.read_now()
+                except MeterError:
+                    continue  # stop() finds no reading and says so
+
+    def _energy(self, start_s: float, stop_s: float, is_held: bool) -> Energy:
+        parts = []
+        for sampler in self._samplers:
+            if sampler.info.id in _READ_AT_EDGES:
+                sampler.read_now()
+            # A coarse source moves seldom: what it said before the window tells of it too.
+            before_s = 0.0 if _is_fine(sampler.info) else 2 * sampler.period_s
+            look = sampler.held if is_held else sampler.timeline
+            timeline = look(start_s - before_s)
+            stop_s = min(stop_s, timeline.readings[-1].at_s) if is_held else stop_s
+            parts.append(timeline.energy(start_s, stop_s))
+        return total(parts)
+
+
+def _is_fine(info: SourceInfo) -> bool:
+    is_fast = info.kind == "counter" and info.update_s <= _FINE_S
+    return is_fast or info.id in _READ_AT_EDGES

@@ -1,0 +1,176 @@
+"""Meters on the tiers of a labelled Ray cluster: read, calibrated, planned with; and refused."""
+
+import json
+import tempfile
+import warnings
+from pathlib import Path
+
+import pytest
+import ray
+import torch
+from conftest import small_net
+from rapl_device import BUSY_W, IDLE_W, RaplDevice
+from ray.cluster_utils import Cluster
+
+from edgesplit import Config, EdgeSplit
+from edgesplit.cluster.calibrate import Blocks
+from edgesplit.cluster.own_meters import MeterWarning, meter_of, own_meters
+from edgesplit.cluster.place import Placement
+from edgesplit.core.energy.metering import Metering
+from edgesplit.core.energy.spent import WITH_IDLE
+from edgesplit.core.power import PHASES
+from edgesplit.errors import MeterError, UnknownNameError
+
+NODE = {"num_cpus": 1, "object_store_memory": 100 * 2**20, "include_dashboard": False}
+TIERS = ("end", "cloud")
+PLAN = "end:0-8"
+
+
+@pytest.fixture(scope="module")
+def folder():
+    with tempfile.TemporaryDirectory(prefix="t-", dir="/tmp") as name:
+        yield Path(name)
+
+
+@pytest.fixture(scope="module")
+def cluster(folder):
+    """Two nodes, whose actors keep calibrations in a file of the test's."""
+    with warnings.catch_warnings(), pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_TMPDIR", str(folder))
+        patch.setenv("EDGESPLIT_CALIBRATION", str(folder / "energy.json"))
+        warnings.simplefilter("ignore")  # Ray's test cluster is careless with files
+        running = Cluster(initialize_head=True, head_node_args={**NODE, "labels": {"tier": "end"}})
+        running.add_node(**NODE, labels={"tier": "cloud"})
+        running.wait_for_nodes()
+        yield running
+        ray.shutdown()
+        running.shutdown()
+
+
+@pytest.fixture
+def device(tmp_path):
+    made = RaplDevice(tmp_path)
+    yield made
+    made.close()
+
+
+def opened(cluster, device, **meters):
+    """A session whose end tier reads the device, and the input it has seen."""
+    named = {"end": f"rapl:{device.root}", **meters}
+    split = EdgeSplit(
+        small_net(),
+        policy=PLAN,
+        address=cluster.address,
+        config=Config(tiers=TIERS, threads=1, meters=named),
+    )
+    return split, torch.randn(8, 3, 64, 64)
+
+
+def follow(split, device):
+    """The device is the machine of the end tier's process from now on."""
+    actor = split._session._running.actors["end"]
+    device.follow(ray.get(actor.__ray_call__.remote(lambda actor: __import__("os").getpid())))
+
+
+def test_requests_and_windows_are_measured_and_say_so(cluster, device):
+    split, x = opened(cluster, device)
+    with split:
+        split.infer(x)
+        follow(split, device)
+        with split.metered() as window:
+            for _ in range(40):
+                split.infer(x)
+        record = split.last_record()
+        row = split.records().iloc[-1]
+        text = str(split.explain())
+    assert record.end_energy.kind == "measured"
+    assert record.end_energy.scope == "cpu package"
+    assert WITH_IDLE in record.end_energy.flags
+    assert row["energy_scope"] == "cpu package"
+    assert row["energy_source"] == "rapl"
+    assert row["end_energy_k2_j"] > 0
+    assert window.requests == 40
+    end = window.tiers["end"]
+    assert end.gross.kind == "measured"
+    # Between idling all the time and being busy all the time.
+    assert IDLE_W * end.seconds * 0.9 < end.gross.joules < 1.1 * (IDLE_W + BUSY_W) * end.seconds
+    assert "no meter is read here" in window.unmetered["cloud"]
+    assert "no uncertainty known" in text
+
+
+def test_calibrated_watts_are_kept_on_the_host_and_planned_with(cluster, device, folder):
+    split, x = opened(cluster, device)
+    said = []
+    with split:
+        split.infer(x)
+        follow(split, device)
+        end, cloud = split.calibrate(Blocks(0.8, 2, 0.1), said.append)
+    assert cloud.calibration is None
+    assert "cloud has no meter" in cloud.problem
+    assert end.problem == ""
+    watts = dict(zip(PHASES, end.calibration.watts, strict=True))
+    # One thread computes all the time, on a core that it may have to share; idling is idling.
+    assert IDLE_W + 0.2 * BUSY_W < watts["compute"] < 1.1 * (IDLE_W + BUSY_W)
+    assert watts["idle"] == pytest.approx(IDLE_W, rel=0.2)
+    assert watts["idle"] < watts["transmit"] < watts["compute"]
+    assert watts["wait"] < watts["compute"]
+    assert end.calibration.blocks == 10
+    assert any("compute, round 1" in text for text in said)
+    kept = json.loads((folder / "energy.json").read_text())
+    name = f"rapl:{device.root}"
+    assert kept["phases"][name]["state"]["kernel"]
+
+    split, x = opened(cluster, device)
+    with split:
+        y = split.infer(x)
+        power = split.profile().tier("end").power
+        explained = split.explain()
+        assert torch.equal(y, split.infer_on("end:0-3 | cloud:3-8", x))
+    assert power.compute_w == pytest.approx(watts["compute"])
+    assert power.is_calibrated
+    assert "calibrated with rapl" in explained.energy
+    assert explained.running.end_energy_u_j > 0
+    assert "±" in str(explained)
+
+
+@pytest.mark.parametrize(
+    ("meters", "message"),
+    [
+        ({"end": "rapl:/nowhere"}, r"meter 'rapl:/nowhere' cannot be used: no package zone"),
+        ({"end": "joulescope"}, r"no meter 'joulescope' on this host; known are auto, model, rapl"),
+        ({"end": "fixed:many"}, r"'many' is no number"),
+    ],
+)
+def test_a_named_meter_must_work(cluster, device, meters, message):
+    split, x = opened(cluster, device, **meters)
+    with split, pytest.raises(MeterError, match=message):
+        split.infer(x)
+
+
+def test_two_tiers_cannot_read_one_meter(cluster, device):
+    split, x = opened(cluster, device, cloud=f"rapl:{device.root}")
+    with split, pytest.raises(MeterError, match="tiers end and cloud would read one meter"):
+        split.infer(x)
+
+
+def test_found_by_itself_a_shared_meter_is_left_for_the_model():
+    class Opened:
+        metering = Metering("cpu package", "measured", "rapl", "rapl", "boot/rapl")
+
+    told = []
+    with pytest.warns(MeterWarning, match="joules are modelled instead"):
+        own_meters(dict.fromkeys(TIERS, Opened()), {}, lambda *said: told.append(said) or Opened())
+    assert [tier for tier, _ in told] == list(TIERS)
+
+
+def test_the_embedded_cluster_has_no_meter_of_a_tier():
+    embedded = Placement("here", TIERS, True, True, {})
+    assert meter_of("end", Config(), embedded) == "model"
+    assert meter_of("end", Config(meters={"end": "fixed:12"}), embedded) == "fixed:12"
+    with pytest.raises(MeterError, match="one machine plays all tiers"):
+        meter_of("end", Config(meters={"end": "rapl"}), embedded)
+
+
+def test_a_meter_of_an_unknown_tier_is_refused():
+    with pytest.raises(UnknownNameError, match="meters: no tier 'fog'; known: end, edge, cloud"):
+        Config(meters={"fog": "rapl"})

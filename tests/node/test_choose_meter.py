@@ -1,0 +1,198 @@
+"""Which meter a tier gets: by name, by itself, with what this host has been calibrated for."""
+
+import math
+
+import pytest
+from sysfs_trees import zone
+
+from edgesplit.core.power import Power
+from edgesplit.errors import MeterError
+from edgesplit.node.meter import choose
+from edgesplit.node.meter.calibration import (
+    Calibration,
+    HostCalibrations,
+    add_calibration,
+    calibration_file,
+    read_calibrations,
+    write_calibrations,
+)
+from edgesplit.node.meter.choose import OTHERS_BOARD, named_source, open_meter
+from edgesplit.node.meter.host_state import UNKNOWN, boot_id, host_id, host_state
+from edgesplit.node.meter.power_model import PowerModelMeter
+from edgesplit.node.meter.sampled import SampledMeter
+from edgesplit.node.meter.source import Found
+from edgesplit.node.meter.source.pi_pmic import PmicCalibration
+
+PLAIN = Power(12.0, 12.0, 12.0, 2.0, source="power.toml")
+SURE = tuple(tuple(0.01 if i == j else 0.0 for j in range(5)) for i in range(5))
+MADE = Calibration(
+    "rapl", "cpu package", "2026-11-24T10:00:00+00:00", (8.0, 4.0, 4.0, 3.0, 2.0), SURE, 15
+)
+
+
+@pytest.fixture(autouse=True)
+def _own_file(monkeypatch, tmp_path):
+    monkeypatch.setenv("EDGESPLIT_CALIBRATION", str(tmp_path / "energy.json"))
+
+
+@pytest.fixture
+def has(monkeypatch):
+    """The host has these meters and no others."""
+
+    def found(*sources):
+        monkeypatch.setattr(choose, "discover", lambda root=None: list(sources))
+
+    return found
+
+
+@pytest.fixture
+def opened():
+    """open_meter, whose meters are closed after the test."""
+    meters = []
+
+    def open_and_keep(*args):
+        meters.append(open_meter(*args))
+        return meters[-1]
+
+    yield open_and_keep
+    for meter in meters:
+        meter.close()
+
+
+def test_without_any_meter_the_power_model_is_used(has, opened):
+    has(Found("rapl", None, "no zone"))
+    meter = opened("auto", PLAIN)
+    assert isinstance(meter, PowerModelMeter)
+    assert meter.power is PLAIN
+    with pytest.raises(MeterError, match=r"no meter is read here \(power\.toml\)"):
+        meter.window(0.0, 1.0)
+
+
+def test_by_itself_the_widest_scope_of_one_tier_is_taken(opened, monkeypatch, tmp_path):
+    zone(tmp_path, "intel-rapl:0", "package-0", energy_uj=5_000_000)
+    zone(tmp_path, "intel-rapl:1", "psys", energy_uj=7_000_000)
+    monkeypatch.setattr(choose, "SYS", tmp_path)
+    monkeypatch.setattr(choose, "discover", lambda root=tmp_path: choose.rapl.discover(root))
+    meter = opened("auto", PLAIN)
+    assert isinstance(meter, SampledMeter)
+    assert (meter.metering.source, meter.metering.scope) == ("rapl", "cpu package")
+    assert meter.metering.device == f"{boot_id()}/rapl"
+
+
+def test_a_sysfs_of_another_place_and_calibrated_watts(opened, tmp_path):
+    zone(tmp_path, "intel-rapl:0", "package-0", energy_uj=5_000_000)
+    name = f"rapl:{tmp_path}"
+    assert opened(name, PLAIN).power is PLAIN
+    write_calibrations(HostCalibrations({name: MADE}))
+    power = opened(name, PLAIN).power
+    assert (power.compute_w, power.idle_w, power.scope) == (8.0, 2.0, "cpu package")
+    assert power.source == "calibrated with rapl on 2026-11-24"
+    assert power.u_j({"compute": 2.0}) == pytest.approx(0.2)
+
+
+def test_fixed_watts_are_the_papers_method(opened):
+    meter = opened("fixed:12", PLAIN)
+    assert meter.metering.kind == "modelled"
+    assert meter.power.watts == (12.0, 12.0, 12.0, 12.0, 0.0)
+    assert math.isnan(meter.power.u_j({"compute": 1.0}))
+
+
+def test_a_calibration_of_another_host_is_flagged_and_not_used(has, opened):
+    file = write_calibrations(HostCalibrations({"rapl": MADE}))
+    file.write_text(file.read_text().replace(host_id(), "somewhere-else"))
+    has()
+    meter = opened("auto", PLAIN)
+    assert meter.power is PLAIN
+    [flag] = meter.metering.flags
+    assert flag.startswith("not calibrated: the calibration")
+    assert "is of another host (somewhere-else; this one is" in flag
+
+
+def test_a_pmic_with_another_boards_line_says_so(has, monkeypatch):
+    class Pmic:
+        info = choose.PiPmicSource().info
+
+    has(Found("pi-pmic", Pmic()))
+    made = named_source("pi-pmic")
+    assert made.info.scope == "board input"
+    assert "another's board" in made.info.provenance
+    own = PmicCalibration(1.2, 0.4, 0.05, "2026-11-24", "hwmon-powerz-0")
+    assert "hwmon-powerz-0" in named_source("pi-pmic", HostCalibrations(pmic=own)).info.provenance
+
+    class Opens:
+        def __init__(self, samplers, power, name, flags):
+            self.flags = flags
+
+        def open(self):
+            pass
+
+    monkeypatch.setattr(choose, "SampledMeter", Opens)
+    assert open_meter("auto", PLAIN).flags == (OTHERS_BOARD,)
+    write_calibrations(HostCalibrations(pmic=own))
+    assert open_meter("auto", PLAIN).flags == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("wattmeter", r"no meter 'wattmeter' on this host; known are auto, model, "),
+        ("fixed:", r"'' is no number; such as fixed:12"),
+        ("fixed:-3", r"must be finite and not negative, given -3"),
+        ("nvml:one", r"'one' is no number"),
+        ("shelly:plug", r"plug"),
+        ("replay:/nowhere.csv", r"/nowhere\.csv cannot be read"),
+        ("rapl+wattmeter", r"cannot be used|no meter"),
+    ],
+)
+def test_a_name_that_leads_nowhere_is_an_error(name, message):
+    with pytest.raises(MeterError, match=message):
+        open_meter(name, PLAIN)
+
+
+def test_calibrations_come_back_as_they_were(tmp_path):
+    assert read_calibrations() == HostCalibrations()
+    add_calibration(MADE)
+    own = PmicCalibration(1.2, 0.4, 0.05, "2026-11-24", "hwmon-powerz-0")
+    write_calibrations(HostCalibrations(read_calibrations().phases, own))
+    assert read_calibrations() == HostCalibrations({"rapl": MADE}, own)
+    assert [file.name for file in tmp_path.iterdir()] == ["energy.json"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "is no calibration"),
+        ('{"host": "x"}', "is no calibration: KeyError"),
+        ("[]", "is no calibration"),
+    ],
+)
+def test_a_file_that_is_no_calibration(text, message):
+    calibration_file().write_text(text)
+    with pytest.raises(MeterError, match=message):
+        read_calibrations()
+
+
+def test_watts_that_cannot_be_are_no_calibration():
+    file = add_calibration(MADE)
+    file.write_text(file.read_text().replace("8.0", "-8.0"))
+    with pytest.raises(MeterError, match=r"is no calibration.*finite watts"):
+        read_calibrations()
+
+
+def test_the_state_of_a_host(tmp_path):
+    def put(path, text):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(text)
+
+    put("proc/device-tree/model", "Raspberry Pi 5 Model B Rev 1.0\0")
+    put("sys/devices/system/cpu/cpu0/cpufreq/scaling_governor", "ondemand\n")
+    put("sys/devices/system/cpu/cpu1/cpufreq/scaling_governor", "performance\n")
+    put("sys/class/thermal/thermal_zone0/temp", "48312\n")
+    put("sys/class/thermal/thermal_zone1/temp", "garbage\n")
+    state = host_state(tmp_path)
+    assert state["model"] == "Raspberry Pi 5 Model B Rev 1.0"
+    assert state["governor"] == "ondemand, performance"
+    assert state["temperature_c"] == "48.3"
+    assert state["wifi_power_save"] == "no Wi-Fi"
+    assert host_state(tmp_path / "none")["temperature_c"] == UNKNOWN
+    assert all(isinstance(value, str) and value for value in host_state().values())

@@ -1,0 +1,159 @@
+"""The background sampler and the tier's meter on it, with a device that does not exist."""
+
+import math
+import threading
+
+import pytest
+from pretended import Pretended, info
+from sysfs_trees import Clock
+
+from edgesplit.core.power import Power
+from edgesplit.errors import MeterError
+from edgesplit.node.meter.sampled import TOO_COARSE, SampledMeter
+from edgesplit.node.meter.sampler import JITTER, Sampler
+
+PLAIN = Power(12.0, 12.0, 12.0, 2.0, source="file")
+SURE = tuple(tuple(0.04 if i == j else 0.0 for j in range(5)) for i in range(5))
+CALIBRATED = Power(8.0, 4.0, 4.0, 3.0, "calibrated", 2.0, "board rails", SURE)
+NEVER_S = 3600.0  # the thread does not read during such a test
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+def meter_of(clock, power=PLAIN, **about):
+    source = Pretended(clock, info(**about))
+    return source, SampledMeter([Sampler(source, NEVER_S, clock)], power, "pretended", clock=clock)
+
+
+def test_the_thread_reads_by_itself_and_ends(clock):
+    source = Pretended(clock)
+    with Sampler(source, 1e-3, clock) as sampler:
+        for _ in range(3):
+            source.was_read.clear()
+            assert source.was_read.wait(10)
+        assert source.is_open
+        assert sampler.overhead().readings >= 3
+    assert not source.is_open
+    assert not [t for t in threading.enumerate() if t.name == "edgesplit-meter"]
+
+
+def test_periods_are_jittered(clock):
+    class Chance:
+        drawn = threading.Event()
+        bounds = None
+
+        def uniform(self, low, high):
+            self.bounds = (low, high)
+            self.drawn.set()
+            return low
+
+    chance = Chance()
+    with Sampler(Pretended(clock), 1e-3, clock, chance):
+        assert chance.drawn.wait(10)
+    assert chance.bounds == (1 - JITTER, 1 + JITTER)
+
+
+def test_a_source_that_cannot_be_read_does_not_open(clock):
+    source = Pretended(clock, problem="no permission")
+    with pytest.raises(MeterError, match=r"no permission; plug it in"):
+        Sampler(source, NEVER_S, clock).open()
+    assert not source.is_open
+
+
+def test_a_source_that_stops_answering_is_an_error_and_never_0(clock):
+    source = Pretended(clock, info(kind="power"))
+    with Sampler(source, 1.0, clock) as sampler:
+        source.problem = "unplugged"
+        with pytest.raises(MeterError, match="unplugged"):
+            sampler.read_now()
+        assert len(sampler.timeline().readings) == 1, "one failure may be a hiccup"
+        clock.now_s += 60
+        with pytest.raises(MeterError, match=r"has not answered for 60\.0 s: unplugged"):
+            sampler.timeline()
+        assert sampler.overhead().failed >= 1
+        source.problem = ""
+        sampler.read_now()
+        assert len(sampler.timeline().readings) >= 2
+
+
+def test_a_fine_counter_measures_single_requests(clock):
+    _, meter = meter_of(clock)
+    meter.open()
+    started = meter.start()
+    clock.now_s += 0.5
+    joules, u_j = meter.stop(started)
+    assert joules == pytest.approx(5.0, abs=0.05)
+    assert 0 < u_j < 0.05
+    assert (meter.metering.kind, meter.metering.scope) == ("measured", "cpu package")
+    meter.close()
+
+
+def test_a_failed_read_makes_the_requests_joules_unknown(clock):
+    source, meter = meter_of(clock)
+    meter.open()
+    started = meter.start()
+    clock.now_s += 0.5
+    source.problem = "gone"
+    joules, u_j = meter.stop(started)
+    assert math.isnan(joules)
+    assert u_j is None
+    with pytest.raises(MeterError, match="gone"):
+        meter.window(started, clock.now_s)
+    meter.close()
+
+
+def test_a_coarse_source_with_calibrated_watts_models_requests_and_measures_windows(clock):
+    _, meter = meter_of(clock, CALIBRATED, kind="power", scope="board rails", update_s=0.1)
+    meter.open()
+    started = meter.start()
+    clock.now_s += 0.02
+    joules, u_j = meter.stop(started)
+    assert joules == pytest.approx(8.0 * 0.02)
+    assert u_j == pytest.approx(0.2 * 0.02)
+    assert meter.metering.kind == "modelled"
+    assert TOO_COARSE in meter.metering.flags
+    for _ in range(50):
+        clock.now_s += 0.1
+        meter._samplers[0].read_now()
+    assert meter.window(started, clock.now_s).joules == pytest.approx(10 * 5.02, rel=1e-3)
+    meter.close()
+
+
+def test_a_coarse_source_without_calibration_says_what_it_said_last(clock):
+    _, meter = meter_of(clock, kind="power", scope="board rails", update_s=0.1)
+    meter.open()
+    started = meter.start()
+    clock.now_s += 0.05
+    joules, _ = meter.stop(started)
+    assert joules == pytest.approx(0.5)
+    assert meter.metering.kind == "measured"
+    meter.close()
+
+
+def test_overlapping_sources_are_refused_and_closed(clock):
+    package = Pretended(clock, info("rapl"))
+    psys = Pretended(clock, info("rapl-psys", scope="platform"))
+    samplers = [Sampler(source, NEVER_S, clock) for source in (package, psys)]
+    with pytest.raises(
+        MeterError, match=r"rapl \(cpu package\) and rapl-psys \(platform\) overlap"
+    ):
+        SampledMeter(samplers, PLAIN, "rapl+rapl-psys", clock=clock).open()
+    assert not package.is_open
+    assert not psys.is_open
+
+
+def test_sources_beside_each_other_add_up(clock):
+    package, gpu = Pretended(clock, info("rapl")), Pretended(clock, info("nvml", scope="gpu"))
+    samplers = [Sampler(source, NEVER_S, clock) for source in (package, gpu)]
+    meter = SampledMeter(samplers, PLAIN, "rapl+nvml", clock=clock)
+    meter.open()
+    started = meter.start()
+    clock.now_s += 1.0
+    joules, _ = meter.stop(started)
+    assert joules == pytest.approx(20.0, rel=0.01)
+    assert meter.metering.scope == "cpu package + gpu"
+    assert meter.window(started, clock.now_s).flags == ("adds different scopes: cpu package, gpu",)
+    meter.close()
