@@ -26,5 +26,6 @@ class MeteredBlock:
             )
             lines.append(f"  {window.marginal.describe()}")
             lines += [f"  {name}: {power}" for name, power in window.phases.items()]
+            lines.append(f"  reading the meter took {window.sampling_share:.2%} of a core")
         lines += [f"{tier}: not measured: {why}" for tier, why in self.unmetered.items()]
         return "\n".join(lines)

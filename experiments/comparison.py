@@ -103,7 +103,8 @@ class Comparison:
         if not self._has("plans"):
             last = split.records().iloc[-1]
             plans = {name: str(plan) for name, plan in static_plans(split).items()}
-            self._add("plans", plans=plans, energy=last["energy"], boundary=last["boundary"])
+            energy = last["energy"].replace("measured", "metered")
+            self._add("plans", plans=plans, energy=energy, boundary=last["boundary"])
         return {name: parse_plan(text) for name, text in self._one("plans")["plans"].items()}
 
     def _find_oracle(self, split: EdgeSplit, inputs: Sequence[torch.Tensor]) -> Plan:

@@ -98,8 +98,8 @@ class ClusterScene:
     name = "cluster"
     can_shape = False
     provenance = (
-        "Tiers are nodes of a Ray cluster, nothing is emulated: seconds are measured, energy is "
-        "modelled (watts x seconds)."
+        "Tiers are nodes of a Ray cluster, nothing is emulated: seconds are measured, energy by "
+        "the tiers' meters, or modelled (watts x seconds) where they have none."
     )
 
     def __init__(self, address: str | None) -> None:

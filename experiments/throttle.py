@@ -139,7 +139,8 @@ def _measure(
         split.infer(x)
         if not journal.has(kind="provenance"):
             last = split.records().iloc[-1]
-            told = {"energy": last["energy"], "boundary": last["boundary"]}
+            energy = last["energy"].replace("measured", "metered")
+            told = {"energy": energy, "boundary": last["boundary"]}
             journal.append({"kind": "provenance", **told})
         flow = Flow(split, place, x, wanted.course)
         for number in missing:

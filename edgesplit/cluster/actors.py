@@ -130,7 +130,8 @@ class SegmentActor:
     def since(self, mark: float) -> Metered:
         """What the meter said since mark(). Raises MeterError where there is none."""
         now_s, meter = time.perf_counter(), self._server.worker.meter
-        return Metered(now_s - mark, meter.window(mark, now_s), meter.phases(mark, now_s))
+        energy, phases = meter.window(mark, now_s), meter.phases(mark, now_s)
+        return Metered(now_s - mark, energy, phases, meter.sampling_share())
 
     def spend(
         self, activity: spend.Activity, seconds: float, workload_id: str, target: tuple[str, str]

@@ -158,7 +158,8 @@ class Testbed:
         require()
         self.state()
         with self._changing() as state:
-            assert state is not None, "state() has just found it"
+            if state is None:  # state() has just found it
+                raise TestbedError("the testbed was taken down meanwhile; `edgesplit testbed up`")
             yield state
 
     def _start(self, host: str, state: State) -> State:

@@ -1,6 +1,7 @@
 """Meters on the tiers of a labelled Ray cluster: read, calibrated, planned with; and refused."""
 
 import json
+import re
 import tempfile
 import warnings
 from pathlib import Path
@@ -24,6 +25,7 @@ from edgesplit.errors import MeterError, UnknownNameError
 NODE = {"num_cpus": 1, "object_store_memory": 100 * 2**20, "include_dashboard": False}
 TIERS = ("end", "cloud")
 PLAN = "end:0-8"
+MEASURING = Path(__file__).parents[2] / "docs/measuring.md"
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +74,7 @@ def follow(split, device):
     device.follow(ray.get(actor.__ray_call__.remote(lambda actor: __import__("os").getpid())))
 
 
-def test_requests_and_windows_are_measured_and_say_so(cluster, device):
+def test_requests_and_windows_are_measured_and_say_so(cluster, device, capsys):
     split, x = opened(cluster, device)
     with split:
         split.infer(x)
@@ -80,6 +82,8 @@ def test_requests_and_windows_are_measured_and_say_so(cluster, device):
         with split.metered() as window:
             for _ in range(40):
                 split.infer(x)
+        (snippet,) = re.findall(r"^```python\n(.*?)^```", MEASURING.read_text(), re.DOTALL | re.M)
+        exec(snippet, {"split": split, "inputs": [x]})
         record = split.last_record()
         row = split.records().iloc[-1]
         text = str(split.explain())
@@ -95,6 +99,12 @@ def test_requests_and_windows_are_measured_and_say_so(cluster, device):
     # Between idling all the time and being busy all the time.
     assert IDLE_W * end.seconds * 0.9 < end.gross.joules < 1.1 * (IDLE_W + BUSY_W) * end.seconds
     assert "no meter is read here" in window.unmetered["cloud"]
+    assert end.phases["compute"].flag or end.phases["compute"].watts > IDLE_W
+    assert end.sampling_share > 0
+    printed = capsys.readouterr().out
+    assert re.search(r"^1 requests\nend: .* in .* s, above idle", printed)
+    assert re.search(r"reading the meter took .*% of a core", printed)
+    assert "cloud: not measured: no meter is read here" in printed
     assert "no uncertainty known" in text
 
 

@@ -16,21 +16,27 @@ class TierWindow:
 
     marginal: less what the idle device would have drawn; flagged where that is not known.
     phases: mean power while it computed, and in between; flagged where the meter is too slow.
+    sampling_share: of one core, what reading the meter has cost since it was opened.
     """
 
     seconds: float
     gross: Energy
     marginal: Energy
     phases: Mapping[str, PhasePower]
+    sampling_share: float
 
 
 @dataclass(frozen=True)
 class Metered:
-    """What a tier's meter said of a stretch of time: seconds, joules (gross), power per phase."""
+    """What a tier's meter said of a stretch of time: seconds, joules (gross), power per phase.
+
+    sampling_share: as TierWindow has it.
+    """
 
     seconds: float
     energy: Energy
     phases: Mapping[str, PhasePower]
+    sampling_share: float = 0.0
 
 
 def tier_window(said: Metered, power: Power) -> TierWindow:
@@ -42,4 +48,4 @@ def tier_window(said: Metered, power: Power) -> TierWindow:
     else:
         u_j = math.hypot(gross.u_j, power.u_j({"idle": -said.seconds}))
         marginal = replace(marginal, joules=gross.joules - power.idle_w * said.seconds, u_j=u_j)
-    return TierWindow(said.seconds, gross, marginal, said.phases)
+    return TierWindow(said.seconds, gross, marginal, said.phases, said.sampling_share)

@@ -45,5 +45,8 @@ class Meter(Protocol):
     def phases(self, start_s: float, stop_s: float) -> Mapping[str, PhasePower]:
         """Mean power while segments ran in that window (`compute`), and in between (`rest`)."""
 
+    def sampling_share(self) -> float:
+        """Of one core, what reading the meter has cost since open()."""
+
     def close(self) -> None:
         """Let go of the sources; safe to call twice."""

@@ -50,5 +50,9 @@ class PowerModelMeter:
         """None: nothing is measured."""
         return {}
 
+    def sampling_share(self) -> float:
+        """None: nothing is read."""
+        return 0.0
+
     def close(self) -> None:
         """Nothing to close."""

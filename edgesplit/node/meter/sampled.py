@@ -14,7 +14,7 @@ from edgesplit.core.power import Power
 from edgesplit.errors import MeterError
 from edgesplit.node.meter.host_state import boot_id
 from edgesplit.node.meter.power_model import PowerModelMeter
-from edgesplit.node.meter.sampler import Overhead, Sampler
+from edgesplit.node.meter.sampler import Sampler
 
 # A counter that moves this often is read at a segment's start and end, as RAPL's every millisecond.
 _FINE_S = 5e-3
@@ -100,9 +100,9 @@ class SampledMeter:
         rest = [(one[1], other[0]) for one, other in pairwise(ran) if one[1] < other[0]]
         return self._samplers[0].timeline(start_s).phase_power({"compute": ran, "rest": rest})
 
-    def overhead(self) -> dict[str, Overhead]:
-        """What sampling has cost, per source."""
-        return {sampler.info.id: sampler.overhead() for sampler in self._samplers}
+    def sampling_share(self) -> float:
+        """Of one core, what reading the sources has cost since they were opened."""
+        return sum(sampler.overhead().cpu_share for sampler in self._samplers)
 
     def close(self) -> None:
         """Stop sampling."""

@@ -104,7 +104,7 @@ class Sampler:
     def read_now(self) -> Reading:
         """Read outside of the period; the reading is kept too. Raises MeterError."""
         with self._lock:
-            began_s = self._clock()
+            began_s, cpu_s = self._clock(), time.thread_time()
             try:
                 reading = self._source.read()
             except MeterError as error:
@@ -113,6 +113,7 @@ class Sampler:
             self._readings.append(reading)
             self._problem, self._count = None, self._count + 1
             self._read_s += self._clock() - began_s
+            self._spent_s += time.thread_time() - cpu_s
         return reading
 
     def timeline(self, since_s: float = -float("inf")) -> Timeline:
@@ -172,5 +173,3 @@ class Sampler:
                 self.read_now()
             except MeterError:
                 continue  # kept as the problem; whoever asks for joules is told
-            finally:
-                self._spent_s = time.thread_time()
