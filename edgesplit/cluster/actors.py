@@ -1,11 +1,13 @@
-"""One tier's actor: control reaches it through Ray, data through its sockets."""
+"""One tier's actor: control reaches it through Ray, data through its sockets.
+
+It also runs on a host without torch, so what needs torch is imported when it is first used.
+"""
 
 import gc
 import time
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
-import numpy as np
 import ray
 
 from edgesplit.core.energy.metering import Metering
@@ -14,16 +16,19 @@ from edgesplit.core.power import Power
 from edgesplit.errors import EdgeSplitError
 from edgesplit.node import wire
 from edgesplit.node.emulate import TierEmulation
-from edgesplit.node.meter import spend
 from edgesplit.node.meter.calibration import Calibration, add_calibration
 from edgesplit.node.meter.choose import open_meter
 from edgesplit.node.meter.host_state import host_state
 from edgesplit.node.meter.power_model import PowerModelMeter
-from edgesplit.node.profiler import Forms, made_up, measure_segment, profile_layers
-from edgesplit.node.program import Program
+from edgesplit.node.packed import PackedProgram
 from edgesplit.node.router import ServeSettings
 from edgesplit.node.serve import SegmentServer
-from edgesplit.node.shipping import PackedProgram, unpack
+from edgesplit.node.tensor_kind import has_torch
+
+if TYPE_CHECKING:
+    from edgesplit.node.meter.spend import Activity
+    from edgesplit.node.profiler import Forms
+    from edgesplit.node.program import Program
 
 _CALL_TIMEOUT_S = 120.0
 _PING_BYTES = 64
@@ -52,6 +57,7 @@ class SegmentActor:
         self._power, self._meter_name = power, meter
         self._server = SegmentServer(settings, PowerModelMeter(power))
         self._address = ""
+        self._packed: dict[str, PackedProgram] = {}
         self._workloads: dict[str, tuple[str, tuple[Forms, ...]]] = {}
 
     def open(self) -> Opened:
@@ -70,20 +76,26 @@ class SegmentActor:
     def load(self, program_id: str, packed: PackedProgram) -> int:
         """Take a program; returns its number of layers.
 
-        The weights are copied out of Ray's object store: it is small on an end device.
+        The weights are copied out of Ray's object store: it is small on an end device. Without
+        torch they are held as they came.
         """
-        storages = tuple(np.array(storage) for storage in packed.storages)
-        program = unpack(PackedProgram(packed.structure, storages, packed.fingerprint))
-        self._server.worker.programs[program_id] = program
-        gc.freeze()  # a full collection over torch's objects would take tens of milliseconds
-        return len(program)
+        packed = packed.copied()
+        self._packed[program_id] = packed
+        if has_torch():
+            from edgesplit.node.shipping import unpack
 
-    def describe(self, workload_id: str, program_id: str, payloads: tuple[Forms, ...]) -> None:
+            self._server.worker.programs[program_id] = unpack(packed)
+        gc.freeze()  # a full collection over torch's objects would take tens of milliseconds
+        return packed.n_layers
+
+    def describe(self, workload_id: str, program_id: str, payloads: "tuple[Forms, ...]") -> None:
         """Take what the payloads of a workload look like at each cut."""
         self._workloads[workload_id] = (program_id, payloads)
 
     def profile(self, workload_id: str, values: list[Any]) -> tuple[float, ...]:
         """Seconds per layer, on the compute thread, the emulated slowdown included."""
+        from edgesplit.node.profiler import profile_layers
+
         program, _ = self._workload(workload_id)
         factor = self._server.worker.emulation.slowdown
         layer_s = self._on_worker(lambda: profile_layers(program, values))
@@ -100,6 +112,8 @@ class SegmentActor:
 
     def measure(self, workload_id: str, start: int, stop: int) -> float:
         """Seconds this tier takes now for layers [start, stop), emulated slowdown included."""
+        from edgesplit.node.profiler import measure_segment
+
         program, payloads = self._workload(workload_id)
         factor = self._server.worker.emulation.slowdown
         bounds = (start, stop)
@@ -134,11 +148,15 @@ class SegmentActor:
         return Metered(now_s - mark, energy, phases, meter.sampling_share())
 
     def spend(
-        self, activity: spend.Activity, seconds: float, workload_id: str, target: tuple[str, str]
+        self, activity: "Activity", seconds: float, workload_id: str, target: tuple[str, str]
     ) -> dict[str, float]:
         """Do one thing for so long; the seconds it then was in each phase."""
+        from edgesplit.node.meter import spend
+
         match activity:
             case "compute":
+                from edgesplit.node.profiler import made_up
+
                 program, payloads = self._workload(workload_id)
                 return spend.compute(self._server, program, made_up(payloads[0]), seconds)
             case "transmit":
@@ -166,9 +184,9 @@ class SegmentActor:
         self._server.close()
         self._server.worker.meter.close()
 
-    def _workload(self, workload_id: str) -> tuple[Program, tuple[Forms, ...]]:
+    def _workload(self, workload_id: str) -> "tuple[Program, tuple[Forms, ...]]":
         program_id, payloads = self._workloads[workload_id]
-        return cast(Program, self._server.worker.programs[program_id]), payloads
+        return cast("Program", self._server.worker.programs[program_id]), payloads
 
     def _on_worker(self, function: Any) -> Any:
         return self._server.worker.call(function).result(_CALL_TIMEOUT_S)

@@ -15,6 +15,7 @@ from edgesplit.core.sample import Sample
 from edgesplit.errors import ClosedError, RequestError, RequestTimeoutError
 from edgesplit.node import wire
 from edgesplit.node.connection import Connection, connect
+from edgesplit.node.tensor_kind import TensorKind, kind_here
 
 _GRACE_S = 1.0  # the tiers give up first, so that their refusal says where it stuck
 
@@ -96,10 +97,14 @@ def _error(request_id: str, refusal: wire.Refusal) -> RequestError:
 
 
 class Client:
-    """A pool of channels to one address, each lent to one thread at a time."""
+    """A pool of channels to one address, each lent to one thread at a time.
 
-    def __init__(self, address: str) -> None:
+    kind: of the tensors in an answer; None: as kind_here() says.
+    """
+
+    def __init__(self, address: str, kind: TensorKind | None = None) -> None:
         self._address = address
+        self._kind = kind or kind_here()
         self._idle: collections.deque[Channel] = collections.deque()
         self._lent: set[Channel] = set()
         self._lock = threading.Lock()
@@ -131,7 +136,7 @@ class Client:
         if channel is None:
             try:
                 # Replies are ours: what the tiers let through is not judged a second time.
-                channel = Channel(connect(self._address, 1 << 62))
+                channel = Channel(connect(self._address, 1 << 62, self._kind))
             except OSError as error:
                 raise RequestError(f"cannot connect to {self._address}: {error}") from error
         with self._lock:

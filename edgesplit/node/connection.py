@@ -15,6 +15,7 @@ from typing import Any
 
 from edgesplit.errors import WireError
 from edgesplit.node import wire
+from edgesplit.node.tensor_kind import TensorKind
 
 _CONNECT_TIMEOUT_S = 5.0
 _STALL_TIMEOUT_S = 60  # of a peer that stops in the middle of a frame, either way
@@ -33,9 +34,12 @@ class FrameError(WireError):
 
 
 class Connection:
-    """A connected socket. close() may be called by any thread and ends a receive() under way."""
+    """A connected socket. close() may be called by any thread and ends a receive() under way.
 
-    def __init__(self, connected: socket.socket, max_frame_bytes: int) -> None:
+    kind: of the tensors that receive() gives.
+    """
+
+    def __init__(self, connected: socket.socket, max_frame_bytes: int, kind: TensorKind) -> None:
         connected.setblocking(True)
         connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
@@ -45,6 +49,7 @@ class Connection:
         connected.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
         self._socket = connected
         self._max_frame_bytes = max_frame_bytes
+        self._kind = kind
         self._sending = threading.Lock()
         self._poller = select.poll()
         self._poller.register(connected, select.POLLIN)
@@ -87,7 +92,7 @@ class Connection:
             raise FrameError(str(error), frame_id) from None
         body = wire.new_body(body_bytes)
         self._fill(memoryview(body))
-        return message, [body] if passes else wire.unpack_values(specs, body)
+        return message, [body] if passes else self._kind.unpack(specs, body)
 
     def wait(self, timeout_s: float) -> bool:
         """Whether something has arrived within the time."""
@@ -164,11 +169,11 @@ class Connection:
             count -= part
 
 
-def connect(address: str, max_frame_bytes: int) -> Connection:
+def connect(address: str, max_frame_bytes: int, kind: TensorKind) -> Connection:
     """A connection to HOST:PORT. Raises OSError where nobody listens."""
     host, _, port = address.rpartition(":")
     connected = socket.create_connection((host, int(port)), timeout=_CONNECT_TIMEOUT_S)
-    return Connection(connected, max_frame_bytes)
+    return Connection(connected, max_frame_bytes, kind)
 
 
 def _send_all(connected: socket.socket, parts: list[memoryview]) -> None:

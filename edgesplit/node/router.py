@@ -20,12 +20,13 @@ from edgesplit.errors import WireError
 from edgesplit.node import wire
 from edgesplit.node.connection import Connection
 from edgesplit.node.shaper import Shaper
+from edgesplit.node.tensor_kind import TensorKind
 from edgesplit.node.worker import Done, Job, Worker
 
 
 @dataclass(frozen=True)
 class ServeSettings:
-    """Where a tier listens and what it bears. threads: torch's intra-op threads.
+    """Where a tier listens and what it bears. threads: how many a segment may compute on.
 
     ports: the first of them that is free is taken; empty: any.
     """
@@ -54,11 +55,19 @@ Dial = Callable[[str], Connection]
 class Router:
     """One tier's traffic. dial(address): the connection to another tier, made where missing."""
 
-    def __init__(self, settings: ServeSettings, worker: Worker, shaper: Shaper, dial: Dial) -> None:
+    def __init__(
+        self,
+        settings: ServeSettings,
+        worker: Worker,
+        shaper: Shaper,
+        dial: Dial,
+        kind: TensorKind,
+    ) -> None:
         self._settings = settings
         self._worker = worker
         self._shaper = shaper
         self._dial = dial
+        self._kind = kind
         self._sent: dict[str, _Sent] = {}
         self._probes: dict[str, tuple[float, Future[float]]] = {}
         self._probe_ids = (f"{settings.tier}-probe-{n}" for n in itertools.count())
@@ -93,22 +102,26 @@ class Router:
         job = done.job
         if done.failure is not None:
             self._refuse(job, *done.failure)
-        elif job.request.at + 1 < len(job.request.route):
-            self._send_on(done)
+            return
+        try:
+            specs, buffers = self._kind.pack(done.values)
+        except WireError as error:  # a dtype that does not travel; the compute thread goes on
+            self._refuse(job, "failed", f"layers {job.hop.start}-{job.hop.stop}: {error}")
+            return
+        if job.request.at + 1 < len(job.request.route):
+            self._send_on(done, specs, buffers)
         else:
-            specs, buffers = wire.pack_values(done.values)
             sample = self._sample(done, 0.0, (0, _size(buffers)))
             reply = wire.Reply(id=job.request.id, values=specs, samples=[sample])
             self._answer(job, reply, buffers)
 
-    def _send_on(self, done: Done) -> None:
+    def _send_on(self, done: Done, specs: list[wire.ValueSpec], buffers: list[wire.Buffer]) -> None:
         job, now_s = done.job, time.perf_counter()
         left_s = job.deadline_s - now_s
         if left_s <= 0:
             self._refuse(job, "timeout", "the time limit passed while computing")
             return
         after = job.request.route[job.request.at + 1]
-        specs, buffers = wire.pack_values(done.values)
         request = wire.Request(
             id=job.request.id,
             program=job.request.program,

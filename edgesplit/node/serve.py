@@ -15,6 +15,7 @@ from edgesplit.node.emulate import TierEmulation
 from edgesplit.node.meter import Meter
 from edgesplit.node.router import Inbound, Router, ServeSettings
 from edgesplit.node.shaper import Shaper
+from edgesplit.node.tensor_kind import TensorKind, kind_here
 from edgesplit.node.worker import Done, Worker
 
 _BACKLOG = 64
@@ -23,14 +24,19 @@ _BACKLOG = 64
 class SegmentServer:
     """A tier that listens once open() or `with` has begun it.
 
-    close() ends its threads, frees the port and drops every connection.
+    close() ends its threads, frees the port and drops every connection. kind: of the tensors that
+    segments are given and give; None: as kind_here() says.
     """
 
-    def __init__(self, settings: ServeSettings, meter: Meter) -> None:
+    def __init__(
+        self, settings: ServeSettings, meter: Meter, kind: TensorKind | None = None
+    ) -> None:
         self.settings = settings
-        self.worker = Worker(settings.threads, settings.max_queue, meter, self._finished)
+        self._kind = kind = kind or kind_here()
+        begin = partial(kind.set_threads, settings.threads)
+        self.worker = Worker(begin, settings.max_queue, meter, self._finished)
         self._shaper = Shaper(lambda: self._router.purge())
-        self._router = Router(settings, self.worker, self._shaper, self._dial)
+        self._router = Router(settings, self.worker, self._shaper, self._dial, kind)
         self._outbox = ThreadPoolExecutor(1, "edgesplit-outbox")
         self._listener: socket.socket | None = None
         self._links: dict[str, Connection] = {}
@@ -105,7 +111,7 @@ class SegmentServer:
                 accepted, _ = listener.accept()
             except OSError:
                 return  # closed
-            connection = Connection(accepted, self.settings.max_frame_bytes)
+            connection = Connection(accepted, self.settings.max_frame_bytes, self._kind)
             self._keep(connection)
             self._start("reader", partial(self._read_inbound, Inbound(connection)))
 
@@ -156,7 +162,7 @@ class SegmentServer:
             connection = self._links.get(address)
         if connection is not None:
             return connection
-        made = connect(address, self.settings.max_frame_bytes)
+        made = connect(address, self.settings.max_frame_bytes, self._kind)
         with self._lock:
             connection = self._links.setdefault(address, made)
         if connection is not made:

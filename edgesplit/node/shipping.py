@@ -1,4 +1,4 @@
-"""A program as bytes and arrays, and back: how it gets to the tiers.
+"""Packs a program into bytes and arrays, and unpacks it where there is torch: see packed.py.
 
 The weights are plain arrays, so that pickle 5 can carry them out of band. The structure is a
 pickle: only for machines of one trusted cluster. Nothing is traced again, so numbers and order
@@ -7,55 +7,31 @@ are the same on every machine; the fingerprint proves it.
 
 import pickle
 import warnings
-from dataclasses import dataclass
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from edgesplit.errors import WireError
 from edgesplit.node.ops import find_op
+from edgesplit.node.packed import Bytes, PackedProgram, WeightForm
 from edgesplit.node.program import Program
 from edgesplit.node.structure import Structure, leaves
-
-Bytes = NDArray[np.uint8]
-
-
-@dataclass(frozen=True)
-class _Form:
-    """A weight as a window on a storage; offset and strides in elements."""
-
-    storage: int
-    dtype: torch.dtype
-    shape: tuple[int, ...]
-    stride: tuple[int, ...]
-    offset: int
-
-
-@dataclass(frozen=True, eq=False)
-class PackedProgram:
-    """A program to be sent. storages: memory that weights share is in it once."""
-
-    structure: bytes
-    storages: tuple[Bytes, ...]
-    fingerprint: str
 
 
 def pack(program: Program) -> PackedProgram:
     """The program to be sent. Its arrays are views of the weights, not copies."""
     places: dict[int, int] = {}
     storages: list[Bytes] = []
-    forms = []
+    forms: list[WeightForm] = []
     for weight in program.weights:
         memory = weight.untyped_storage()
         if memory._cdata not in places:
             places[memory._cdata] = len(storages)
             storages.append(torch.empty(0, dtype=torch.uint8).set_(memory).numpy())
-        shape, stride = tuple(weight.shape), weight.stride()
-        offset = int(weight.storage_offset())
-        forms.append(_Form(places[memory._cdata], weight.dtype, shape, stride, offset))
-    structure = pickle.dumps((program.structure, forms), protocol=5)
-    return PackedProgram(structure, tuple(storages), program.fingerprint)
+        forms.append(_form(weight, places[memory._cdata]))
+    structure = pickle.dumps(program.structure, protocol=5)
+    return PackedProgram(
+        structure, tuple(forms), tuple(storages), len(program), program.fingerprint
+    )
 
 
 def unpack(packed: PackedProgram) -> Program:
@@ -64,15 +40,10 @@ def unpack(packed: PackedProgram) -> Program:
     Raises ExportError where this process lacks an operator, WireError where the program is not
     the one that was packed (another version of torch or EdgeSplit on this machine).
     """
-    structure, forms = pickle.loads(packed.structure)
+    structure = pickle.loads(packed.structure)
     _check_operators(structure)
     storages = [_storage(array) for array in packed.storages]
-    weights = [
-        torch.empty(0, dtype=form.dtype).set_(
-            storages[form.storage], form.offset, form.shape, form.stride
-        )
-        for form in forms
-    ]
+    weights = [_weight(form, storages[form.storage]) for form in packed.forms]
     program = Program(structure, tuple(weights))
     if program.fingerprint != packed.fingerprint:
         raise WireError(
@@ -80,6 +51,18 @@ def unpack(packed: PackedProgram) -> Program:
             "versions of torch and EdgeSplit on every machine"
         )
     return program
+
+
+def _form(weight: torch.Tensor, storage: int) -> WeightForm:
+    name = str(weight.dtype).removeprefix("torch.")
+    offset_bytes = int(weight.storage_offset()) * weight.element_size()
+    return WeightForm(storage, name, tuple(weight.shape), weight.stride(), offset_bytes)
+
+
+def _weight(form: WeightForm, storage: torch.UntypedStorage) -> torch.Tensor:
+    dtype: torch.dtype = getattr(torch, form.dtype)
+    offset = form.offset_bytes // dtype.itemsize
+    return torch.empty(0, dtype=dtype).set_(storage, offset, form.shape, form.strides)
 
 
 def _check_operators(structure: Structure) -> None:

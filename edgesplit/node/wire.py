@@ -13,7 +13,6 @@ from typing import Annotated, Any
 
 import msgspec
 import numpy as np
-import torch
 
 from edgesplit.core.sample import Sample
 from edgesplit.errors import WireError
@@ -24,19 +23,17 @@ DEFAULT_MAX_FRAME_BYTES = 1 << 28  # 256 MiB: 80 times VGG-16's largest payload 
 MAX_VALUES = 4096
 MAX_HEADER_BYTES = 1 << 20
 ALIGNMENT = 64  # bytes; every tensor begins at a multiple of it in the body
-_ZEROS = bytes(ALIGNMENT)
+ZEROS = memoryview(bytes(ALIGNMENT))
 _PREFIX = struct.Struct("<3sBIQ")  # magic, version, bytes of header, bytes of body
 PREFIX_BYTES = _PREFIX.size
 
-_DTYPES = {
-    str(dtype).removeprefix("torch."): dtype
-    for dtype in (
-        *(torch.float16, torch.bfloat16, torch.float32, torch.float64),
-        *(torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64, torch.bool),
-        *(torch.complex64, torch.complex128),
-    )
+# Bytes of an element of each dtype that travels, by torch's name.
+ITEM_BYTES = {
+    **{"float16": 2, "bfloat16": 2, "float32": 4, "float64": 8},
+    **{"uint8": 1, "int8": 1, "int16": 2, "int32": 4, "int64": 8, "bool": 1},
+    **{"complex64": 8, "complex128": 16},
 }
-_DTYPE_NAMES = {dtype: name for name, dtype in _DTYPES.items()}
+_ADDRESSABLE_BYTES = 1 << 62
 
 Name = Annotated[str, msgspec.Meta(max_length=128)]
 Size = Annotated[int, msgspec.Meta(ge=0, lt=1 << 48)]
@@ -150,31 +147,16 @@ def specs_of(message: Message) -> Sequence[ValueSpec]:
     return message.values if isinstance(message, Request | Reply) else ()
 
 
-def pack_values(values: Sequence[Any]) -> tuple[list[ValueSpec], list[Buffer]]:
-    """Specs and buffers of tensors and plain numbers, in order. Dense tensors are not copied.
-
-    A buffer is flat and has nbytes, as numpy's arrays and memoryviews have. After a model has run,
-    the caches are cold and each call of torch costs some 10 us: few are made, here and in
-    unpack_values.
-    """
-    specs: list[ValueSpec] = []
-    buffers: list[Buffer] = []
-    for value in values:
-        if not isinstance(value, torch.Tensor):
-            specs.append(value)
-            continue
-        tensor, memory = _memory_of(value)
-        name = _dtype_name(tensor.dtype)
-        specs.append(TensorSpec(name, list(tensor.shape), list(tensor.stride())))
-        buffers.append(memory)
-        if padding := -memory.nbytes % ALIGNMENT:
-            buffers.append(memoryview(_ZEROS)[:padding])
-    return specs, buffers
+def number(value: Any) -> bool | int | float:
+    """`value` if it is a plain number, which travels in the header. Raises WireError."""
+    if not isinstance(value, bool | int | float):
+        raise WireError(f"a {type(value).__name__} cannot travel; expected tensors and numbers")
+    return value
 
 
 def check_body(specs: Sequence[ValueSpec], body_bytes: int) -> None:
     """Raise WireError unless every tensor is well formed and the body is as long as declared."""
-    needed = sum(_padded(_n_bytes(spec)) for spec in specs if isinstance(spec, TensorSpec))
+    needed = sum(padded(_n_bytes(spec)) for spec in specs if isinstance(spec, TensorSpec))
     if needed != body_bytes:
         raise WireError(f"the header declares {needed} bytes of tensors, the body has {body_bytes}")
 
@@ -186,54 +168,12 @@ def new_body(body_bytes: int) -> Any:
     return memory[first : first + body_bytes]
 
 
-def unpack_values(specs: Sequence[ValueSpec], body: Any) -> list[Any]:
-    """The values of a checked body; its tensors are views of it."""
-    values: list[Any] = []
-    at = 0
-    for spec in specs:
-        if not isinstance(spec, TensorSpec):
-            values.append(spec)
-            continue
-        dtype, count = _DTYPES[spec.dtype], math.prod(spec.shape)
-        if not count:
-            values.append(torch.empty_strided(spec.shape, spec.strides, dtype=dtype))
-            continue
-        flat = torch.frombuffer(body, dtype=dtype, count=count, offset=at)
-        values.append(flat.as_strided(spec.shape, spec.strides))
-        at += _padded(count * dtype.itemsize)
-    return values
-
-
-def _padded(n_bytes: int) -> int:
+def padded(n_bytes: int) -> int:
+    """Bytes of the body that a tensor of so many bytes takes up."""
     return n_bytes + -n_bytes % ALIGNMENT
 
 
-def _memory_of(tensor: torch.Tensor) -> tuple[torch.Tensor, Any]:
-    """The tensor, or a dense copy of it, and its memory as a flat array that shares it."""
-    try:
-        array = tensor.numpy()
-    except (RuntimeError, TypeError):  # needs grad, is conjugated or negated, or of bfloat16
-        tensor = tensor.detach().resolve_conj().resolve_neg()
-    else:
-        if array.flags.c_contiguous:
-            return tensor, array.reshape(-1)
-    tensor = _dense(tensor)
-    flat = tensor.as_strided((tensor.numel(),), (1,))
-    return tensor, flat.view(torch.uint8).numpy()
-
-
-def _dense(tensor: torch.Tensor) -> torch.Tensor:
-    """The tensor itself if it fills its memory in some order of dimensions, else such a copy.
-
-    The copy keeps the order of dimensions: an exported graph may have a view() baked in that
-    only works for that layout.
-    """
-    if tensor.is_contiguous() or _is_dense(tensor.shape, tensor.stride()):
-        return tensor
-    return tensor.clone(memory_format=torch.preserve_format)
-
-
-def _is_dense(shape: Sequence[int], strides: Sequence[int]) -> bool:
+def is_dense(shape: Sequence[int], strides: Sequence[int]) -> bool:
     """Whether each element has a place of its own and no place is left over."""
     expected = 1
     for stride, size in sorted(zip(strides, shape, strict=True)):
@@ -246,19 +186,22 @@ def _is_dense(shape: Sequence[int], strides: Sequence[int]) -> bool:
 
 
 def _n_bytes(spec: TensorSpec) -> int:
-    dtype = _DTYPES.get(spec.dtype)
-    if dtype is None:
-        raise WireError(f"dtype {spec.dtype!r} is not one of {', '.join(_DTYPES)}")
+    item_bytes = ITEM_BYTES.get(spec.dtype)
+    if item_bytes is None:
+        raise WireError(f"dtype {spec.dtype!r} is not one of {', '.join(ITEM_BYTES)}")
     if len(spec.strides) != len(spec.shape):
         raise WireError(f"tensor {spec} has {len(spec.shape)} sizes, {len(spec.strides)} strides")
     count = math.prod(spec.shape)
-    if count and not _is_dense(spec.shape, spec.strides):
+    if count and not is_dense(spec.shape, spec.strides):
         raise WireError(f"tensor {spec} is not dense: strides leave gaps or overlap")
-    return count * dtype.itemsize
+    # An empty tensor's other sizes still have to multiply without overflow.
+    if not count and item_bytes * math.prod(filter(None, spec.shape)) > _ADDRESSABLE_BYTES:
+        raise WireError(f"tensor {spec} has sizes that no tensor can have")
+    return count * item_bytes
 
 
-def _dtype_name(dtype: torch.dtype) -> str:
-    name = _DTYPE_NAMES.get(dtype)
-    if name is None:
-        raise WireError(f"tensors of {dtype} cannot travel; expected one of {', '.join(_DTYPES)}")
-    return name
+def pack_values(values: Sequence[Any]) -> tuple[list[ValueSpec], list[Buffer]]:
+    """To go as soon as api.py calls tensors.pack itself."""
+    from edgesplit.node import tensors
+
+    return tensors.pack(values)

@@ -8,8 +8,6 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import torch
-
 from edgesplit.errors import RequestError
 from edgesplit.node import wire
 from edgesplit.node.connection import Connection
@@ -65,16 +63,21 @@ class Done:
 class Worker:
     """One thread, one bounded queue. Everything that computes on the tier goes through it.
 
-    finished(done) is called on the compute thread for every job taken.
+    begin() is called on the compute thread before anything else, finished(done) for every job
+    taken.
     """
 
     def __init__(
-        self, threads: int, max_queue: int, meter: Meter, finished: Callable[[Done], None]
+        self,
+        begin: Callable[[], None],
+        max_queue: int,
+        meter: Meter,
+        finished: Callable[[Done], None],
     ) -> None:
         self.programs: dict[str, SegmentSource] = {}
         self.emulation = TierEmulation()
         self.meter = meter
-        self._threads = threads
+        self._begin = begin
         self._finished = finished
         self._queue: queue.SimpleQueue[Job | Callable[[], None] | None] = queue.SimpleQueue()
         self._max_queue = max_queue
@@ -115,8 +118,7 @@ class Worker:
         return future
 
     def _loop(self) -> None:
-        # Ray sets OMP_NUM_THREADS, and OpenMP keeps the number per thread: set it on this one.
-        torch.set_num_threads(self._threads)
+        self._begin()
         while (task := self._queue.get()) is not None:
             if isinstance(task, Job):
                 self._finished(self._answer(task))

@@ -10,7 +10,7 @@ import torch
 from tiers import Additions, tiers
 
 from edgesplit.errors import ClosedError, RequestError, RequestTimeoutError
-from edgesplit.node import wire
+from edgesplit.node import arrays, tensors, wire
 from edgesplit.node.connection import Connection
 from edgesplit.node.emulate import LinkShape, TierEmulation
 
@@ -58,6 +58,40 @@ def test_unknown_program_failing_segment_and_wrong_tier_are_refused(three):
     assert three.infer([torch.ones(1)], ROUTE).values[0] == 37
 
 
+def test_a_payload_that_cannot_travel_is_refused_and_the_tier_goes_on(three):
+    class Float8:
+        def segment(self, start, stop):
+            return lambda values: [values[0].to(torch.float8_e4m3fn)]
+
+    three.servers["end"].worker.programs["float8"] = Float8()
+    for stages in ([("end", 0, 9)], ROUTE):
+        with pytest.raises(
+            RequestError, match=r"tier 'end' \(failed\).*float8_e4m3fn cannot travel"
+        ):
+            three.infer([torch.ones(1)], stages, program="float8")
+        assert three.infer([torch.ones(1)], ROUTE).values[0] == 37
+
+
+@pytest.mark.parametrize(
+    "stages", [ROUTE, [("end", 0, 4), ("edge", 4, 4), ("cloud", 4, 9)]], ids=str
+)
+def test_tiers_of_arrays_and_of_tensors_share_a_route(stages):
+    with tiers(kinds={"edge": arrays}) as mixed:
+        x = torch.arange(15.0).reshape(3, 5).t()
+        (y,) = mixed.infer([x], stages).values
+        assert torch.equal(y, x + sum(range(9)))
+        assert y.stride() == x.stride()
+
+
+def test_bfloat16_passes_a_relay_of_arrays_but_is_not_computed_on():
+    with tiers(kinds={"edge": arrays}) as mixed:
+        x = torch.randn(4, 4).to(torch.bfloat16)
+        (y,) = mixed.infer([x], [("end", 0, 1), ("edge", 1, 1), ("cloud", 1, 1)]).values
+        assert torch.equal(y, x)
+        with pytest.raises(RequestError, match=r"tier 'edge' \(failed\)"):
+            mixed.infer([x], [("end", 0, 1), ("edge", 1, 9)])
+
+
 @pytest.fixture(scope="module", autouse=True)
 def _broken_program(three):
     class Broken:
@@ -78,7 +112,7 @@ def raw(server):
 def refusal_to(server, data):
     with raw(server) as connected:
         connected.sendall(data)
-        message, _ = Connection(connected, 1 << 20).receive()
+        message, _ = Connection(connected, 1 << 20, tensors).receive()
         assert isinstance(message, wire.Refusal)
         return message
 
@@ -105,7 +139,7 @@ def test_malformed_frames_get_an_error_and_harm_nobody_else(three):
 def test_a_connection_survives_a_frame_that_could_be_skipped(three):
     request, _ = three.request([torch.ones(4)], [("end", 0, 9)])
     with raw(three.servers["end"]) as connected:
-        connection = Connection(connected, 1 << 20)
+        connection = Connection(connected, 1 << 20, tensors)
         connected.sendall(wire.encode(request, 4) + b"1234")
         assert connection.receive()[0].id == request.id
         connection.send(wire.Probe(id="still", sender="nobody"), [memoryview(b"ballast")])

@@ -14,6 +14,7 @@ from split_law import same_bits
 from torch import nn
 
 from edgesplit.errors import ExportError, WireError
+from edgesplit.node.arrays import BFLOAT16
 from edgesplit.node.model import export
 from edgesplit.node.shipping import pack, unpack
 
@@ -106,6 +107,42 @@ def test_read_only_arrays_are_used_in_place():
         array.flags.writeable = False
     pointers = {array.ctypes.data for array in packed.storages}
     assert {weight.data_ptr() for weight in unpack(packed).weights} == pointers
+
+
+def test_weights_as_arrays_are_the_programs_weights():
+    """Views on shared storage, other strides, bfloat16 and plain numbers' tensors among them."""
+
+    class Various(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.table = nn.Parameter(torch.randn(6, 6))
+            self.scale = nn.Parameter(torch.randn(6).to(torch.bfloat16))
+            self.filters = nn.Parameter(torch.randn(6, 2, 3).permute(2, 0, 1)[1])
+            self.register_buffer("steps", torch.arange(12).reshape(2, 6)[1])
+
+        def forward(self, x):
+            y = x @ self.table.t() + self.table[2:4].sum() + self.steps
+            return y * self.scale, y @ self.filters
+
+    program = export(Various(), (torch.randn(2, 6),)).program
+    packed = pack(program)
+    found = packed.weights()
+    assert [array.nbytes for array in found] == [w.nbytes for w in program.weights]
+    for array, weight in zip(found, program.weights, strict=True):
+        bits, expected = array, weight.detach()
+        if array.dtype == BFLOAT16:
+            bits, expected = array.view(np.int16), expected.view(torch.int16)
+        assert bits.strides == expected.numpy().strides
+        assert np.array_equal(bits, expected.numpy())
+    assert {array.dtype == BFLOAT16 for array in found} == {True, False}
+
+
+def test_a_copy_lets_go_of_the_memory_it_came_in():
+    packed = pack(export(nn.Linear(6, 6), (torch.randn(1, 6),)).program)
+    copied = packed.copied()
+    pairs = zip(packed.storages, copied.storages, strict=True)
+    assert all(np.array_equal(a, b) and not np.shares_memory(a, b) for a, b in pairs)
+    assert unpack(copied).fingerprint == packed.fingerprint
 
 
 def test_another_program_is_refused():

@@ -1,6 +1,7 @@
 """Frames: what goes in comes out, and nothing malformed gets through."""
 
 import msgspec
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 
 from edgesplit.core.sample import Sample
 from edgesplit.errors import WireError
-from edgesplit.node import wire
+from edgesplit.node import arrays, tensors, wire
 
 HOP = wire.Hop("end", "tcp://127.0.0.1:1", 0, 3)
 SAMPLE = Sample("end", 0, 3, 0.1, 0.2, 0.3, 0.4, float("inf"), 10, 20, 1.5)
@@ -34,13 +35,13 @@ TENSORS = [
 ]
 
 
-def travel(values):
-    specs, buffers = wire.pack_values(values)
+def travel(values, sender=tensors, receiver=tensors):
+    specs, buffers = sender.pack(values)
     sent = b"".join(memoryview(buffer).cast("B") for buffer in buffers if buffer.nbytes)
     wire.check_body(specs, len(sent))
     body = wire.new_body(len(sent))
     memoryview(body)[:] = sent
-    return wire.unpack_values(specs, body)
+    return receiver.unpack(specs, body)
 
 
 def read(frame, max_frame_bytes=wire.DEFAULT_MAX_FRAME_BYTES):
@@ -64,7 +65,7 @@ def test_tensors_keep_bits_shape_and_dtype(tensor):
 
 @pytest.mark.parametrize("tensor", TENSORS[:2], ids=["permuted", "channels last"])
 def test_dense_tensors_keep_strides_and_are_not_copied(tensor):
-    _, (buffer, *_) = wire.pack_values([tensor])
+    _, (buffer, *_) = tensors.pack([tensor])
     assert buffer.__array_interface__["data"][0] == tensor.data_ptr()
     assert travel([tensor])[0].stride() == tensor.stride()
 
@@ -137,6 +138,7 @@ def test_fields_out_of_range_are_refused(change):
         (wire.TensorSpec("float32", [2, 2], [0, 1]), 16, "not dense"),
         (wire.TensorSpec("float32", [2, 2], [4, 1]), 16, "not dense"),
         (wire.TensorSpec("float32", [1 << 40, 1 << 40], [1 << 40, 1]), 16, "declares"),
+        (wire.TensorSpec("float32", [1 << 40, 1 << 40, 0], [1, 1, 1]), 0, "no tensor can have"),
     ],
 )
 def test_tensor_headers_must_fit_the_body(spec, size, message):
@@ -146,4 +148,71 @@ def test_tensor_headers_must_fit_the_body(spec, size, message):
 
 def test_a_dtype_that_cannot_travel_is_named():
     with pytest.raises(WireError, match="float8"):
-        wire.pack_values([torch.zeros(2).to(torch.float8_e4m3fn)])
+        tensors.pack([torch.zeros(2).to(torch.float8_e4m3fn)])
+
+
+def test_what_is_no_tensor_and_no_number_is_named():
+    for kind in (tensors, arrays):
+        with pytest.raises(WireError, match="a str cannot travel"):
+            kind.pack(["text"])
+
+
+# Arrays
+
+
+@pytest.mark.parametrize("tensor", TENSORS, ids=lambda t: f"{t.dtype}{list(t.shape)}")
+def test_tensors_come_through_arrays_as_they_were(tensor):
+    (array,) = travel([tensor], receiver=arrays)
+    (back,) = travel([array], sender=arrays)
+    (direct,) = travel([tensor])
+    assert (back.dtype, back.shape, back.stride()) == (direct.dtype, direct.shape, direct.stride())
+    assert bytes(tensors.pack([back])[1][0]) == bytes(tensors.pack([direct])[1][0])
+
+
+@pytest.mark.parametrize("tensor", [t for t in TENSORS if t.dtype != torch.bfloat16], ids=str)
+def test_arrays_read_what_tensors_wrote(tensor):
+    (array,) = travel([tensor], receiver=arrays)
+    assert np.array_equal(array, tensor.resolve_conj().numpy(), equal_nan=array.dtype.kind == "f")
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.arange(24.0).reshape(2, 3, 4).transpose(2, 0, 1),
+        np.arange(6, dtype=np.int64)[::-1],
+        np.broadcast_to(np.arange(4.0)[:, None], (4, 5)),
+        np.arange(36.0).reshape(6, 6)[::2, 1:],
+        np.arange(3.0).reshape(1, 3)[::-1],
+        np.ones((2, 3), dtype=[("x", np.float32), ("pad", np.uint8)])["x"],
+        np.empty((3, 0), np.float16),
+        np.float64(2.5),
+        np.array(True),
+    ],
+    ids=lambda a: f"{a.dtype}{a.strides}",
+)
+def test_any_array_keeps_elements_shape_and_dtype(array):
+    (back,) = travel([array], sender=arrays, receiver=arrays)
+    assert (back.dtype, back.shape) == (array.dtype, array.shape)
+    assert np.array_equal(back, array)
+    (tensor,) = travel([array], sender=arrays)
+    assert np.array_equal(tensor.numpy(), array)
+
+
+def test_dense_arrays_keep_strides_and_are_not_copied():
+    array = np.arange(24.0).reshape(2, 3, 4).transpose(2, 0, 1)
+    _, (buffer, *_) = arrays.pack([array])
+    assert np.shares_memory(buffer, array)
+    assert travel([array], arrays, arrays)[0].strides == array.strides
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, ">f4", "U3", object], ids=str)
+def test_an_array_of_a_dtype_that_cannot_travel_is_named(dtype):
+    with pytest.raises(WireError, match="cannot travel"):
+        arrays.pack([np.zeros(2, dtype)])
+
+
+def test_nothing_computes_on_bfloat16_by_mistake():
+    (array,) = travel([torch.ones(3, dtype=torch.bfloat16)], receiver=arrays)
+    for compute in (lambda: array + 1, lambda: array @ array, lambda: array.sum()):
+        with pytest.raises(TypeError):
+            compute()

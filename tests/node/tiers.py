@@ -1,4 +1,7 @@
-"""Three real tiers in this process, over real sockets, with a program made of additions."""
+"""Three real tiers in this process, over real sockets, with a program made of additions.
+
+Needs no torch: test_without_torch.py uses it where there is none.
+"""
 
 import itertools
 import time
@@ -11,6 +14,7 @@ from edgesplit.node.client import Client
 from edgesplit.node.meter.power_model import PowerModelMeter
 from edgesplit.node.router import ServeSettings
 from edgesplit.node.serve import SegmentServer
+from edgesplit.node.tensor_kind import kind_here
 
 NAMES = ("end", "edge", "cloud")
 
@@ -35,10 +39,11 @@ class Tiers:
 
     def __init__(self, servers, client):
         self.servers, self.client = servers, client
+        self._kind = kind_here()
         self._ids = (f"test-{n}" for n in itertools.count())
 
     def request(self, values, stages, timeout_s=5.0, program="p"):
-        specs, buffers = wire.pack_values(values)
+        specs, buffers = self._kind.pack(values)
         hops = [wire.Hop(t, self.servers[t].address, a, b) for t, a, b in stages]
         return (
             wire.Request(
@@ -60,12 +65,14 @@ class Tiers:
 
 
 @contextmanager
-def tiers(program=None, **settings) -> Iterator[Tiers]:
+def tiers(program=None, kinds=None, **settings) -> Iterator[Tiers]:
+    """kinds: by tier, where it is not this host's."""
     with ExitStack() as stack:
         servers = {}
         for name in NAMES:
             meter = PowerModelMeter(Power(10.0, 5.0, 5.0, 1.0))
-            server = SegmentServer(ServeSettings(name, **settings), meter)
+            kind = (kinds or {}).get(name)
+            server = SegmentServer(ServeSettings(name, **settings), meter, kind)
             servers[name] = stack.enter_context(server)
             server.worker.programs["p"] = program or Additions()
         client = Client(servers["end"].address)
