@@ -23,6 +23,7 @@ VERSION = 1
 DEFAULT_MAX_FRAME_BYTES = 1 << 28  # 256 MiB: 80 times VGG-16's largest payload at batch 1
 MAX_VALUES = 4096
 MAX_HEADER_BYTES = 1 << 20
+LONGEST_TIMEOUT_S = 1e6  # some eleven days
 ALIGNMENT = 64  # bytes; every tensor begins at a multiple of it in the body
 _ZEROS = bytes(ALIGNMENT)
 _PREFIX = struct.Struct("<3sBIQ")  # magic, version, bytes of header, bytes of body
@@ -32,8 +33,10 @@ _DTYPES = {
     str(dtype).removeprefix("torch."): dtype
     for dtype in (
         *(torch.float16, torch.bfloat16, torch.float32, torch.float64),
-        *(torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64, torch.bool),
-        *(torch.complex64, torch.complex128),
+        *(torch.float8_e4m3fn, torch.float8_e5m2, torch.bool),
+        *(torch.int8, torch.int16, torch.int32, torch.int64),
+        *(torch.uint8, torch.uint16, torch.uint32, torch.uint64),
+        *(torch.complex32, torch.complex64, torch.complex128),
     )
 }
 _DTYPE_NAMES = {dtype: name for name, dtype in _DTYPES.items()}
@@ -70,7 +73,7 @@ class Request(msgspec.Struct, frozen=True, tag="request", kw_only=True):
     program: Name
     route: Annotated[list[Hop], msgspec.Meta(min_length=1, max_length=64)]
     at: Size
-    timeout_s: Annotated[float, msgspec.Meta(gt=0)]
+    timeout_s: Annotated[float, msgspec.Meta(gt=0, le=LONGEST_TIMEOUT_S)]
     values: Annotated[list[ValueSpec], msgspec.Meta(max_length=MAX_VALUES)]
 
 
@@ -141,7 +144,7 @@ def decode(header: Buffer) -> Message:
     """The message a header holds. Raises WireError naming what is wrong with it."""
     try:
         return _decoder.decode(header)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise WireError(f"malformed header: {error}") from None
 
 
