@@ -65,8 +65,11 @@ def example_input(image: str | None, shape: str, batch: int) -> torch.Tensor:
         raise InputError(
             f"--input-shape must be whole numbers above 0, as in 1,3,224,224, given {shape!r}"
         )
-    x = torch.randn(sizes, generator=torch.Generator().manual_seed(0))
-    return torch.cat([x] * batch)
+    try:
+        x = torch.randn(sizes, generator=torch.Generator().manual_seed(0))
+        return torch.cat([x] * batch)
+    except RuntimeError as error:
+        raise InputError(f"no input of {batch} x {shape}: {str(error).splitlines()[0]}") from error
 
 
 def classify(split: EdgeSplit, image: str, x: torch.Tensor) -> Answer:

@@ -9,7 +9,7 @@ import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from torch import nn
 
@@ -23,7 +23,7 @@ from edgesplit.core.explain import Explanation, explain
 from edgesplit.core.goal import Goal
 from edgesplit.core.graph import Graph
 from edgesplit.core.plan import Plan, parse_plan
-from edgesplit.core.policy import Policy, policy_named
+from edgesplit.core.policy import Policy, checked, policy_named
 from edgesplit.core.profile import Profile
 from edgesplit.core.record import Finished, Record, record_of
 from edgesplit.errors import (
@@ -44,6 +44,7 @@ from edgesplit.workloads import ActiveWorkload, Given, Wanted, Workloads
 RECORDS_KEPT = 100_000
 _Key = tuple[Any, ...]
 _NOTHING = object()
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,8 @@ class EdgeSplit:
     """One model's inference across tiers: `EdgeSplit(model).infer(x)` is what `model(x)` is.
 
     The first input exports the model, starts or joins a cluster and profiles the tiers. The
-    caller's model is never changed; it is taken in eval mode. NaN and infinity in an input pass
+    caller's model is never changed; it is taken in eval mode, with the weights it then has: later
+    changes of them are not seen. NaN and infinity in an input pass
     through as they would through the model. Use it in `with`, or call close().
 
     goal: what to minimise. policy: 'score', 'fastest', 'TIER-only', a plan's text or a function
@@ -80,12 +82,14 @@ class EdgeSplit:
     ) -> None:
         if not isinstance(model, nn.Module):
             raise InputError(f"model must be a torch.nn.Module, given {type(model).__name__}")
-        self._goal = goal or Goal()
-        self._config = config or Config()
+        self._goal = _is_a(Goal, "goal", goal) if goal is not None else Goal()
+        self._config = _is_a(Config, "config", config) if config is not None else Config()
         for tier in self._goal.memory_bytes:
             _known(tier, self._config.tiers)
+        if not (isinstance(policy, str) or callable(policy)):
+            raise InputError(f"policy must be a name or a function, given {policy!r}")
         chosen = policy_named(policy, self._config.tiers) if isinstance(policy, str) else policy
-        wanted = Wanted(self._goal, chosen, Settings(interval_s=self._config.interval_s))
+        wanted = Wanted(self._goal, checked(chosen), Settings(interval_s=self._config.interval_s))
         self._session = Session(address, self._config)
         self._watch = PlanWatch(self._session)
         self._workloads = Workloads(model, self._session, self._watch, wanted)
@@ -212,13 +216,11 @@ class EdgeSplit:
         return result
 
     def _checked(self, plan: Plan | str, workload: ActiveWorkload) -> Plan:
-        parsed = parse_plan(plan) if isinstance(plan, str) else plan
+        parsed = parse_plan(plan) if isinstance(plan, str) else _is_a(Plan, "plan", plan)
         return parsed.check(workload.graph, workload.profile.names)
 
     def _workload(self, given: Given) -> ActiveWorkload:
         self.open()
-        if self._workloads.latest is None:
-            self._warming.join()  # torch.export serves one thread at a time
         return self._workloads.of(given)
 
     def _channels(self, workload: ActiveWorkload) -> Client:
@@ -277,6 +279,7 @@ class EdgeSplit:
 
     def emulate(self, emulation: Emulation) -> None:
         """Slow tiers and shape links from now on; the plan follows by itself."""
+        _is_a(Emulation, "emulation", emulation)
         self.open()._session.emulate(emulation)
 
     def graph(self) -> Graph:
@@ -326,6 +329,13 @@ def _shut_down(watch: PlanWatch, clients: list[Client], session: Session) -> Non
     for client in clients:
         client.close()
     session.close()
+
+
+def _is_a(kind: type[_T], name: str, given: Any) -> _T:
+    """`given` itself. Raises InputError where it is of another type."""
+    if not isinstance(given, kind):
+        raise InputError(f"{name} must be a {kind.__name__}, given {given!r}")
+    return given
 
 
 def _known(tier: str, tiers: tuple[str, ...]) -> None:

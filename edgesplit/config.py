@@ -8,7 +8,7 @@ from pathlib import Path
 from edgesplit.core.power import Power
 from edgesplit.errors import ConfigError, ProfileError, UnknownNameError
 from edgesplit.node.emulate import Emulation, LinkShape
-from edgesplit.node.wire import DEFAULT_MAX_FRAME_BYTES
+from edgesplit.node.wire import DEFAULT_MAX_FRAME_BYTES, LONGEST_TIMEOUT_S
 
 TIERS = ("end", "edge", "cloud")
 _PHASES = ("compute", "transmit", "receive", "wait")
@@ -59,6 +59,8 @@ class Config:
             value = getattr(self, name)
             if not (isinstance(value, (int, float)) and value > 0):
                 raise ConfigError(f"{name} must be a number above 0, given {value!r}")
+        if self.timeout_s > LONGEST_TIMEOUT_S:
+            raise ConfigError(f"timeout_s is at most {LONGEST_TIMEOUT_S:g}, given {self.timeout_s}")
         for tier in self.meters:
             if tier not in self.tiers:
                 raise UnknownNameError(f"meters: no tier {tier!r}; known: {', '.join(self.tiers)}")

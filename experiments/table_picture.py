@@ -56,7 +56,7 @@ def _draw_bars(axes: Axes, rows: Sequence[Mapping[str, Any]], key: str, scale: f
     )
     for place, (mean, above) in enumerate(zip(means, spread, strict=True)):
         axes.annotate(
-            f"{mean:.3g}",
+            f"{mean:.0f}" if mean >= 1000 else f"{mean:.3g}",
             (place, mean + above),
             (0, 2),
             textcoords="offset points",

@@ -60,6 +60,10 @@ def test_help_imports_nothing_heavy():
     [
         (["plan", "mobilenet_v22"], "did you mean mobilenet_v2"),
         (["plan", "no.such:model"], "cannot import 'no.such'"),
+        (["plan", ":x"], "cannot import ''"),
+        (["plan", "..b:x"], "cannot import '..b'"),
+        (["plan", "os:getenv"], "os:getenv'"),
+        (["plan", "alexnet", "--input-shape", "1,3,99999999,99999999"], "no input of 1 x"),
         (["plan", "alexnet", "--end-energy", "0.9"], "weights must sum to 1"),
         (["plan", "alexnet", "--end-energy", "-1"], "weights must be finite numbers >= 0"),
         (["plan", "alexnet", "--latency-limit-ms", "-5"], "latency_limit_s must be seconds above"),

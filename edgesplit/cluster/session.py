@@ -19,7 +19,7 @@ from edgesplit.cluster.scheduler import Activation, Scheduler, TierHandle, Workl
 from edgesplit.config import EMBEDDED_EMULATION, Config
 from edgesplit.core.profile import Link, Profile, Tier
 from edgesplit.core.sample import Sample
-from edgesplit.errors import ClusterError, EdgeSplitError
+from edgesplit.errors import ClosedError, ClusterError, EdgeSplitError
 from edgesplit.node.emulate import Emulation
 from edgesplit.node.profiler import Forms
 from edgesplit.node.program import Program
@@ -50,6 +50,7 @@ class Session:
         self._power = config.power()
         self._id = uuid.uuid4().hex[:8]
         self._started: _Started | None = None
+        self._was_closed = False
         self._tiers: dict[str, TierHandle] = {}
         self._opened: dict[str, Opened] = {}
         self._program_ids = (f"{self._id}-p{n}" for n in itertools.count())
@@ -93,6 +94,7 @@ class Session:
     def close(self) -> None:
         """Stop the actors, leave the cluster; safe to call twice."""
         started, self._started = self._started, None
+        self._was_closed = True
         if started is None:
             return
         if ray.is_initialized():
@@ -189,6 +191,8 @@ class Session:
 
     @property
     def _running(self) -> _Started:
+        if self._was_closed:
+            raise ClosedError("this EdgeSplit is closed; make a new one")
         if self._started is None:
             raise ClusterError("the session is not open")
         return self._started

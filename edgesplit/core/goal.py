@@ -35,7 +35,7 @@ class Goal:
     def __post_init__(self) -> None:
         weights = (self.end_energy, self.total_energy, self.latency)
         text = f"end_energy={weights[0]}, total_energy={weights[1]}, latency={weights[2]}"
-        if not all(isinstance(w, (int, float)) and math.isfinite(w) and w >= 0 for w in weights):
+        if not all(_is_number(w) and w >= 0 for w in weights):
             raise GoalError(f"weights must be finite numbers >= 0, given {text}")
         if not math.isclose(sum(weights), 1.0, abs_tol=1e-6):
             raise GoalError(
@@ -43,11 +43,19 @@ class Goal:
                 "divide each by that sum"
             )
         limit = self.latency_limit_s
-        if limit is not None and not (math.isfinite(limit) and limit > 0):
+        if limit is not None and not (_is_number(limit) and limit > 0):
             raise GoalError(f"latency_limit_s must be seconds above 0 or None, given {limit!r}")
-        if self.min_end_layers < 0:
-            raise GoalError(f"min_end_layers must be 0 or more, given {self.min_end_layers}")
-        if any(size < 0 for size in self.memory_bytes.values()):
-            raise GoalError(f"memory_bytes must be 0 or more per tier, given {self.memory_bytes}")
+        if not isinstance(self.min_end_layers, int) or self.min_end_layers < 0:
+            raise GoalError(
+                f"min_end_layers must be a whole number >= 0, given {self.min_end_layers!r}"
+            )
+        if not isinstance(self.memory_bytes, Mapping) or not all(
+            _is_number(size) and size >= 0 for size in self.memory_bytes.values()
+        ):
+            raise GoalError(f"memory_bytes must be 0 or more per tier, given {self.memory_bytes!r}")
         if self.boundary not in ("marginal", "gross"):
             raise GoalError(f"boundary must be 'marginal' or 'gross', given {self.boundary!r}")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and math.isfinite(value)

@@ -9,7 +9,7 @@ from edgesplit.core.plan import Plan, parse_plan, plan_along
 from edgesplit.core.profile import Profile
 from edgesplit.core.search.planner import Decision, choose, choose_fastest
 from edgesplit.core.search.route import best_route
-from edgesplit.errors import PlanError, UnknownNameError
+from edgesplit.errors import EdgeSplitError, PlanError, UnknownNameError
 
 Policy = Callable[[Graph, Profile, Goal], Plan]
 
@@ -62,6 +62,26 @@ def fixed(plan: Plan) -> Policy:
         return plan
 
     return policy
+
+
+def checked(policy: Policy) -> Policy:
+    """The same policy, whose failures and wrong answers are PlanErrors that say so."""
+
+    def ask(graph: Graph, profile: Profile, goal: Goal) -> Plan:
+        try:
+            plan = policy(graph, profile, goal)
+        except EdgeSplitError:
+            raise
+        except Exception as error:  # a user's function may raise anything
+            raise PlanError(f"the policy raised {error!r}") from error
+        if not isinstance(plan, Plan):
+            raise PlanError(
+                f"the policy returned {type(plan).__name__}, expected a Plan; parse_plan(text) and "
+                "plan_along(route, cuts, n_layers) make one"
+            )
+        return plan
+
+    return ask
 
 
 def policy_named(text: str, tiers: Sequence[str]) -> Policy:

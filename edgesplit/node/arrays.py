@@ -1,7 +1,7 @@
 """numpy's arrays as the values of a payload, where there is no torch; see tensor_kind.py.
 
-numpy has no bfloat16: such tensors keep their bits under a dtype that refuses arithmetic, so that
-a relay passes them on and nothing computes on them by mistake.
+numpy lacks bfloat16 and a few more: such tensors keep their bits under a dtype that refuses
+arithmetic, so that a relay passes them on and nothing computes on them by mistake.
 """
 
 from collections.abc import Sequence
@@ -13,10 +13,17 @@ from numpy.typing import NDArray
 from edgesplit.errors import WireError
 from edgesplit.node import wire
 
-BFLOAT16 = np.dtype([("bfloat16", np.uint16)])
-_DTYPES: dict[str, np.dtype[Any]] = {
-    name: BFLOAT16 if name == "bfloat16" else np.dtype(name) for name in wire.ITEM_BYTES
+_BITS = {
+    "bfloat16": np.uint16,
+    "float8_e4m3fn": np.uint8,
+    "float8_e5m2": np.uint8,
+    "complex32": np.uint32,
 }
+_DTYPES: dict[str, np.dtype[Any]] = {
+    name: np.dtype([(name, _BITS[name])]) if name in _BITS else np.dtype(name)
+    for name in wire.ITEM_BYTES
+}
+BFLOAT16 = _DTYPES["bfloat16"]
 _DTYPE_NAMES = {dtype: name for name, dtype in _DTYPES.items()}
 
 

@@ -170,9 +170,12 @@ class Connection:
 
 
 def connect(address: str, max_frame_bytes: int, kind: TensorKind) -> Connection:
-    """A connection to HOST:PORT. Raises OSError where nobody listens."""
+    """A connection to HOST:PORT. Raises OSError where nobody listens or that is no address."""
     host, _, port = address.rpartition(":")
-    connected = socket.create_connection((host, int(port)), timeout=_CONNECT_TIMEOUT_S)
+    try:
+        connected = socket.create_connection((host, int(port)), timeout=_CONNECT_TIMEOUT_S)
+    except (ValueError, OverflowError) as error:  # UnicodeError of a host name is a ValueError
+        raise OSError(f"{address!r} is no HOST:PORT: {error}") from error
     return Connection(connected, max_frame_bytes, kind)
 
 

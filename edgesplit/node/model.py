@@ -3,6 +3,8 @@
 Here the arguments become the payload at cut 0 and the payload at cut n becomes the result.
 """
 
+import contextlib
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -34,6 +36,10 @@ from edgesplit.node.signature import (
     laid_out,
 )
 from edgesplit.node.structure import Ref, Weight
+
+# torch.export keeps what it traces in variables of the process: two at once break each other.
+_EXPORTING = threading.Lock()
+_EXPORT_TIMEOUT_S = 600.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,19 +89,18 @@ def export(
     tensors = [laid_out(leaf, dim_order(leaf)) for leaf in leaves if leaf is not None]
     exporter = _Exporter(model, leaves, tree, tensors)
     check_inputs(exporter.flat_model(), tensors)
-    for attempt in (exporter.with_any_batch, exporter.with_this_batch):
-        exported = attempt()
-        if exported and exported.accepts(args, kwargs or {}) and exporter.confirms(exported):
-            return exported
-    raise ExportError(
-        f"the exported {type(model).__name__} gives another result than the model on these inputs; "
-        "its forward depends on more than its inputs and weights"
-    )
+    if not _EXPORTING.acquire(timeout=_EXPORT_TIMEOUT_S):
+        raise ExportError(f"another thread has been exporting for {_EXPORT_TIMEOUT_S:g} s")
+    try:
+        return exporter.export(args, kwargs or {})
+    finally:
+        _EXPORTING.release()
 
 
 def warm_up() -> None:
     """Have torch import what an export needs, seconds before the first one needs it."""
-    export(nn.Sequential(nn.Linear(2, 2), nn.ReLU()), (torch.zeros(1, 2),))
+    with contextlib.suppress(ExportError):  # the first real export says what is wrong
+        export(nn.Sequential(nn.Linear(2, 2), nn.ReLU()), (torch.zeros(1, 2),))
 
 
 @dataclass(frozen=True)
@@ -106,6 +111,17 @@ class _Exporter:
     leaves: list[torch.Tensor | None]
     tree: pytree.TreeSpec
     tensors: list[torch.Tensor]
+
+    def export(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> ExportedModel:
+        """With any batch where that can be, else with this one. Raises ExportError."""
+        for attempt in (self.with_any_batch, self.with_this_batch):
+            exported = attempt()
+            if exported and exported.accepts(args, kwargs) and self.confirms(exported):
+                return exported
+        raise ExportError(
+            f"the exported {type(self.model).__name__} gives another result than the model on "
+            "these inputs; its forward depends on more than its inputs and weights"
+        )
 
     def flat_model(self) -> FlatModel:
         """A fresh copy: whatever runs forward may leave something in the copy's attributes."""

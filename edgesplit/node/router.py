@@ -49,6 +49,8 @@ class _Sent:
     sent_bytes: int
 
 
+# Of requests under way here: computing, waiting to be sent on, or for their replies.
+_JOBS_PER_QUEUE = 4
 Dial = Callable[[str], Connection]
 
 
@@ -68,6 +70,7 @@ class Router:
         self._shaper = shaper
         self._dial = dial
         self._kind = kind
+        self._jobs: dict[int, Job] = {}  # taken and not answered yet, by identity
         self._sent: dict[str, _Sent] = {}
         self._probes: dict[str, tuple[float, Future[float]]] = {}
         self._probe_ids = (f"{settings.tier}-probe-{n}" for n in itertools.count())
@@ -92,22 +95,32 @@ class Router:
         upstream = request.route[request.at - 1].tier if request.at else None
         arrived_s, gap_s = link.arrival()
         job = Job(request, values, link.connection, upstream, arrived_s, gap_s)
+        if len(self._jobs) >= _JOBS_PER_QUEUE * self._settings.max_queue:
+            self._refuse(job, "busy", f"{len(self._jobs)} requests are under way already")
+            return
+        self._jobs[id(job)] = job
         if hop.start == hop.stop:  # a relay has nothing to compute
             self.pass_on(Done(job, values))
         elif not self._worker.submit(job):
             self._refuse(job, "busy", f"{self._settings.max_queue} requests are queued already")
 
     def pass_on(self, done: Done) -> None:
-        """Send a finished job to the next tier of its route, or back to its sender."""
+        """Send a finished job to the next tier of its route, or back to its sender.
+
+        Called at the top of several threads' loops: whatever goes wrong is the sender's to hear,
+        and the next job's turn comes.
+        """
+        try:
+            self._pass_on(done)
+        except Exception as error:
+            self._refuse(done.job, "failed", f"its payload cannot be sent on: {error}")
+
+    def _pass_on(self, done: Done) -> None:
         job = done.job
         if done.failure is not None:
             self._refuse(job, *done.failure)
             return
-        try:
-            specs, buffers = self._kind.pack(done.values)
-        except WireError as error:  # a dtype that does not travel; the compute thread goes on
-            self._refuse(job, "failed", f"layers {job.hop.start}-{job.hop.stop}: {error}")
-            return
+        specs, buffers = self._kind.pack(done.values)
         if job.request.at + 1 < len(job.request.route):
             self._send_on(done, specs, buffers)
         else:
@@ -201,6 +214,7 @@ class Router:
         self._answer(job, refusal)
 
     def _answer(self, job: Job, message: wire.Message, buffers: Sequence[wire.Buffer] = ()) -> None:
+        self._jobs.pop(id(job), None)
         try:
             self._send(job.sender, job.upstream, message, buffers)
         except OSError:

@@ -22,6 +22,7 @@ VERSION = 1
 DEFAULT_MAX_FRAME_BYTES = 1 << 28  # 256 MiB: 80 times VGG-16's largest payload at batch 1
 MAX_VALUES = 4096
 MAX_HEADER_BYTES = 1 << 20
+LONGEST_TIMEOUT_S = 1e6  # some eleven days
 ALIGNMENT = 64  # bytes; every tensor begins at a multiple of it in the body
 ZEROS = memoryview(bytes(ALIGNMENT))
 _PREFIX = struct.Struct("<3sBIQ")  # magic, version, bytes of header, bytes of body
@@ -30,8 +31,10 @@ PREFIX_BYTES = _PREFIX.size
 # Bytes of an element of each dtype that travels, by torch's name.
 ITEM_BYTES = {
     **{"float16": 2, "bfloat16": 2, "float32": 4, "float64": 8},
-    **{"uint8": 1, "int8": 1, "int16": 2, "int32": 4, "int64": 8, "bool": 1},
-    **{"complex64": 8, "complex128": 16},
+    **{"float8_e4m3fn": 1, "float8_e5m2": 1, "bool": 1},
+    **{"int8": 1, "int16": 2, "int32": 4, "int64": 8},
+    **{"uint8": 1, "uint16": 2, "uint32": 4, "uint64": 8},
+    **{"complex32": 4, "complex64": 8, "complex128": 16},
 }
 _ADDRESSABLE_BYTES = 1 << 62
 
@@ -67,7 +70,7 @@ class Request(msgspec.Struct, frozen=True, tag="request", kw_only=True):
     program: Name
     route: Annotated[list[Hop], msgspec.Meta(min_length=1, max_length=64)]
     at: Size
-    timeout_s: Annotated[float, msgspec.Meta(gt=0)]
+    timeout_s: Annotated[float, msgspec.Meta(gt=0, le=LONGEST_TIMEOUT_S)]
     values: Annotated[list[ValueSpec], msgspec.Meta(max_length=MAX_VALUES)]
 
 
@@ -138,7 +141,7 @@ def decode(header: Buffer) -> Message:
     """The message a header holds. Raises WireError naming what is wrong with it."""
     try:
         return _decoder.decode(header)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise WireError(f"malformed header: {error}") from None
 
 

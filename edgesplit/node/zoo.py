@@ -60,14 +60,19 @@ def _own(name: str, weights: str) -> nn.Module:
     path, _, attribute = name.partition(":")
     try:
         module = importlib.import_module(path)
-    except ImportError as error:
-        raise UnknownNameError(f"{name!r}: cannot import {path!r}: {error}") from error
+    except Exception as error:  # a module of the user's may raise anything at its import
+        raise UnknownNameError(f"{name!r}: cannot import {path!r}: {error!r}") from error
     make = getattr(module, attribute, None)
     if not callable(make):
         raise UnknownNameError(
             f"no callable {attribute!r} in {path}{_close(attribute, list(vars(module)))}"
         )
-    model = make()
+    try:
+        model = make()
+    except Exception as error:  # so may a callable
+        raise ConfigError(
+            f"{name!r}: {attribute}() raised {error!r}; it is called without arguments"
+        ) from error
     if not isinstance(model, nn.Module):
         raise ConfigError(f"{name!r} returned {type(model).__name__}, not a torch.nn.Module")
     return model

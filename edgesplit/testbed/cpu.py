@@ -5,6 +5,8 @@ for the rest of a period; with 5 ms the host looks evenly slow.
 """
 
 import contextlib
+import os
+import signal
 from pathlib import Path
 
 from edgesplit.errors import TestbedError
@@ -50,6 +52,15 @@ def limit(layout: Layout, host: str, cores: float | None) -> None:
 def procs_file(layout: Layout, host: str) -> Path:
     """Who writes its process number here belongs to the host."""
     return group(layout, host) / "cgroup.procs"
+
+
+def kill(layout: Layout) -> None:
+    """End every process that is in one of the hosts' groups."""
+    for host in HOSTS:
+        with contextlib.suppress(FileNotFoundError):
+            for pid in procs_file(layout, host).read_text().split():
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(int(pid), signal.SIGKILL)
 
 
 def remove(layout: Layout) -> None:

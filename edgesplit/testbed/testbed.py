@@ -72,6 +72,7 @@ class Testbed:
                 self.network.pull(host)
             for host, process in (state.first if state else {}).items():
                 Host(host, self.layout).kill(process)
+            cpu.kill(self.layout)  # a host whose start was broken off is known to its group only
             if state is not None:
                 self.network.remove()
                 cpu.remove(self.layout)

@@ -178,6 +178,23 @@ def test_the_callers_model_is_never_changed(split, x):
     assert not model._forward_hooks
 
 
+@pytest.mark.parametrize(
+    "wrong", [{"goal": {"latency": 1}}, {"config": {"threads": 1}}, {"policy": 5}], ids=str
+)
+def test_settings_of_another_type_are_named(model, wrong):
+    [(name, _)] = wrong.items()
+    with pytest.raises(InputError, match=f"^{name} must be a"):
+        EdgeSplit(model, **wrong)
+
+
+def test_a_policy_that_returns_no_plan_is_named(model, x):
+    with EdgeSplit(model, policy=lambda *_: "end:0-8") as split:
+        with pytest.raises(PlanError, match="the policy returned str, expected a Plan"):
+            split.infer(x)
+        with pytest.raises(InputError, match="emulation must be a Emulation"):
+            split.emulate(5)
+
+
 def test_a_goal_no_plan_meets_uses_the_fastest_and_says_so(split, model, x):
     with EdgeSplit(model, goal=Goal(latency_limit_s=1e-6)) as hurried:
         with pytest.warns(InfeasibleGoalWarning, match="no plan of Sequential meets"):
@@ -225,7 +242,8 @@ def test_use_after_close_is_an_error_and_nothing_is_left(model, x):
     with EdgeSplit(model, config=Config(emulation=Emulation())) as closing:
         closing.infer(x)
         assert not closing.records()["emulated"].any()
-    for use in (lambda: closing.infer(x), closing.open, lambda: next(closing.map([x]))):
+    uses = (lambda: closing.infer(x), closing.open, lambda: next(closing.map([x])))
+    for use in (*uses, closing.profile, closing.explain, lambda: closing.metered().__enter__()):
         with pytest.raises(ClosedError, match="make a new one"):
             use()
     closing.close()

@@ -149,7 +149,7 @@ def test_an_embedded_session_before_and_after_its_first_input():
         assert found["missing_tiers"] == []
         assert f"Sequential: {split.plan}" in text.stdout
         assert "all, embedded" in text.stdout
-        assert text.stdout.count("modelled: power model (power.toml)") == 3
+        assert text.stdout.count("modelled: power.toml (device)") == 3
 
 
 # A cluster of labelled nodes

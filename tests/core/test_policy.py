@@ -8,7 +8,7 @@ from planner_cases import three_tiers, vgg_like
 from edgesplit.core.cost import CostModel
 from edgesplit.core.goal import Goal
 from edgesplit.core.plan import parse_plan
-from edgesplit.core.policy import decide, fastest, fixed, only, policy_named, score
+from edgesplit.core.policy import checked, decide, fastest, fixed, only, policy_named, score
 from edgesplit.errors import PlanError, UnknownNameError
 
 GRAPH, WORK = vgg_like()
@@ -65,6 +65,19 @@ def test_fixed_must_fit():
         fixed(parse_plan("end:0-2"))(GRAPH, PROFILE, Goal())
     with pytest.raises(PlanError, match="no link end->cloud"):
         fixed(parse_plan("end:0-2 | cloud:2-21"))(GRAPH, CHAIN, Goal())
+
+
+def test_a_policy_that_fails_or_returns_no_plan_is_a_plan_error():
+    def fails(graph, profile, goal):
+        raise ValueError("no idea")
+
+    with pytest.raises(PlanError, match=r"the policy raised ValueError\('no idea'\)"):
+        checked(fails)(GRAPH, PROFILE, Goal())
+    with pytest.raises(PlanError, match=r"returned str, expected a Plan"):
+        checked(lambda *_: "end:0-3")(GRAPH, PROFILE, Goal())
+    with pytest.raises(UnknownNameError, match="no tier 'fog'"):
+        checked(only("fog"))(GRAPH, PROFILE, Goal())
+    assert checked(only("end"))(GRAPH, PROFILE, Goal()).route == ("end",)
 
 
 def test_a_lost_tier_is_not_used():

@@ -11,7 +11,7 @@ import pytest
 from edgesplit.core.cost import CostModel
 from edgesplit.core.energy.metering import Metering
 from edgesplit.core.energy.provenance import counted, predicted
-from edgesplit.core.energy.spent import WITH_IDLE, spent
+from edgesplit.core.energy.spent import FAILED, WITH_IDLE, spent
 from edgesplit.core.energy.window import Metered, tier_window
 from edgesplit.core.goal import Goal
 from edgesplit.core.graph import Graph
@@ -86,6 +86,7 @@ def test_a_meter_that_failed_is_nan_and_never_0():
     energy = spent(tier(CALIBRATED, RAPL), sample(math.nan), SECONDS, "gross")
     assert math.isnan(energy.joules)
     assert "not known" in str(energy)
+    assert FAILED in energy.flags
 
 
 def test_a_tier_without_part_in_it_spent_nothing():

@@ -3,6 +3,7 @@
 import copy
 import itertools
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import sample_models as samples
@@ -59,6 +60,16 @@ class OtherAlone(nn.Module):
     def forward(self, x):
         x = x * 2
         return (x,) if x.shape[0] == 1 else [x]
+
+
+def test_two_threads_may_export_at_once():
+    """torch.export traces in variables of the process."""
+    models = [nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 2)) for _ in range(4)]
+    x = torch.ones(2, 4)
+    with ThreadPoolExecutor(4) as pool:
+        exported = list(pool.map(lambda model: export(model, (x,)), models))
+    for model, one in zip(models, exported, strict=True):
+        assert close(run(one, x), model(x))
 
 
 @pytest.mark.parametrize("model", [samples.Branching(), OtherAlone()])

@@ -79,6 +79,23 @@ def test_a_source_that_stops_answering_is_an_error_and_never_0(clock):
         assert len(sampler.timeline().readings) >= 2
 
 
+def test_nobody_who_asks_waits_for_a_slow_source(clock):
+    class Slow(Pretended):
+        begun, go_on = threading.Event(), threading.Event()
+
+        def read(self):
+            if self.reads:
+                self.begun.set()
+                assert self.go_on.wait(10)
+            return super().read()
+
+    source = Slow(clock, info(kind="power"))
+    with Sampler(source, 1e-3, clock) as sampler:
+        assert source.begun.wait(10)
+        assert len(sampler.held(clock.now_s).readings) == 2  # while a reading is under way
+        source.go_on.set()
+
+
 def test_a_fine_counter_measures_single_requests(clock):
     _, meter = meter_of(clock)
     meter.open()

@@ -13,6 +13,7 @@ from edgesplit.cli import main
 from edgesplit.errors import TestbedError
 from edgesplit.testbed import cpu
 from edgesplit.testbed.layout import HOSTS, Layout
+from edgesplit.testbed.state import write_state
 from edgesplit.testbed.system import run, wait_until
 from edgesplit.testbed.testbed import Testbed
 
@@ -138,19 +139,27 @@ def test_a_host_that_died_by_itself_is_made_again(nominal):
     assert nominal.run("cloud", ["hostname"]).strip() == "cloud"
 
 
-def test_down_leaves_nothing_even_of_a_half_made_one(monkeypatch):
+@pytest.mark.parametrize("step", ["host.Host.wait_ready", "testbed.write_state"])
+def test_down_leaves_nothing_even_of_a_half_made_one(monkeypatch, step):
     layout = Layout("eshalf", "10.83.49")
     half = Testbed(layout)
     half.down()
     there_before = {path: Path(path).exists() for path in ("/etc/edgesplit", "/tmp/ray")}
 
-    def crash(*_):
-        raise KeyboardInterrupt
+    written = []
 
-    monkeypatch.setattr("edgesplit.testbed.host.Host.wait_ready", crash)
+    def crash(*given):
+        """write_state crashes when it would note the first host's process, which runs by then."""
+        written.append(given)
+        if step.startswith("host") or len(written) > 1:
+            raise KeyboardInterrupt
+        write_state(*given)
+
+    monkeypatch.setattr(f"edgesplit.testbed.{step}", crash)
     with pytest.raises(KeyboardInterrupt):
         half.up()
     assert layout.bridge in run(["ip", "link"])
+    monkeypatch.undo()
     half.down()
     half.down()
     assert "eshalf" not in run(["ip", "link"]) + run(["ip", "netns"])

@@ -13,6 +13,7 @@ from edgesplit.core.profile import Tier
 from edgesplit.core.sample import Sample
 
 WITH_IDLE = "includes what an idle device draws: not calibrated"
+FAILED = "the meter failed during this request"
 
 
 def spent(
@@ -41,7 +42,7 @@ def _metered(tier: Tier, sample: Sample, boundary: Boundary) -> Energy:
     """What a real meter counted while the sample's segment ran."""
     meter, off = tier.meter, {"idle": -sample.compute_s if boundary == "marginal" else 0.0}
     u_j = math.nan if sample.energy_u_j is None else sample.energy_u_j
-    flags = meter.flags
+    flags = (*meter.flags, FAILED) if math.isnan(sample.energy_j) else meter.flags
     if boundary == "marginal" and not tier.power.is_calibrated:
         flags, off = (*flags, WITH_IDLE), {}
     u_j = math.hypot(u_j, tier.power.u_j(off)) if off else u_j

@@ -52,7 +52,8 @@ class Sampler:
         self._clock = clock
         self._chance = chance or random.Random()
         self._readings: collections.deque[Reading] = collections.deque(maxlen=_KEPT)
-        self._lock = threading.Lock()
+        self._reading = threading.Lock()  # held while the source is read, which may take seconds
+        self._lock = threading.Lock()  # held for moments: nobody who asks waits for a slow source
         self._ending = threading.Event()
         self._thread: threading.Thread | None = None
         self._opened_s = self._spent_s = self._read_s = 0.0
@@ -91,7 +92,7 @@ class Sampler:
         thread, self._thread = self._thread, None
         if thread is not None:
             thread.join(timeout=10.0)
-            with self._lock:
+            with self._reading:
                 self._source.close()
 
     def __enter__(self) -> "Sampler":
@@ -103,14 +104,15 @@ class Sampler:
 
     def read_now(self) -> Reading:
         """Read outside of the period; the reading is kept too. Raises MeterError."""
-        with self._lock:
+        with self._reading:
             began_s, cpu_s = self._clock(), time.thread_time()
             try:
                 reading = self._source.read()
             except MeterError as error:
                 self._problem, self._failed = error, self._failed + 1
                 raise
-            self._readings.append(reading)
+            with self._lock:
+                self._readings.append(reading)
             self._problem, self._count = None, self._count + 1
             self._read_s += self._clock() - began_s
             self._spent_s += time.thread_time() - cpu_s
