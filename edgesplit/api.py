@@ -34,7 +34,7 @@ from edgesplit.errors import (
     UnknownNameError,
 )
 from edgesplit.metered import MeteredBlock
-from edgesplit.node import wire
+from edgesplit.node import tensors, wire
 from edgesplit.node.client import Channel, Client
 from edgesplit.node.emulate import Emulation
 from edgesplit.node.model import ExportedModel, warm_up
@@ -183,7 +183,7 @@ class EdgeSplit:
         if plan is not None:
             used = self._checked(plan, workload)
             hops = workload.hops(used)
-        specs, buffers = wire.pack_values(workload.loaded.exported.payload(given.leaves))
+        specs, buffers = tensors.pack(workload.loaded.exported.payload(given.leaves))
         size = sum(buffer.nbytes for buffer in buffers)
         if size > self._config.max_frame_bytes:
             raise InputError(
@@ -192,7 +192,7 @@ class EdgeSplit:
             )
         request = wire.Request(
             id=next(self._ids),
-            program=workload.loaded.program_id,
+            program=workload.id,
             route=hops,
             at=0,
             timeout_s=self._config.timeout_s,
@@ -217,7 +217,8 @@ class EdgeSplit:
 
     def _checked(self, plan: Plan | str, workload: ActiveWorkload) -> Plan:
         parsed = parse_plan(plan) if isinstance(plan, str) else _is_a(Plan, "plan", plan)
-        return parsed.check(workload.graph, workload.profile.names)
+        parsed.check(workload.graph, workload.profile.names)
+        return parsed.check_runtimes(workload.profile.offered)
 
     def _workload(self, given: Given) -> ActiveWorkload:
         self.open()

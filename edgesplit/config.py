@@ -8,9 +8,11 @@ from pathlib import Path
 from edgesplit.core.power import Power
 from edgesplit.errors import ConfigError, ProfileError, UnknownNameError
 from edgesplit.node.emulate import Emulation, LinkShape
+from edgesplit.node.runtime.check import Exactness
 from edgesplit.node.wire import DEFAULT_MAX_FRAME_BYTES, LONGEST_TIMEOUT_S
 
 TIERS = ("end", "edge", "cloud")
+RUNTIMES = ("torch", "torch-channels-last", "onnx", "compile", "cuda")
 _PHASES = ("compute", "transmit", "receive", "wait")
 _DEFAULT_POWER = Path(__file__).with_name("power.toml")
 
@@ -37,7 +39,11 @@ class Config:
     None: the default emulation on the embedded cluster, none elsewhere; Emulation() switches it
     off. power_file: watts per tier and phase, None: the file that ships. meters: which meter counts
     a tier's joules, by the names of `edgesplit meters`; a tier left out: `auto`, the best that its
-    host has; `model` reads none and takes the power file's watts. interval_s: between two looks at
+    host has; `model` reads none and takes the power file's watts. runtimes: what segments may
+    be run in, each measured on every tier that has it and chosen with the plan: torch,
+    torch-channels-last, onnx, compile, cuda; torch left out: only where nothing else runs.
+    tolerance: relative difference from eager torch above which a runtime is not used; exact: only
+    bit-identical ones. interval_s: between two looks at
     the plan while nothing changes. in_flight: requests that map() has under way at once.
     """
 
@@ -46,6 +52,9 @@ class Config:
     emulation: Emulation | None = None
     power_file: Path | str | None = None
     meters: Mapping[str, str] = field(default_factory=dict)
+    runtimes: tuple[str, ...] = ("torch",)
+    tolerance: float = 1e-4
+    exact: bool = False
     interval_s: float = 1.0
     timeout_s: float = 60.0
     start_timeout_s: float = 120.0
@@ -61,11 +70,19 @@ class Config:
                 raise ConfigError(f"{name} must be a number above 0, given {value!r}")
         if self.timeout_s > LONGEST_TIMEOUT_S:
             raise ConfigError(f"timeout_s is at most {LONGEST_TIMEOUT_S:g}, given {self.timeout_s}")
+        unknown = [name for name in self.runtimes if name not in RUNTIMES]
+        if unknown or not self.runtimes:
+            raise UnknownNameError(f"runtimes are {', '.join(RUNTIMES)}, given {self.runtimes}")
         for tier in self.meters:
             if tier not in self.tiers:
                 raise UnknownNameError(f"meters: no tier {tier!r}; known: {', '.join(self.tiers)}")
         if self.threads is not None and self.threads < 1:
             raise ConfigError(f"threads must be 1 or more, or None, given {self.threads}")
+
+    @property
+    def exactness(self) -> Exactness:
+        """How far a runtime's results may lie from eager torch's."""
+        return Exactness(self.tolerance, self.exact)
 
     def power(self) -> dict[str, Power]:
         """Watts of each tier. Raises ConfigError where the file lacks one."""

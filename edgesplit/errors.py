@@ -51,6 +51,10 @@ class ExportError(EdgeSplitError):
     """torch.export could not capture the model; the message holds torch's own reason."""
 
 
+class RuntimeUnavailableError(EdgeSplitError):
+    """A runtime that is not installed here or cannot run these layers; holds what, why, the fix."""
+
+
 class ClusterError(EdgeSplitError):
     """The Ray cluster cannot be started, joined or lacks a tier."""
 

@@ -65,6 +65,7 @@ class SplitMatrix:
 
 def split_matrix(model: CostModel, chosen: Plan) -> SplitMatrix:
     """All splits of three tiers, `chosen` marked as best. Raises ProfileError for another count."""
+    model = model.under(chosen)
     score, latency_s = three_tier_matrix(model), three_tier_latency(model)
     names = model.profile.names
     stops = {stage.tier: stage.stop for stage in chosen.stages}

@@ -21,6 +21,7 @@ from edgesplit.core.graph import Graph
 from edgesplit.core.plan import Plan
 from edgesplit.core.policy import Policy
 from edgesplit.core.profile import Profile
+from edgesplit.core.row import TORCH
 from edgesplit.errors import InputError
 from edgesplit.node import wire
 from edgesplit.node.model import ExportedModel, export
@@ -84,7 +85,10 @@ class ActiveWorkload:
 
     def hops(self, plan: Plan) -> list[wire.Hop]:
         """The plan as the wire carries it."""
-        return [wire.Hop(s.tier, self.addresses[s.tier], s.start, s.stop) for s in plan.stages]
+        return [
+            wire.Hop(s.tier, self.addresses[s.tier], s.start, s.stop, s.runtime)
+            for s in plan.stages
+        ]
 
 
 @dataclass(frozen=True)
@@ -150,10 +154,11 @@ class Workloads:
         Scaling keeps a last, smaller batch from halting the stream; adaptation corrects it.
         """
         for other in self._known.values():
-            if other.loaded is loaded:
+            # Other runtimes are made for one payload form each: they are measured anew.
+            if other.loaded is loaded and all(t.runtimes == (TORCH,) for t in other.profile.tiers):
                 factor = graph.payload_bytes[0] / max(1, other.graph.payload_bytes[0])
                 return _scaled(self._session.current_profile(other.id), factor)
-        return self._session.profile(workload_id, values)
+        return self._session.profile(workload_id, loaded.exported.program, values)
 
     def _start(self, workload: ActiveWorkload) -> None:
         goal = self._wanted.goal

@@ -15,7 +15,8 @@ import torch
 
 from edgesplit import ALLOCATOR_ENV, Plan
 from edgesplit.node.model import ExportedModel
-from edgesplit.node.shipping import PackedProgram, pack, unpack
+from edgesplit.node.packed import PackedProgram
+from edgesplit.node.shipping import pack, unpack
 
 _TIMEOUT_S = 120.0
 Address = tuple[str, int]

@@ -51,6 +51,15 @@ _SESSION = (
         "the best one. `model` reads none.",
     ),
     click.option(
+        "--runtime",
+        "runtimes",
+        multiple=True,
+        type=click.Choice(["torch", "torch-channels-last", "onnx", "compile", "cuda"]),
+        help="What segments may be run in, chosen with the plan; several times for several. Else "
+        "torch.",
+    ),
+    click.option("--exact", is_flag=True, help="Only runtimes that give torch's bits."),
+    click.option(
         "--weights",
         default="random",
         show_default=True,
@@ -188,7 +197,12 @@ def _split(model: str, goal: "Goal", options: Mapping[str, Any]) -> "EdgeSplit":
     from edgesplit.node.zoo import load_model
 
     module = load_model(model, options["weights"])
-    config = Config(power_file=options["power"], meters=named_meters(options["meters"]))
+    config = Config(
+        power_file=options["power"],
+        meters=named_meters(options["meters"]),
+        runtimes=options["runtimes"] or ("torch",),
+        exact=options["exact"],
+    )
     return EdgeSplit(module, goal, options["policy"], options["address"], config)
 
 

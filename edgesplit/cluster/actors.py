@@ -6,13 +6,14 @@ It also runs on a host without torch, so what needs torch is imported when it is
 import gc
 import time
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import ray
 
 from edgesplit.core.energy.metering import Metering
 from edgesplit.core.energy.window import Metered
 from edgesplit.core.power import Power
+from edgesplit.core.row import TORCH, Row
 from edgesplit.errors import EdgeSplitError
 from edgesplit.node import wire
 from edgesplit.node.emulate import TierEmulation
@@ -22,6 +23,9 @@ from edgesplit.node.meter.host_state import host_state
 from edgesplit.node.meter.power_model import PowerModelMeter
 from edgesplit.node.packed import PackedProgram
 from edgesplit.node.router import ServeSettings
+from edgesplit.node.runtime import Prepared
+from edgesplit.node.runtime.cache import PreparedCache
+from edgesplit.node.runtime.check import Exactness
 from edgesplit.node.serve import SegmentServer
 from edgesplit.node.tensor_kind import has_torch
 
@@ -29,10 +33,14 @@ if TYPE_CHECKING:
     from edgesplit.node.meter.spend import Activity
     from edgesplit.node.profiler import Forms
     from edgesplit.node.program import Program
+    from edgesplit.node.runtime.onnx_graph import OnnxGraph
+    from edgesplit.node.runtime.tier_workload import TierWorkload
 
 _CALL_TIMEOUT_S = 120.0
 _PING_BYTES = 64
 _PINGS = 3
+# Ranges prepared in other runtimes than eager torch, which keep memory of their own.
+_PREPARED_BYTES, _PREPARED_COUNT = 2 << 30, 16
 
 
 @dataclass(frozen=True)
@@ -58,7 +66,10 @@ class SegmentActor:
         self._server = SegmentServer(settings, PowerModelMeter(power))
         self._address = ""
         self._packed: dict[str, PackedProgram] = {}
-        self._workloads: dict[str, tuple[str, tuple[Forms, ...]]] = {}
+        self._programs: dict[str, Program] = {}
+        self._workloads: dict[str, TierWorkload] = {}
+        self._prepared: PreparedCache[Prepared] = PreparedCache(_PREPARED_BYTES, _PREPARED_COUNT)
+        self._exactness = Exactness()
 
     def open(self) -> Opened:
         """Open the meter and listen. Raises MeterError, OSError."""
@@ -84,41 +95,56 @@ class SegmentActor:
         if has_torch():
             from edgesplit.node.shipping import unpack
 
-            self._server.worker.programs[program_id] = unpack(packed)
+            self._programs[program_id] = unpack(packed)
         gc.freeze()  # a full collection over torch's objects would take tens of milliseconds
         return packed.n_layers
 
     def describe(self, workload_id: str, program_id: str, payloads: "tuple[Forms, ...]") -> None:
         """Take what the payloads of a workload look like at each cut."""
-        self._workloads[workload_id] = (program_id, payloads)
+        from edgesplit.node.runtime.tier_workload import TierWorkload
+
+        threads = self._server.settings.threads
+        made = TierWorkload(
+            workload_id, self._programs[program_id], payloads, threads, self._prepared
+        )
+        self._workloads[workload_id] = self._server.worker.programs[workload_id] = made
 
     def profile(self, workload_id: str, values: list[Any]) -> tuple[float, ...]:
         """Seconds per layer, on the compute thread, the emulated slowdown included."""
-        from edgesplit.node.profiler import profile_layers
+        workload = self._workloads[workload_id]
+        layer_s = self._on_worker(lambda: workload.profile(values))
+        return tuple(s * self._slowdown for s in layer_s)
 
-        program, _ = self._workload(workload_id)
-        factor = self._server.worker.emulation.slowdown
-        layer_s = self._on_worker(lambda: profile_layers(program, values))
-        return tuple(s * factor for s in layer_s)
+    def row(
+        self, workload_id: str, runtime: str, graph: "OnnxGraph | None", wanted: Exactness
+    ) -> Row:
+        """Measure a runtime, which plans may use from then on; after profile().
 
-    def prepare(self, workload_id: str, start: int, stop: int) -> None:
-        """Build and warm up a segment, so that its first request finds it ready.
+        Raises RuntimeUnavailableError where it is not here, or cannot run the layers well enough.
+        """
+        workload, self._exactness = self._workloads[workload_id], wanted
+        workload.offer(runtime, graph)
+        row = self._on_worker(lambda: workload.row(runtime, wanted))
+        return replace(row, layer_s=tuple(s * self._slowdown for s in row.layer_s))
+
+    def prepare(self, workload_id: str, start: int, stop: int, runtime: str = TORCH) -> None:
+        """Build, check and warm up a segment, so that its first request finds it ready.
 
         Building is done here and not on the compute thread, where requests are served meanwhile.
+        Raises RuntimeUnavailableError where the runtime cannot run the layers well enough.
         """
-        program, _ = self._workload(workload_id)
-        program.segment(start, stop)
-        self.measure(workload_id, start, stop)
+        workload = self._workloads[workload_id]
+        workload.segment(start, stop, runtime)
+        self._on_worker(lambda: workload.check(start, stop, runtime, self._exactness))
+        self.measure(workload_id, start, stop, runtime)
 
-    def measure(self, workload_id: str, start: int, stop: int) -> float:
+    def measure(self, workload_id: str, start: int, stop: int, runtime: str = TORCH) -> float:
         """Seconds this tier takes now for layers [start, stop), emulated slowdown included."""
         from edgesplit.node.profiler import measure_segment
 
-        program, payloads = self._workload(workload_id)
-        factor = self._server.worker.emulation.slowdown
-        bounds = (start, stop)
-        seconds = self._on_worker(lambda: measure_segment(program, bounds, payloads[start]))
-        return factor * float(seconds)
+        workload = self._workloads[workload_id]
+        segment, forms = workload.segment(start, stop, runtime), workload.forms[start]
+        return self._slowdown * float(self._on_worker(lambda: measure_segment(segment, forms)))
 
     def probe(self, target: tuple[str, str], n_bytes: int, timeout_s: float) -> tuple[float, float]:
         """(round trip of n_bytes, half the round trip of a small message), in seconds.
@@ -157,8 +183,9 @@ class SegmentActor:
             case "compute":
                 from edgesplit.node.profiler import made_up
 
-                program, payloads = self._workload(workload_id)
-                return spend.compute(self._server, program, made_up(payloads[0]), seconds)
+                workload = self._workloads[workload_id]
+                payload = made_up(workload.forms[0])
+                return spend.compute(self._server, workload.program, payload, seconds)
             case "transmit":
                 return spend.transmit(self._server, wire.Hop(*target, 0, 0), seconds)
             case "wait":
@@ -184,9 +211,10 @@ class SegmentActor:
         self._server.close()
         self._server.worker.meter.close()
 
-    def _workload(self, workload_id: str) -> "tuple[Program, tuple[Forms, ...]]":
-        program_id, payloads = self._workloads[workload_id]
-        return cast("Program", self._server.worker.programs[program_id]), payloads
+    @property
+    def _slowdown(self) -> float:
+        """The emulated one."""
+        return self._server.worker.emulation.slowdown
 
     def _on_worker(self, function: Any) -> Any:
         return self._server.worker.call(function).result(_CALL_TIMEOUT_S)

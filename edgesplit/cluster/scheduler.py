@@ -24,6 +24,8 @@ from edgesplit.core.control.event import (
     PrepareFailed,
     Probe,
     Ready,
+    RowDropped,
+    RowMeasured,
     Tick,
     TierLost,
     TierMeasured,
@@ -35,8 +37,9 @@ from edgesplit.core.graph import Graph
 from edgesplit.core.plan import Plan
 from edgesplit.core.policy import Policy
 from edgesplit.core.profile import Profile
+from edgesplit.core.row import Row
 from edgesplit.core.sample import Sample
-from edgesplit.errors import EdgeSplitError
+from edgesplit.errors import EdgeSplitError, RuntimeUnavailableError
 
 TICK_S = 0.1
 _PREPARE_TIMEOUT_S = 30.0
@@ -136,6 +139,14 @@ class Scheduler:
         for samples in requests:
             await self._feed(workload_id, Observed(time.perf_counter(), samples))
 
+    async def add_row(self, workload_id: str, tier: str, row: Row) -> None:
+        """A tier can from now on run this workload in the row's runtime."""
+        await self._feed(workload_id, RowMeasured(time.perf_counter(), tier, row))
+
+    async def drop_row(self, workload_id: str, tier: str, runtime: str) -> None:
+        """A tier can no longer run this workload in that runtime: it failed its check."""
+        await self._feed(workload_id, RowDropped(time.perf_counter(), tier, runtime))
+
     async def activation(
         self, workload_id: str, version: int, timeout_s: float
     ) -> Activation | None:
@@ -193,8 +204,13 @@ class Scheduler:
 
     async def _prepare(self, loop: _Loop, plan: Plan, tier: str) -> None:
         stage = next(stage for stage in plan.stages if stage.tier == tier)
-        call = self._tiers[tier].actor.prepare.remote(loop.workload.id, stage.start, stage.stop)
+        call = self._tiers[tier].actor.prepare.remote(
+            loop.workload.id, stage.start, stage.stop, stage.runtime
+        )
         answer = await self._answer(loop, tier, call, _PREPARE_TIMEOUT_S)
+        if answer is _NO_RUNTIME:
+            await self.drop_row(loop.workload.id, tier, stage.runtime)
+            return
         now_s = time.perf_counter()
         event = PrepareFailed(now_s, plan, tier) if answer is _FAILED else Ready(now_s, plan, tier)
         await self._feed(loop.workload.id, event)
@@ -214,21 +230,30 @@ class Scheduler:
             )
 
     async def _measure(self, loop: _Loop, ask: Measure) -> None:
-        call = self._tiers[ask.tier].actor.measure.remote(loop.workload.id, ask.start, ask.stop)
+        call = self._tiers[ask.tier].actor.measure.remote(
+            loop.workload.id, ask.start, ask.stop, ask.runtime
+        )
         seconds = await self._answer(loop, ask.tier, call, _PREPARE_TIMEOUT_S)
-        if seconds is not _FAILED:
+        if seconds is _NO_RUNTIME:
+            await self.drop_row(loop.workload.id, ask.tier, ask.runtime)
+        elif seconds is not _FAILED:
             await self._feed(
                 loop.workload.id,
-                TierMeasured(time.perf_counter(), ask.tier, ask.start, ask.stop, seconds),
+                TierMeasured(
+                    time.perf_counter(), ask.tier, ask.start, ask.stop, seconds, ask.runtime
+                ),
             )
 
     async def _answer(self, loop: _Loop, tier: str, call: Any, timeout_s: float) -> Any:
-        """What the actor answers, or _FAILED; a dead actor is also an event."""
+        """What the actor answers, _NO_RUNTIME or _FAILED; a dead actor is also an event."""
         try:
             return await asyncio.wait_for(_result(call), timeout_s)
         except ray.exceptions.RayActorError:
             await self._feed(loop.workload.id, TierLost(time.perf_counter(), tier))
-        except (TimeoutError, ray.exceptions.RayTaskError):
+        except ray.exceptions.RayTaskError as error:
+            if isinstance(error.cause, RuntimeUnavailableError):
+                return _NO_RUNTIME
+        except TimeoutError:
             pass  # no answer: control gives up on it by its own time limit
         return _FAILED
 
@@ -246,6 +271,7 @@ def _status(loop: _Loop) -> WorkloadStatus:
 
 
 _FAILED = object()
+_NO_RUNTIME = object()  # the tier cannot run the layers in that runtime, or not well enough
 
 
 async def _result(call: Any) -> Any:

@@ -15,6 +15,7 @@ from edgesplit.cluster.links import probe_links
 from edgesplit.cluster.meters import TierMeters
 from edgesplit.cluster.own_meters import meter_of, own_meters
 from edgesplit.cluster.place import Placement, connect, disconnect
+from edgesplit.cluster.runtimes import measured_rows, with_rows
 from edgesplit.cluster.scheduler import Activation, Scheduler, TierHandle, Workload
 from edgesplit.config import EMBEDDED_EMULATION, Config
 from edgesplit.core.profile import Link, Profile, Tier
@@ -148,8 +149,8 @@ class Session:
         calls = [actor.describe.remote(workload_id, program_id, described) for actor in actors]
         self._get_all(calls, "tiers to take the payloads")
 
-    def profile(self, workload_id: str, values: Sequence[Any]) -> Profile:
-        """Measure layer times on each tier, one after another, and every link."""
+    def profile(self, workload_id: str, program: Program, values: Sequence[Any]) -> Profile:
+        """Measure layer times on each tier in each runtime, one after another, and every link."""
         source = "emulated" if self.is_emulated else "measured"
         tiers = []
         for tier, actor in self._running.actors.items():
@@ -157,7 +158,9 @@ class Session:
             layer_s = self._get(call, f"tier {tier!r} to profile", self._config.start_timeout_s)
             opened = self._opened[tier]
             tiers.append(Tier(tier, layer_s, opened.power, source=source, metering=opened.metering))
-        return Profile(tuple(tiers), self._links(source))
+        work = (workload_id, program, list(values))
+        rows = measured_rows(self._running.actors, self._get, self._config, work)
+        return Profile(with_rows(tiers, rows, self._config), self._links(source))
 
     def begin(self, workload: Workload) -> Activation:
         """Hand a workload to the scheduler; returns its first active plan."""

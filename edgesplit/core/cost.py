@@ -1,7 +1,7 @@
 """The cost model: seconds and joules of a plan, and its score. All terms add up along the route."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from edgesplit.core.goal import Goal
 from edgesplit.core.graph import Graph
-from edgesplit.core.plan import Plan, plan_along
+from edgesplit.core.plan import Plan, Stage, plan_along
 from edgesplit.core.power import PHASES
 from edgesplit.core.profile import Norms, Profile
 from edgesplit.errors import PlanError, ProfileError
@@ -48,8 +48,9 @@ class Terms:
 class CostModel:
     """Costs of every segment and every transfer, as arrays, for one (graph, profile, goal).
 
-    compute.x[t, k]: tier t running layers 0..k. transfer.x[u, v, k]: payload at cut k from tier u
-    to v and the reply back; infinite where there is no link. Tiers are in the profile's order.
+    compute.x[t, k]: tier t running layers 0..k in the runtime in use. transfer.x[u, v, k]: payload
+    at cut k from tier u to v and the reply back; infinite where there is no link. Tiers are in the
+    profile's order.
     """
 
     def __init__(self, graph: Graph, profile: Profile, goal: Goal) -> None:
@@ -81,11 +82,16 @@ class CostModel:
         seconds = np.zeros((len(tiers), len(self.graph) + 1))
         for row, tier in zip(seconds, tiers, strict=True):
             np.cumsum(np.asarray(tier.layer_s) * tier.slowdown, out=row[1:])
-        busy, wait = self._watts["compute"], self._watts["wait"]
-        end_w = np.full(len(tiers), wait[0])
-        end_w[0] = busy[0]
-        total_w = busy + (wait.sum() - wait)
+        end_w, total_w = self._computing_w
         return Terms(seconds, seconds * end_w[:, None], seconds * total_w[:, None])
+
+    @cached_property
+    def _computing_w(self) -> tuple[Array, Array]:
+        """What is charged while each tier computes: to the end tier, and to all tiers."""
+        busy, wait = self._watts["compute"], self._watts["wait"]
+        end_w = np.full(len(busy), wait[0])
+        end_w[0] = busy[0]
+        return end_w, busy + (wait.sum() - wait)
 
     @cached_property
     def transfer(self) -> Terms:
@@ -158,15 +164,18 @@ class CostModel:
         return np.array([float(limits.get(name, np.inf)) for name in self.profile.names])
 
     def cost(self, plan: Plan) -> Cost:
-        """What `plan` costs. Raises PlanError where it does not fit or uses a missing link."""
-        plan.check(self.graph, self.profile.names)
+        """What `plan` costs in the runtimes that it names, whichever are in use in the profile.
+
+        Raises PlanError where it does not fit, uses a missing link, or a tier lacks the runtime.
+        """
+        plan.check(self.graph, self.profile.names).check_runtimes(self.profile.offered)
         index = {name: i for i, name in enumerate(self.profile.names)}
         route = [index[tier] for tier in plan.route]
         sums = np.zeros(3)
         compute_s = 0.0
         fits = plan.stages[0].stop >= self.goal.min_end_layers
         for t, stage in zip(route, plan.stages, strict=True):
-            part = [x[t, stage.stop] - x[t, stage.start] for x in _triple(self.compute)]
+            part = self._segment(t, stage)
             sums += part
             compute_s += float(part[0])
             need = self.weight_prefix[stage.stop] - self.weight_prefix[stage.start]
@@ -184,13 +193,34 @@ class CostModel:
         end_u_j, total_u_j = self._uncertainty(plan, latency_s)
         return Cost(plan, latency_s, compute_s, end_j, total_j, score, feasible, end_u_j, total_u_j)
 
+    def _segment(self, t: int, stage: Stage) -> list[float]:
+        """Seconds, end joules and total joules of one segment, added as `compute` adds them."""
+        tier = self.profile.tiers[t]
+        if stage.runtime == tier.runtime or not len(stage):
+            return [x[t, stage.stop] - x[t, stage.start] for x in _triple(self.compute)]
+        layer_s = np.asarray(tier.layer_s_in(stage.runtime)) * tier.slowdown
+        prefix_s = np.concatenate([[0.0], np.cumsum(layer_s)])
+        end_w, total_w = self._computing_w
+        terms = (prefix_s, prefix_s * end_w[t], prefix_s * total_w[t])
+        return [float(x[stage.stop] - x[stage.start]) for x in terms]
+
+    def under(self, plan: Plan) -> "CostModel":
+        """The same model and norms with the runtimes in use in which `plan` computes.
+
+        Raises UnknownNameError where a tier has no such row.
+        """
+        runtimes = {stage.tier: stage.runtime for stage in plan.stages if len(stage)}
+        profile = replace(self.profile.on(runtimes), norms=self.norms)
+        return CostModel(self.graph, profile, self.goal)
+
     def _uncertainty(self, plan: Plan, latency_s: float) -> tuple[float | None, float | None]:
         """Standard uncertainty of the end's and of all joules, from that of the watts."""
         seconds = {name: dict.fromkeys(PHASES[:3], 0.0) for name in self.profile.names}
         for stage in plan.stages:
             tier = self.profile.tier(stage.tier)
-            layer_s = sum(tier.layer_s[stage.start : stage.stop])
-            seconds[stage.tier]["compute"] = layer_s * tier.slowdown
+            if len(stage):
+                layer_s = tier.layer_s_in(stage.runtime)[stage.start : stage.stop]
+                seconds[stage.tier]["compute"] = sum(layer_s) * tier.slowdown
         for source, target, cut in zip(plan.route[:-1], plan.route[1:], plan.cuts, strict=True):
             out, back = self.profile.link(source, target), self.profile.link(target, source)
             assert out is not None, "cost() has looked for the links"
@@ -221,4 +251,4 @@ def _known(value: float) -> float | None:
 
 def end_only(graph: Graph, profile: Profile) -> Plan:
     """Everything on the tier that holds the input: the plan the norms are taken from."""
-    return plan_along([profile.source], [], len(graph))
+    return plan_along([profile.source], [], len(graph)).on(profile.runtimes)

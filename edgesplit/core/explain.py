@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import permutations
 
 from edgesplit.core.cost import Cost, CostModel
@@ -12,9 +13,11 @@ from edgesplit.core.graph import Graph
 from edgesplit.core.plan import Plan
 from edgesplit.core.policy import only
 from edgesplit.core.profile import Profile
-from edgesplit.core.search.planner import Decision, best_answer, choose
+from edgesplit.core.search.joint import choose_jointly, jointly
+from edgesplit.core.search.planner import Decision, choose_within
 from edgesplit.core.search.route import best_route
 from edgesplit.core.search.space import route_space
+from edgesplit.core.tier_runtimes import TierRuntimes
 from edgesplit.errors import PlanError
 
 # With more tiers than this there are too many routes to list; only those of two stages are.
@@ -27,7 +30,7 @@ class Explanation:
 
     runners_up: the best plan of each other route, feasible ones first, then by score.
     trivial: everything on one tier, for each tier that can be reached. energy: where the joules
-    come from.
+    come from. runtimes: what each tier takes in each of its own.
     limited_by: one sentence. running: the plan in force, which hysteresis or a fixed policy may
         keep while another would score better.
     """
@@ -39,6 +42,7 @@ class Explanation:
     trivial: tuple[Cost, ...]
     limited_by: str
     energy: str
+    runtimes: TierRuntimes
     running: Cost | None = None
 
     @property
@@ -57,6 +61,7 @@ class Explanation:
             "binding": self.decision.binding,
             "loss_bound": self.decision.loss_bound,
             "limited_by": self.limited_by,
+            "runtimes": self.runtimes.as_dict(),
             "runners_up": [cost_dict(cost) for cost in self.runners_up],
             "trivial": [cost_dict(cost) for cost in self.trivial],
         }
@@ -76,6 +81,7 @@ class Explanation:
             f"{'all tiers':>18}",
         ]
         lines += [_row(kind, cost, width) for kind, cost in rows]
+        lines += self.runtimes.lines()
         lines.append(f"{self.energy}. * breaks a limit of the goal")
         return "\n".join(lines)
 
@@ -99,11 +105,11 @@ def explain(graph: Graph, profile: Profile, goal: Goal, running: Plan | None = N
     """The decision and what it was chosen over; `running` is the plan in force, if any.
 
     Routes are those from the source in which every other tier runs at least one layer; where two
-    tiers in a row have no direct link, others relay. With more than four tiers, only routes of at
-    most two stages are listed.
+    tiers in a row have no direct link, others relay. Each is shown in its best runtimes. With more
+    than four tiers, only routes of at most two stages are listed.
     """
     model = CostModel(graph, profile, goal)
-    decision = choose(model)
+    decision = choose_jointly(model)
     others = [cost for cost in _best_per_route(model) if not _same_work(cost, decision.cost)]
     others.sort(key=lambda cost: (not cost.feasible, cost.score))
     return Explanation(
@@ -114,6 +120,7 @@ def explain(graph: Graph, profile: Profile, goal: Goal, running: Plan | None = N
         trivial=tuple(_trivial(model)),
         limited_by=_limit(model, decision),
         energy=predicted(profile, goal.boundary),
+        runtimes=TierRuntimes(profile.tiers),
         running=model.cost(running) if running is not None else None,
     )
 
@@ -144,10 +151,14 @@ def _best_per_route(model: CostModel) -> Iterator[Cost]:
             route = _relayed(model, workers)
             if route is None:
                 continue
-            space = route_space(model, route, set(route[1:]) - set(workers))
-            answer = best_answer(model, space)
-            if answer is not None:
-                yield model.cost(space.plan(answer.walk, model.profile.names))
+            relays = set(route[1:]) - set(workers)
+            best = jointly(model, partial(_along, route, relays))
+            if best is not None:
+                yield best.cost
+
+
+def _along(route: list[int], relays: set[int], model: CostModel) -> Decision | None:
+    return choose_within(model, route_space(model, route, relays))
 
 
 def _relayed(model: CostModel, workers: tuple[int, ...]) -> list[int] | None:
@@ -191,7 +202,7 @@ def _limit(model: CostModel, decision: Decision) -> str:
         ("the memory limits", replace(goal, memory_bytes={})),
     )
     for name, freer in relaxed:
-        better = choose(CostModel(model.graph, model.profile, freer)).cost
+        better = choose_jointly(CostModel(model.graph, model.profile, freer)).cost
         if better.score < cost.score * (1 - 1e-6):
             return (
                 f"{name}; without, {better.plan} would score {better.score:.4f} "

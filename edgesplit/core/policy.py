@@ -7,7 +7,8 @@ from edgesplit.core.goal import Goal
 from edgesplit.core.graph import Graph
 from edgesplit.core.plan import Plan, parse_plan, plan_along
 from edgesplit.core.profile import Profile
-from edgesplit.core.search.planner import Decision, choose, choose_fastest
+from edgesplit.core.search.joint import choose_fastest_jointly, choose_jointly
+from edgesplit.core.search.planner import Decision
 from edgesplit.core.search.route import best_route
 from edgesplit.errors import EdgeSplitError, PlanError, UnknownNameError
 
@@ -17,10 +18,12 @@ Policy = Callable[[Graph, Profile, Goal], Plan]
 def decide(graph: Graph, profile: Profile, goal: Goal) -> Decision:
     """The plan of least score within the latency limit, min_end_layers and memory_bytes, exact.
 
-    Where no plan meets the latency limit, or none fits the memory limits, the fastest is decided
-    for, and its cost says that it is not feasible.
+    Tiers, cuts and each tier's runtime are chosen together, whichever is in use in the profile;
+    loss_bound tells where there are too many rows to prove it. Where no plan meets the latency
+    limit, or none fits the memory limits, the fastest is decided for, and its cost says that it is
+    not feasible.
     """
-    return choose(CostModel(graph, profile, goal))
+    return choose_jointly(CostModel(graph, profile, goal))
 
 
 def score(graph: Graph, profile: Profile, goal: Goal) -> Plan:
@@ -30,32 +33,36 @@ def score(graph: Graph, profile: Profile, goal: Goal) -> Plan:
 
 def fastest(graph: Graph, profile: Profile, goal: Goal) -> Plan:
     """Least latency within min_end_layers and memory_bytes."""
-    return choose_fastest(CostModel(graph, profile, goal)).plan
+    return choose_fastest_jointly(CostModel(graph, profile, goal)).plan
 
 
 def only(tier: str) -> Policy:
-    """Everything on one tier; the input travels there along the route of least score.
+    """Everything on one tier in its quickest runtime; the input goes there by the best route.
 
-    The policy looks at links only, not at limits. It raises UnknownNameError or PlanError where
-    the tier does not exist or cannot be reached.
+    That is the route of least score. The policy looks at links only, not at limits. It raises
+    UnknownNameError or PlanError where the tier does not exist or cannot be reached.
     """
 
     def policy(graph: Graph, profile: Profile, goal: Goal) -> Plan:
-        profile.tier(tier)
+        runtime = profile.tier(tier).quickest_runtime
         names = profile.names
         route = best_route(CostModel(graph, profile, goal), 0, names.index(tier))
         if route is None:
             raise PlanError(f"no links lead from {profile.source!r} to {tier!r}")
-        return plan_along([names[t] for t in route], [0] * (len(route) - 1), len(graph))
+        plan = plan_along([names[t] for t in route], [0] * (len(route) - 1), len(graph))
+        return plan.on({tier: runtime})
 
     return policy
 
 
 def fixed(plan: Plan) -> Policy:
-    """Always that plan. The policy raises PlanError where the plan does not fit."""
+    """Always that plan, in the runtimes it names.
+
+    The policy raises PlanError where the plan does not fit or a tier lacks the runtime.
+    """
 
     def policy(graph: Graph, profile: Profile, goal: Goal) -> Plan:
-        plan.check(graph, profile.names)
+        plan.check(graph, profile.names).check_runtimes(profile.offered)
         for source, target in zip(plan.route[:-1], plan.route[1:], strict=True):
             if profile.link(source, target) is None:
                 raise PlanError(f"plan {plan}: no link {source}->{target}")

@@ -1,39 +1,13 @@
 """What is known of the tiers and links: seconds, watts, rates, and where each figure came from."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from edgesplit.core.energy.metering import Metering
-from edgesplit.core.power import Power
+from edgesplit.core.tier import Tier
 from edgesplit.errors import ProfileError, UnknownNameError
 
-
-@dataclass(frozen=True)
-class Tier:
-    """One tier: seconds per layer on the calibrated input, its slowdown now, its power.
-
-    slowdown is the online ratio measured / profiled: 2.0 runs at half the profiled speed.
-    metering: how the joules of its samples come about; None: as the power has it.
-    """
-
-    name: str
-    layer_s: tuple[float, ...]
-    power: Power
-    slowdown: float = 1.0
-    source: str = "given"
-    metering: Metering | None = None
-
-    def __post_init__(self) -> None:
-        if not all(math.isfinite(s) and s >= 0 for s in self.layer_s):
-            raise ProfileError(f"tier {self.name!r}: layer seconds must be finite and >= 0")
-        if not (math.isfinite(self.slowdown) and self.slowdown > 0):
-            raise ProfileError(f"tier {self.name!r}: slowdown must be > 0, given {self.slowdown}")
-
-    @property
-    def meter(self) -> Metering:
-        """How the joules of its samples come about."""
-        return self.metering or Metering(self.power.scope, "modelled", self.power.source)
+__all__ = ["Link", "Norms", "Profile", "Tier"]
 
 
 @dataclass(frozen=True)
@@ -104,6 +78,16 @@ class Profile:
         return tuple(tier.name for tier in self.tiers)
 
     @property
+    def runtimes(self) -> dict[str, str]:
+        """The runtime in use of each tier."""
+        return {tier.name: tier.runtime for tier in self.tiers}
+
+    @property
+    def offered(self) -> dict[str, tuple[str, ...]]:
+        """The runtimes each tier has rows of, first the one in use."""
+        return {tier.name: tier.runtimes for tier in self.tiers}
+
+    @property
     def source(self) -> str:
         """The tier that holds the input: the end device."""
         return self.tiers[0].name
@@ -126,6 +110,16 @@ class Profile:
         """The same profile with the tier of that name replaced."""
         tiers = tuple(tier if old.name == tier.name else old for old in self.tiers)
         return replace(self, tiers=tiers)
+
+    def on(self, runtimes: Mapping[str, str]) -> "Profile":
+        """The same profile with those rows in use, given by tier; others stay as they are.
+
+        Raises UnknownNameError for an unknown tier, or a runtime that it has no row of.
+        """
+        profile = self
+        for name, runtime in runtimes.items():
+            profile = profile.with_tier(self.tier(name).on(runtime))
+        return profile
 
     def with_link(self, link: Link) -> "Profile":
         """The same profile with that link replaced."""

@@ -45,9 +45,10 @@ def replay(state: ControlState, events: Iterable[Event]) -> list[Step]:
 class World:
     """What is true while requests run one after another.
 
-    profile: at first; changes: (from when, profile). events: what happens besides, such as
-    TierLost. noise: sigma of a lognormal on every duration; outliers: share of durations that
-    take 2-5 times as long. prepare_s: until a tier is ready. pause_s: between two requests.
+    profile: at first, with the row of every runtime that a plan may ever name; changes: (from
+    when, profile). events: what happens besides, such as TierLost or RowMeasured. noise: sigma of a
+    lognormal on every duration; outliers: share of durations that take 2-5 times as long.
+    prepare_s: until a tier is ready. pause_s: between two requests.
     """
 
     profile: Profile
@@ -158,8 +159,10 @@ class _Simulation:
 
     def _answer(self, now_s: float, true: Profile, ask: Probe | Measure) -> None:
         if isinstance(ask, Measure):
-            seconds = self._compute_s(true, Stage(ask.tier, ask.start, ask.stop))
-            event: Event = TierMeasured(now_s + seconds, ask.tier, ask.start, ask.stop, seconds)
+            seconds = self._compute_s(true, Stage(ask.tier, ask.start, ask.stop, ask.runtime))
+            event: Event = TierMeasured(
+                now_s + seconds, ask.tier, ask.start, ask.stop, seconds, ask.runtime
+            )
             lost = ask.tier in self._lost
         else:
             pair = (ask.source, ask.target)
@@ -175,7 +178,8 @@ class _Simulation:
         true = self._world.at(at_s)
         failed_over = bool(self._lost.intersection(plan.route))
         if failed_over:
-            whole = Stage(true.source, 0, plan.n_layers)
+            runtime = true.tiers[0].runtime
+            whole = Stage(true.source, 0, plan.n_layers, runtime)
             latency_s = self._compute_s(true, whole)
             event = Observed(at_s + latency_s, ())
         else:
@@ -200,14 +204,16 @@ class _Simulation:
             samples.append(
                 Sample(
                     stage.tier, stage.start, stage.stop, 0.0, compute_s, own_s, hop_s,
-                    math.inf, sent, reply, 0.0,
+                    math.inf, sent, reply, 0.0, None, stage.runtime,
                 )
             )  # fmt: skip
         return tuple(reversed(samples))
 
     def _compute_s(self, true: Profile, stage: Stage) -> float:
         tier = true.tier(stage.tier)
-        return self._noisy(sum(tier.layer_s[stage.start : stage.stop]) * tier.slowdown)
+        bounds = slice(stage.start, stage.stop)
+        layer_s = tier.layer_s_in(stage.runtime)[bounds] if len(stage) else ()
+        return self._noisy(sum(layer_s) * tier.slowdown)
 
     def _hop_s(self, true: Profile, pair: tuple[str, str], sizes: tuple[int, int]) -> float:
         """Seconds for sizes[0] bytes there and sizes[1] bytes back."""

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from edgesplit.core.row import TORCH
+
 
 @dataclass(frozen=True)
 class Sample:
@@ -14,6 +16,7 @@ class Sample:
     gap_s: from the arrival of the sender's previous payload to this one's; infinite at the first.
     energy_j: what the tier's meter counted during compute_s, an idle device's draw included.
     energy_u_j: its standard uncertainty; None where none is known.
+    runtime: what executed the layers; `torch` where there were none.
     """
 
     tier: str
@@ -28,6 +31,7 @@ class Sample:
     reply_bytes: int
     energy_j: float
     energy_u_j: float | None = None
+    runtime: str = TORCH
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ Here the arguments become the payload at cut 0 and the payload at cut n becomes 
 
 import contextlib
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -89,10 +89,17 @@ def export(
     tensors = [laid_out(leaf, dim_order(leaf)) for leaf in leaves if leaf is not None]
     exporter = _Exporter(model, leaves, tree, tensors)
     check_inputs(exporter.flat_model(), tensors)
+    with exporting():
+        return exporter.export(args, kwargs or {})
+
+
+@contextlib.contextmanager
+def exporting() -> Iterator[None]:
+    """Nobody else exports meanwhile. Raises ExportError where that takes too long."""
     if not _EXPORTING.acquire(timeout=_EXPORT_TIMEOUT_S):
         raise ExportError(f"another thread has been exporting for {_EXPORT_TIMEOUT_S:g} s")
     try:
-        return exporter.export(args, kwargs or {})
+        yield
     finally:
         _EXPORTING.release()
 

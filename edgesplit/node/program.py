@@ -4,6 +4,7 @@ It knows layers and cuts but nothing of the caller's arguments and result types;
 """
 
 import hashlib
+import math
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -11,7 +12,8 @@ import torch
 
 from edgesplit.errors import PlanError
 from edgesplit.node.ops import draws_numbers, find_op
-from edgesplit.node.segment import Segment, SegmentCache, Value, build_module
+from edgesplit.node.runtime.cache import PreparedCache
+from edgesplit.node.segment import Segment, Value, build_module
 from edgesplit.node.structure import Ref, Structure, alive_at_cuts, used_weights
 
 SCALAR_BYTES = 8
@@ -56,8 +58,8 @@ class Program:
         return alive_at_cuts(self.structure)
 
     @cached_property
-    def _segments(self) -> SegmentCache:
-        return SegmentCache(self._build, SEGMENTS_KEPT)
+    def _segments(self) -> PreparedCache[Segment]:
+        return PreparedCache(math.inf, SEGMENTS_KEPT)
 
     def alive(self, cut: int) -> tuple[int, ...]:
         """Numbers of the values in the payload at `cut`, in the payload's order."""
@@ -70,7 +72,7 @@ class Program:
         """
         if not 0 <= start <= stop <= len(self):
             raise PlanError(f"no layers {start}-{stop}; this program has layers 0-{len(self)}")
-        return self._segments.get(start, stop)
+        return self._segments.get((start, stop), lambda: self._build(start, stop))
 
     def steps(self) -> tuple[Segment, ...]:
         """Every layer as a segment of its own, built anew: for measuring, then to be dropped."""

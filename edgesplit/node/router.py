@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 
+from edgesplit.core.row import TORCH
 from edgesplit.core.sample import Sample
 from edgesplit.errors import WireError
 from edgesplit.node import wire
@@ -248,6 +249,7 @@ class Router:
             reply_bytes=sizes[1],
             energy_j=done.energy_j,
             energy_u_j=done.energy_u_j,
+            runtime=job.hop.runtime if job.hop.stop > job.hop.start else TORCH,
         )
 
 

@@ -4,8 +4,6 @@ fx.Interpreter would do the same at up to twice the time. Building takes 1-100 m
 the data path: ranges in use are cached.
 """
 
-import threading
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -28,6 +26,11 @@ class Segment:
         self._module = module
         self._run: Callable[..., tuple[Value, ...]] = module.forward
 
+    @property
+    def n_bytes(self) -> int:
+        """Memory of its own: none worth counting, since it shares the program's weights."""
+        return 0
+
     def __call__(self, values: Sequence[Value]) -> list[Value]:
         """The values alive at `stop`. Values that only pass through are the same objects.
 
@@ -40,29 +43,6 @@ class Segment:
             )
         with torch.inference_mode():
             return list(self._run(*values))
-
-
-class SegmentCache:
-    """The last few segments that were asked for. Threads may ask while others run."""
-
-    def __init__(self, build: Callable[[int, int], Segment], size: int) -> None:
-        self._build, self._size = build, size
-        self._segments: OrderedDict[tuple[int, int], Segment] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def get(self, start: int, stop: int) -> Segment:
-        """The segment, built outside the lock: a segment at hand is never waited for."""
-        key = (start, stop)
-        with self._lock:
-            if key in self._segments:
-                self._segments.move_to_end(key)
-                return self._segments[key]
-        segment = self._build(start, stop)
-        with self._lock:
-            self._segments[key] = segment
-            while len(self._segments) > self._size:
-                self._segments.popitem(last=False)
-        return segment
 
 
 def build_module(

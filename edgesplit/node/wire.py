@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import msgspec
 import numpy as np
 
+from edgesplit.core.row import TORCH
 from edgesplit.core.sample import Sample
 from edgesplit.errors import WireError
 
@@ -61,6 +62,7 @@ class Hop(msgspec.Struct, frozen=True, array_like=True):
     address: Annotated[str, msgspec.Meta(max_length=256)]
     start: Size
     stop: Size
+    runtime: Name = TORCH
 
 
 class Request(msgspec.Struct, frozen=True, tag="request", kw_only=True):
@@ -201,10 +203,3 @@ def _n_bytes(spec: TensorSpec) -> int:
     if not count and item_bytes * math.prod(filter(None, spec.shape)) > _ADDRESSABLE_BYTES:
         raise WireError(f"tensor {spec} has sizes that no tensor can have")
     return count * item_bytes
-
-
-def pack_values(values: Sequence[Any]) -> tuple[list[ValueSpec], list[Buffer]]:
-    """To go as soon as api.py calls tensors.pack itself."""
-    from edgesplit.node import tensors
-
-    return tensors.pack(values)

@@ -18,8 +18,8 @@ from edgesplit.node.meter import Meter
 class SegmentSource(Protocol):
     """What a worker needs of a loaded program."""
 
-    def segment(self, start: int, stop: int) -> Callable[[list[Any]], list[Any]]:
-        """The layers [start, stop) as a function of the payload alive at cut `start`."""
+    def segment(self, start: int, stop: int, runtime: str) -> Callable[[list[Any]], list[Any]]:
+        """Layers [start, stop) in that runtime, as a function of the payload at cut `start`."""
 
 
 @dataclass(frozen=True)
@@ -141,7 +141,7 @@ class Worker:
         program = self.programs.get(job.request.program)
         if program is None:
             raise RequestError(f"no program {job.request.program!r} is loaded on this tier")
-        segment = program.segment(hop.start, hop.stop)
+        segment = program.segment(hop.start, hop.stop, hop.runtime)
         metered = self.meter.start()
         start_s = time.perf_counter()
         values = segment(job.values)

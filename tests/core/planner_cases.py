@@ -3,6 +3,7 @@
 from edgesplit.core.graph import Graph
 from edgesplit.core.power import Power
 from edgesplit.core.profile import Link, Profile, Tier
+from edgesplit.core.row import Row
 
 MBIT = 1e6 / 8
 # Multiply-adds per second, and watts: roughly a Raspberry Pi 5, a laptop, a PC with a GPU.
@@ -75,6 +76,26 @@ def three_tiers(work, wifi_mbit, slowdown=1.0, direct=True):
     if direct:
         links += _pair("end", "cloud", 18e-3, 20)
     return Profile(tiers, tuple(links))
+
+
+# Seconds of a kind of layer in another runtime, relative to eager torch.
+FACTORS = {
+    "onnx": {"depthwise": 0.2, "expand": 0.3, "project": 0.3, "conv": 0.55, "linear": 1.3},
+    "compile": {"depthwise": 0.4, "conv": 0.8, "linear": 0.9, "pool": 0.2},
+}
+
+
+def with_rows(profile, graph, runtimes):
+    """The same profile with those runtimes' rows, given by tier: {"end": ["onnx"]}."""
+    kinds = [layer.rstrip("0123456789") for layer in graph.layers]
+    for name, added in runtimes.items():
+        tier = profile.tier(name)
+        for runtime in added:
+            factors = [FACTORS[runtime].get(kind, 1.0) for kind in kinds]
+            layer_s = tuple(s * f for s, f in zip(profile.tier(name).layer_s, factors, strict=True))
+            tier = tier.with_row(Row(runtime, layer_s))
+        profile = profile.with_tier(tier)
+    return profile
 
 
 def _pair(u, v, latency_s, mbit):

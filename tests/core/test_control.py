@@ -5,6 +5,7 @@ from dataclasses import replace
 from itertools import pairwise
 
 import pytest
+from control_cases import feed, make_ready, of_kind, request, started
 from worlds import FAST, GOAL, MOBILE, SLOW, VGG, chain, throttled
 
 from edgesplit.core.control.event import (
@@ -24,7 +25,7 @@ from edgesplit.core.control.state import ControlState, Settings, current_profile
 from edgesplit.core.control.step import begin, step
 from edgesplit.core.cost import CostModel
 from edgesplit.core.goal import Goal
-from edgesplit.core.plan import Plan, parse_plan
+from edgesplit.core.plan import parse_plan
 from edgesplit.core.policy import fixed, score
 from edgesplit.core.sample import Sample
 from edgesplit.errors import ConfigError, EventError, UnknownNameError
@@ -33,53 +34,6 @@ CLOUD = parse_plan("end:0-0 | edge:0-0 | cloud:0-16")  # the best VGG plan on fa
 EDGE = parse_plan("end:0-0 | edge:0-16")  # and without the cloud
 END = parse_plan("end:0-16")
 EVERYWHERE = parse_plan("end:0-4 | edge:4-8 | cloud:8-16")
-
-
-def started(policy=score, settings=None, goal=GOAL, graph=VGG) -> ControlState:
-    """A state whose first plan is active, at 0 s."""
-    profile = chain(graph)
-    state, actions = begin(graph, profile, goal, policy, settings or Settings(), 0.0)
-    assert isinstance(actions[0], Prepare)
-    return make_ready(state, actions[0].plan, 0.0)[0]
-
-
-def make_ready(state: ControlState, plan: Plan, at_s: float):
-    """Every tier says ready; the state and the actions of the last one."""
-    actions = ()
-    for tier in plan.route:
-        state, actions = step(state, Ready(at_s, plan, tier))
-    return state, actions
-
-
-def request(plan: Plan, profile, at_s: float, graph=VGG) -> Observed:
-    """A request without noise."""
-    samples: list[Sample] = []
-    reply = graph.output_bytes
-    for stage in reversed(plan.stages):
-        tier = profile.tier(stage.tier)
-        compute_s = sum(tier.layer_s[stage.start : stage.stop]) * tier.slowdown
-        hop_s, sent = 0.0, 0
-        if samples:
-            there, sent = samples[-1], graph.payload_bytes[stage.stop]
-            out, back = profile.link(tier.name, there.tier), profile.link(there.tier, tier.name)
-            delay_s = out.latency_s + back.latency_s
-            hop_s = delay_s + sent / out.bytes_per_s + reply / back.bytes_per_s + there.own_s
-        row = (0.0, compute_s, compute_s + hop_s, hop_s, math.inf, sent, reply, 0.0)
-        samples.append(Sample(tier.name, stage.start, stage.stop, *row))
-    return Observed(at_s, tuple(reversed(samples)))
-
-
-def feed(state: ControlState, profile, times, plan=None):
-    """Requests without noise at these times; the state and every action."""
-    actions = []
-    for at_s in times:
-        state, more = step(state, request(plan or state.active, profile, at_s))
-        actions += more
-    return state, actions
-
-
-def of_kind(actions, kind):
-    return [action for action in actions if isinstance(action, kind)]
 
 
 def on_edge(settings=None) -> ControlState:

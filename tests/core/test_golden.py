@@ -7,7 +7,7 @@ import csv
 import io
 from pathlib import Path
 
-from planner_cases import mobilenet_like, three_tiers, vgg_like
+from planner_cases import mobilenet_like, three_tiers, vgg_like, with_rows
 
 from edgesplit.core.goal import Goal
 from edgesplit.core.policy import decide
@@ -16,12 +16,19 @@ PATH = Path(__file__).with_name("golden_plans.csv")
 MODELS = {"vgg-like": vgg_like, "mobilenet-like": mobilenet_like}
 
 
+def runtimes(text):
+    """By tier, from text such as `end: onnx compile; edge: onnx`."""
+    parts = [part.partition(":") for part in text.split(";") if part]
+    return {tier.strip(): names.split() for tier, _, names in parts}
+
+
 def decided(line):
     """The same line with the plan that is decided now."""
     graph, work = MODELS[line["model"]]()
     profile = three_tiers(
         work, float(line["wifi_mbit"]), float(line["edge_slowdown"]), line["direct"] == "yes"
     )
+    profile = with_rows(profile, graph, runtimes(line["runtimes"]))
     weights = [float(weight) for weight in line["weights"].split("/")]
     limit_ms = line["limit_ms"]
     goal = Goal(

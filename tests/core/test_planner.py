@@ -7,9 +7,9 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from planner_cases import three_tiers, vgg_like
+from planner_problems import all_costs, has_plans, problems, tempting, with_limit
 
 from edgesplit.core.cost import CostModel
-from edgesplit.core.exhaustive import every_plan
 from edgesplit.core.goal import Goal
 from edgesplit.core.graph import Graph
 from edgesplit.core.matrix import three_tier_latency, three_tier_matrix
@@ -23,66 +23,6 @@ from edgesplit.core.search.space import window_min
 
 # Scores are near 1 for the all-on-end plan; the tie-break by latency may cost 1e-9 of that.
 CLOSE = 1e-7
-WEIGHTS = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0), (0.6, 0.2, 0.2), (0.2, 0.6, 0.2))
-
-seconds = st.sampled_from((0.0, 0.1, 0.3, 1.0, 1.7, 4.0))
-watts = st.sampled_from((0.0, 0.5, 1.0, 3.3, 9.0))
-sizes = st.integers(0, 9)
-
-
-@st.composite
-def problems(draw):
-    """(graph, profile, goal) of 1-7 layers and 2-4 tiers, any links; no latency limit."""
-    tiers = draw(st.integers(2, 4))
-    n = draw(st.integers(1, 7 if tiers < 4 else 5))
-    graph = Graph(
-        "g",
-        tuple(f"l{k}" for k in range(n)),
-        tuple(draw(st.lists(sizes, min_size=n + 1, max_size=n + 1))),
-        tuple(draw(st.lists(sizes, min_size=n, max_size=n))),
-    )
-    measured = tuple(
-        Tier(
-            f"t{t}",
-            tuple(draw(st.lists(seconds, min_size=n, max_size=n))),
-            Power(*draw(st.tuples(watts, watts, watts, watts))),
-            draw(st.sampled_from((1.0, 2.0))),
-        )
-        for t in range(tiers)
-    )
-    links = []
-    for u in range(tiers):
-        for v in range(u + 1, tiers):
-            if draw(st.sampled_from((True, True, False))):
-                for a, b in ((u, v), (v, u)):
-                    rate = draw(st.sampled_from((1.0, 10.0, 100.0)))
-                    links.append(Link(f"t{a}", f"t{b}", draw(seconds) / 10, rate))
-    names = [tier.name for tier in measured]
-    goal = Goal(
-        *draw(st.sampled_from(WEIGHTS)),
-        min_end_layers=draw(st.sampled_from((0, 0, 1, n))),
-        memory_bytes=draw(st.dictionaries(st.sampled_from(names), st.integers(0, 40), max_size=2)),
-        boundary=draw(st.sampled_from(("marginal", "gross"))),
-    )
-    return graph, Profile(measured, tuple(links)), goal
-
-
-def all_costs(problem):
-    model = CostModel(*problem)
-    return [model.cost(plan) for plan in every_plan(*problem[:2])]
-
-
-def with_limit(problem, share):
-    """The problem with a limit at a share of the latencies of its allowed plans, sorted."""
-    latencies = sorted({cost.latency_s for cost in all_costs(problem) if cost.feasible})
-    limit_s = latencies[int(share * (len(latencies) - 1))]
-    return (*problem[:2], replace(problem[2], latency_limit_s=limit_s))
-
-
-def has_plans(problem):
-    """Whether any plan is allowed, and all of them take some time, so that a limit can be set."""
-    latencies = [cost.latency_s for cost in all_costs(problem) if cost.feasible]
-    return bool(latencies) and min(latencies) > 0
 
 
 def check_best(problem):
@@ -156,27 +96,6 @@ def test_nothing_fits_the_memory(problem):
     free = choose_fastest(CostModel(graph, problem[1], replace(problem[2], memory_bytes={})))
     assert decision.plan == free.plan
     assert not decision.cost.feasible
-
-
-def tempting(n=8):
-    """Layers are quick on t1 and t2 in turn and links are nearly free: walks want to go to and fro.
-
-    Exactly one visit each is allowed.
-    """
-    quick, slow = 0.01, 1.0
-    odd = tuple(quick if k % 2 else slow for k in range(n))
-    even = tuple(slow if k % 2 else quick for k in range(n))
-    power = Power(1.0, 1.0, 1.0, 1.0)
-    names = ("t0", "t1", "t2", "t3")
-    graph = Graph("tempting", tuple(f"l{k}" for k in range(n)), (1,) * (n + 1), (1,) * n)
-    tiers = (
-        Tier("t0", (slow,) * n, power),
-        Tier("t1", odd, power),
-        Tier("t2", even, power),
-        Tier("t3", (0.5,) * n, power),
-    )
-    links = tuple(Link(a, b, 1e-4, 1e6) for a in names for b in names if a != b)
-    return graph, Profile(tiers, links), Goal()
 
 
 def test_a_tier_is_visited_once():

@@ -12,20 +12,31 @@ from edgesplit.core.graph import Graph
 from edgesplit.core.plan import Plan, Stage, parse_plan, plan_along
 from edgesplit.core.power import Power
 from edgesplit.core.profile import Link, Profile, Tier
+from edgesplit.core.row import Row
 from edgesplit.errors import GoalError, PlanError, ProfileError, UnknownNameError
 
 POWER = Power(1.0, 1.0, 1.0, 1.0)
 END, EDGE, CLOUD = (Tier(name, (1.0, 1.0), POWER) for name in ("end", "edge", "cloud"))
+ONNX = Row("onnx", (0.5, 0.25), "measured", 1e-6)
 PAIR = (Link("end", "edge", 0.0, 1.0), Link("edge", "end", 0.0, 1.0))
 GRAPH = Graph("g", ("a", "b"), (3, 2, 1), (0, 0))
 
 
-@given(st.lists(st.integers(0, 9), min_size=1, max_size=6))
-def test_plan_text_round_trip(lengths):
+NAMES = st.from_regex(r"[A-Za-z0-9_-]{1,12}", fullmatch=True) | st.sampled_from(["torch", "onnx"])
+
+
+@given(st.lists(st.tuples(st.integers(0, 9), NAMES), min_size=1, max_size=6))
+def test_plan_text_round_trip(parts):
+    lengths, runtimes = zip(*parts, strict=True)
     edges = [sum(lengths[:i]) for i in range(1, len(lengths))]
-    plan = plan_along([f"tier-{i}.x" for i in range(len(lengths))], edges, sum(lengths))
+    names = [f"tier-{i}.x" for i in range(len(lengths))]
+    plan = plan_along(names, edges, sum(lengths))
+    assert set(plan.runtimes.values()) == {"torch"}
+    plan = plan.on(dict(zip(names, runtimes, strict=True)))
     assert parse_plan(str(plan)) == plan
     assert parse_plan(str(plan).replace(" ", "")) == plan
+    expected = [r if n else "torch" for n, r in parts]
+    assert list(plan.runtimes.values()) == expected
 
 
 def test_plan_parts():
@@ -36,11 +47,57 @@ def test_plan_parts():
 
 
 @pytest.mark.parametrize(
+    ("text", "shown", "runtimes"),
+    [
+        ("end[onnx]:0-12|edge:12-38", "end[onnx]:0-12 | edge:12-38", ["onnx", "torch"]),
+        (" end [ onnx ] : 0 - 2 ", "end[onnx]:0-2", ["onnx"]),
+        ("end[torch]:0-2", "end:0-2", ["torch"]),
+        ("end[torch-channels-last]:0-2", "end[torch-channels-last]:0-2", ["torch-channels-last"]),
+        # a tier that runs nothing has no runtime to choose
+        ("end[onnx]:0-0 | edge[a_1]:0-2", "end:0-0 | edge[a_1]:0-2", ["torch", "a_1"]),
+    ],
+)
+def test_runtimes_in_a_plan(text, shown, runtimes):
+    plan = parse_plan(text)
+    assert str(plan) == shown
+    assert plan.runtimes == dict(zip(plan.route, runtimes, strict=True))
+    assert parse_plan(shown) == plan
+
+
+def test_a_plan_in_other_runtimes():
+    plan = parse_plan("end[onnx]:0-1 | edge:1-1 | cloud:1-2")
+    assert str(plan.on({"cloud": "cuda", "edge": "onnx"})) == (
+        "end[onnx]:0-1 | edge:1-1 | cloud[cuda]:1-2"
+    )
+    assert plan.on({}) == plan
+    offered = {"end": ("torch", "onnx"), "edge": ("onnx",), "cloud": ("torch",)}
+    assert plan.check_runtimes(offered) is plan
+    with pytest.raises(PlanError, match=r"'end' has no runtime 'onnx'; it has torch: .*'end:0-1'"):
+        plan.check_runtimes({**offered, "end": ("torch",)})
+
+
+@pytest.mark.parametrize("runtime", ["", "on nx", "onnx]", "onnx\n", "é"])
+def test_runtime_names(runtime):
+    for start in (0, 2):  # also where it would run nothing
+        with pytest.raises(PlanError, match="use letters, digits"):
+            Stage("end", start, 2, runtime)
+    with pytest.raises(ProfileError, match="use letters, digits"):
+        Row(runtime, (1.0,))
+    with pytest.raises(ProfileError, match="use letters, digits"):
+        Tier("end", (1.0,), POWER, runtime=runtime)
+
+
+@pytest.mark.parametrize(
     ("text", "said"),
     [
         ("", "is not a plan"),
         ("end", "'end' should look like"),
         ("end:0-2 |", "is not a plan"),
+        ("end[]:0-2", r"'end\[\]:0-2' should look like 'end:0-12' or 'end\[onnx\]:0-12'"),
+        ("end[o.x]:0-2", "should look like"),
+        ("end[onnx:0-2", "should look like"),
+        ("[onnx]:0-2", "should look like"),
+        ("end[onnx]:0-2 | end:2-3", "appears twice"),
         ("end:1-2", "should start at layer 0"),
         ("end:0-2 | edge:3-4", "should start at layer 2"),
         ("end:0-2 | edge:2-1", "not run backwards"),
@@ -120,6 +177,13 @@ def test_goal_errors(fields, said):
         (lambda: Power(float("inf"), 1.0, 1.0, 1.0), "finite watts"),
         (lambda: Tier("t", (-1.0,), POWER), "layer seconds"),
         (lambda: Tier("t", (1.0,), POWER, slowdown=0.0), "slowdown"),
+        (lambda: Row("onnx", (-1.0,)), "layer seconds"),
+        (lambda: Row("onnx", (1.0,), error=float("inf")), "error must be finite"),
+        (lambda: Row("onnx", (1.0,), error=-1e-6), "error must be finite"),
+        (lambda: replace(END, rows=(Row("torch", (1.0, 1.0)),)), "two rows"),
+        (lambda: replace(END, rows=(ONNX, ONNX)), "two rows"),
+        (lambda: replace(END, rows=(Row("onnx", (1.0,)),)), "has 2 layers, its row 'onnx' 1"),
+        (lambda: END.without_row("torch"), "no row but that of 'torch'"),
         (lambda: Link("a", "b", -1.0, 1.0), "latency"),
         (lambda: Link("a", "b", 0.0, 0.0), "rate"),
         (lambda: Profile((), ()), "names must be there"),
@@ -145,6 +209,46 @@ def test_profile_changes():
     assert profile.link("edge", "moon") is None
     with pytest.raises(UnknownNameError, match="no tier 'moon'; known: end, edge"):
         profile.tier("moon")
+
+
+def test_rows_of_a_tier():
+    tier = replace(END, source="timed").with_row(Row("onnx", (9.0, 9.0))).with_row(ONNX)
+    assert tier.runtimes == ("torch", "onnx")
+    assert tier.row("onnx") == ONNX
+    assert tier.row("torch") == Row("torch", (1.0, 1.0), "timed")
+    assert (ONNX.total_s, tier.quickest_runtime) == (0.75, "onnx")
+    with pytest.raises(UnknownNameError, match="'end' has no runtime 'cuda'; it has torch, onnx"):
+        tier.on("cuda")
+    used = tier.on("onnx")
+    assert (used.runtime, used.layer_s, used.source, used.error) == (
+        "onnx", (0.5, 0.25), "measured", 1e-6,
+    )  # fmt: skip
+    assert used.runtimes == ("onnx", "torch")
+    assert used.on("torch") == tier
+    assert used.layer_s_in("torch") == (1.0, 1.0)
+    assert used.with_row(Row("onnx", (2.0, 2.0))).layer_s == (2.0, 2.0)
+
+
+def test_a_row_that_is_gone():
+    tier = END.with_row(ONNX).with_row(Row("compile", (0.5, 0.1)))
+    assert tier.rows[0].runtime == "compile"
+    assert tier.without_row("onnx").runtimes == ("torch", "compile")
+    left = tier.without_row("torch")
+    assert (left.runtimes, left.layer_s) == (("compile", "onnx"), (0.5, 0.1))
+    with pytest.raises(UnknownNameError, match="no runtime 'cuda'"):
+        tier.without_row("cuda")
+
+
+def test_rows_of_a_profile():
+    profile = Profile((END.with_row(ONNX), EDGE), PAIR)
+    assert profile.runtimes == {"end": "torch", "edge": "torch"}
+    assert profile.offered == {"end": ("torch", "onnx"), "edge": ("torch",)}
+    assert profile.on({"end": "onnx"}).runtimes == {"end": "onnx", "edge": "torch"}
+    assert profile.on({"end": "onnx"}).on({"end": "torch"}) == profile
+    with pytest.raises(UnknownNameError, match="'edge' has no runtime 'onnx'; it has torch"):
+        profile.on({"edge": "onnx"})
+    with pytest.raises(UnknownNameError, match="no tier 'moon'"):
+        profile.on({"moon": "torch"})
 
 
 def test_every_plan():

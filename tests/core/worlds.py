@@ -6,6 +6,7 @@ from edgesplit.core.goal import Goal
 from edgesplit.core.graph import Graph
 from edgesplit.core.power import Power
 from edgesplit.core.profile import Link, Profile, Tier
+from edgesplit.core.row import Row
 
 GOAL = Goal(end_energy=0.3, total_energy=0.1, latency=0.6)
 FAST, SLOW = 40e6, 625e3  # bytes/s: 320 and 5 Mbit/s
@@ -50,3 +51,13 @@ def throttled(profile: Profile, rate: float = SLOW, pair: tuple[str, str] = ("ed
 def slowed(profile: Profile, tier: str, slowdown: float) -> Profile:
     """The same with one tier slower."""
     return profile.with_tier(replace(profile.tier(tier), slowdown=slowdown))
+
+
+def row_of(profile: Profile, tier: str, factor: float, runtime: str = "onnx") -> Row:
+    """A row in which that tier takes `factor` times its seconds of the row in use."""
+    return Row(runtime, tuple(factor * s for s in profile.tier(tier).layer_s))
+
+
+def with_row(profile: Profile, tier: str, row: Row) -> Profile:
+    """The same with that row added to one tier."""
+    return profile.with_tier(profile.tier(tier).with_row(row))

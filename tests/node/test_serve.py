@@ -54,7 +54,7 @@ def test_samples_nest(three):
 class Odd:
     """Gives what no frame can carry."""
 
-    def segment(self, start, stop):
+    def segment(self, start, stop, runtime="torch"):
         return lambda values: [object()]
 
 
@@ -85,7 +85,7 @@ class Held:
     def __init__(self):
         self.go_on = threading.Event()
 
-    def segment(self, start, stop):
+    def segment(self, start, stop, runtime="torch"):
         def run(values):
             assert self.go_on.wait(20)
             return values
@@ -118,6 +118,9 @@ def test_unknown_program_failing_segment_and_wrong_tier_are_refused(three):
     assert three.infer([torch.ones(1)], ROUTE).values[0] == 37
 
 
+@pytest.mark.parametrize(
+    "stages", [ROUTE, [("end", 0, 4), ("edge", 4, 4), ("cloud", 4, 9)]], ids=str
+)
 def test_tiers_of_arrays_and_of_tensors_share_a_route(stages):
     with tiers(kinds={"edge": arrays}) as mixed:
         x = torch.arange(15.0).reshape(3, 5).t()
@@ -138,7 +141,7 @@ def test_bfloat16_passes_a_relay_of_arrays_but_is_not_computed_on():
 @pytest.fixture(scope="module", autouse=True)
 def _broken_program(three):
     class Broken:
-        def segment(self, start, stop):
+        def segment(self, start, stop, runtime="torch"):
             raise ZeroDivisionError("no such luck")
 
     three.servers["end"].worker.programs["broken"] = Broken()

@@ -25,7 +25,7 @@ class Additions:
     def __init__(self, seconds_per_layer=0.0):
         self.seconds_per_layer = seconds_per_layer
 
-    def segment(self, start, stop):
+    def segment(self, start, stop, runtime="torch"):
         def run(values):
             if self.seconds_per_layer:
                 time.sleep(self.seconds_per_layer * (stop - start))

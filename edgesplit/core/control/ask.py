@@ -77,8 +77,8 @@ def _expected_s(state: ControlState, ask: Ask) -> float:
     if isinstance(ask, Probe):
         link = state.beliefs.links[ask.source, ask.target]
         return ask.sent_bytes / link.rate.value + 2 * link.latency.value
-    seconds = sum(state.profile.tier(ask.tier).layer_s[ask.start : ask.stop])
-    return seconds * state.beliefs.tiers[ask.tier].slowdown.value
+    layer_s = state.profile.tier(ask.tier).layer_s_in(ask.runtime)
+    return sum(layer_s[ask.start : ask.stop]) * state.beliefs.tiers[ask.tier].slowdown.value
 
 
 def _asking(state: ControlState, key: Key) -> Asking:
@@ -99,7 +99,8 @@ def _sized(state: ControlState, ask: Ask, longest_s: float) -> Ask:
     slowdown = state.beliefs.tiers[ask.tier].slowdown
     left_s = longest_s / max(slowdown.value, slowdown.last)
     stop = ask.start
-    for seconds in state.profile.tier(ask.tier).layer_s[ask.start : ask.stop]:
+    layer_s = state.profile.tier(ask.tier).layer_s_in(ask.runtime)
+    for seconds in layer_s[ask.start : ask.stop]:
         if stop > ask.start and seconds > left_s:
             break
         left_s -= seconds
@@ -171,7 +172,7 @@ def _better_links(now: Profile, hoped: Profile) -> list[Key]:
 def asks_along(state: ControlState, plan: Plan) -> list[Ask]:
     """An ask for each figure that `plan` relies on: its segments, its links both ways."""
     sizes = state.graph.payload_bytes
-    asks: list[Ask] = [Measure(s.tier, s.start, s.stop) for s in plan.stages if len(s)]
+    asks: list[Ask] = [Measure(s.tier, s.start, s.stop, s.runtime) for s in plan.stages if len(s)]
     for u, v, cut in zip(plan.route[:-1], plan.route[1:], plan.cuts, strict=True):
         asks += [Probe(u, v, sizes[cut]), Probe(v, u, sizes[-1])]
     return asks

@@ -9,7 +9,9 @@ from dataclasses import dataclass, replace
 
 from edgesplit.core.control.estimate import Estimate, estimate
 from edgesplit.core.control.event import LinkProbed, TierMeasured
+from edgesplit.core.plan import Stage
 from edgesplit.core.profile import Link, Profile, Tier
+from edgesplit.core.row import Row
 from edgesplit.core.sample import Sample, Transfer, transfers
 
 Pair = tuple[str, str]
@@ -102,9 +104,8 @@ def learn_request(
 ) -> Beliefs:
     """What one request's samples, in route order, add: segments' seconds and links' transfers."""
     for sample in samples:
-        beliefs = _learn_compute(
-            beliefs, profile.tier(sample.tier), (sample.start, sample.stop), sample.compute_s, at_s
-        )
+        stage = Stage(sample.tier, sample.start, sample.stop, sample.runtime)
+        beliefs = _learn_compute(beliefs, profile, stage, sample.compute_s, at_s)
     for transfer in transfers(samples):
         beliefs = _learn_transfer(beliefs, transfer, at_s)
     return beliefs
@@ -112,8 +113,8 @@ def learn_request(
 
 def learn_measure(beliefs: Beliefs, profile: Profile, event: TierMeasured) -> Beliefs:
     """What a measured segment adds."""
-    tier = profile.tier(event.tier)
-    return _learn_compute(beliefs, tier, (event.start, event.stop), event.seconds, event.at_s)
+    stage = Stage(event.tier, event.start, event.stop, event.runtime)
+    return _learn_compute(beliefs, profile, stage, event.seconds, event.at_s)
 
 
 def learn_probe(beliefs: Beliefs, event: LinkProbed) -> Beliefs:
@@ -130,10 +131,13 @@ def learn_probe(beliefs: Beliefs, event: LinkProbed) -> Beliefs:
 
 
 def _learn_compute(
-    beliefs: Beliefs, tier: Tier, layers: tuple[int, int], seconds: float, at_s: float
+    beliefs: Beliefs, profile: Profile, stage: Stage, seconds: float, at_s: float
 ) -> Beliefs:
-    slowdown = beliefs.tiers[tier.name].slowdown
-    profiled_s = sum(tier.layer_s[slice(*layers)])
+    """Compare with the row of the runtime that ran the segment, unless it was dropped meanwhile."""
+    tier, slowdown = profile.tier(stage.tier), beliefs.tiers[stage.tier].slowdown
+    if stage.runtime not in tier.runtimes:
+        return beliefs
+    profiled_s = sum(tier.layer_s_in(stage.runtime)[stage.start : stage.stop])
     if profiled_s * slowdown.value < _COMPUTE_LEAST_S or seconds <= 0:
         return beliefs
     return beliefs.with_tier(tier.name, slowdown.updated(seconds / profiled_s), at_s)
@@ -173,6 +177,16 @@ def _learn_rate(
     is_sure = seconds > max(expected_s + _SURE_S, _SURE_FACTOR * expected_s)
     now = rate.replaced(observed) if is_sure else rate.updated(observed)
     return beliefs.with_rate(pair, now, at_s)
+
+
+def as_calibrated(row: Row, belief: TierBelief) -> Row:
+    """A row measured now as it would have been at calibration: the slowdown since is taken off.
+
+    So what is predicted of it now is what was measured, and later changes apply to all rows alike.
+    """
+    if belief.slowdown.count == 0:
+        return row
+    return replace(row, layer_s=tuple(s / belief.slowdown.value for s in row.layer_s))
 
 
 def apply(profile: Profile, beliefs: Beliefs) -> Profile:

@@ -1,11 +1,12 @@
 """Whether a better plan is worth switching to, and the words for why."""
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from edgesplit.core.control.state import Basis, ControlState, Settings, current_profile
 from edgesplit.core.cost import Cost, CostModel
-from edgesplit.core.plan import Plan
+from edgesplit.core.plan import Plan, Stage
 from edgesplit.core.profile import Profile
 from edgesplit.errors import PlanError
 
@@ -18,7 +19,7 @@ def model_of(state: ControlState, profile: Profile) -> CostModel:
 
 
 def cost_of(state: ControlState, model: CostModel, plan: Plan | None) -> Cost | None:
-    """The plan's cost, None where it cannot run: no plan, a lost tier, a missing link."""
+    """The plan's cost, None where it cannot run: no plan, a lost tier, no such link or runtime."""
     if plan is None or state.lost.intersection(plan.route):
         return None
     try:
@@ -85,7 +86,8 @@ def reason(state: ControlState, best: Cost, current: Cost | None) -> str:
     """For people: what has changed since the last choice, and what the switch brings."""
     if state.active is None:
         return f"first plan: score {best.score:.3f}"
-    cause = _cause(state.basis, Basis(current_profile(state), state.lost))
+    now = Basis(current_profile(state), state.lost)
+    cause = _rows(state.active, best.plan, state.basis, now) or _cause(state.basis, now)
     if current is None:
         return f"{cause}: score {best.score:.3f}"
     limit = state.goal.latency_limit_s
@@ -95,6 +97,18 @@ def reason(state: ControlState, best: Cost, current: Cost | None) -> str:
             f"limit {limit:.3f} s"
         )
     return f"{cause}: score {current.score:.3f} -> {best.score:.3f}"
+
+
+def _rows(active: Plan, best: Plan, old: Basis, new: Basis) -> str:
+    """Runtimes of the active plan that are gone, and new ones that the better plan uses."""
+    then, there = old.profile.offered, new.profile.offered
+    gone = [f"{s.tier} lost {s.runtime}" for s in active.stages if _lacks(there, s)]
+    made = [f"{s.tier} has {s.runtime} now" for s in best.stages if _lacks(then, s)]
+    return ", ".join(gone + made)
+
+
+def _lacks(offered: Mapping[str, Sequence[str]], stage: Stage) -> bool:
+    return len(stage) > 0 and stage.runtime not in offered[stage.tier]
 
 
 def _cause(old: Basis, new: Basis) -> str:

@@ -6,6 +6,7 @@ Every event carries at_s, seconds on the one clock of whoever drives `step`; it 
 from dataclasses import dataclass
 
 from edgesplit.core.plan import Plan
+from edgesplit.core.row import TORCH, Row
 from edgesplit.core.sample import Sample
 
 
@@ -34,13 +35,35 @@ class LinkProbed:
 
 @dataclass(frozen=True)
 class TierMeasured:
-    """The answer to Measure: seconds that the tier took to compute layers [start, stop)."""
+    """The answer to Measure: the seconds that the tier took for layers [start, stop)."""
 
     at_s: float
     tier: str
     start: int
     stop: int
     seconds: float
+    runtime: str = TORCH
+
+
+@dataclass(frozen=True)
+class RowMeasured:
+    """A tier can from now on run layers in the row's runtime; its seconds are as measured now.
+
+    A row of that runtime that was there before is replaced.
+    """
+
+    at_s: float
+    tier: str
+    row: Row
+
+
+@dataclass(frozen=True)
+class RowDropped:
+    """A tier can no longer run layers in that runtime: it failed its check, or cannot be built."""
+
+    at_s: float
+    tier: str
+    runtime: str
 
 
 @dataclass(frozen=True)
@@ -84,7 +107,18 @@ class Tick:
     at_s: float
 
 
-Event = Observed | LinkProbed | TierMeasured | TierLost | TierJoined | Ready | PrepareFailed | Tick
+Event = (
+    Observed
+    | LinkProbed
+    | TierMeasured
+    | RowMeasured
+    | RowDropped
+    | TierLost
+    | TierJoined
+    | Ready
+    | PrepareFailed
+    | Tick
+)
 
 
 @dataclass(frozen=True)
@@ -113,11 +147,15 @@ class Probe:
 
 @dataclass(frozen=True)
 class Measure:
-    """Time layers [start, stop) on a tier that has no request to show it. Answer: TierMeasured."""
+    """Time layers [start, stop) on a tier that has no request to show it. Answer: TierMeasured.
+
+    In the runtime in which a plan would run them.
+    """
 
     tier: str
     start: int
     stop: int
+    runtime: str = TORCH
 
 
 Action = Prepare | Activate | Probe | Measure

@@ -4,18 +4,18 @@ No clock, no I/O: whoever drives it turns what happens into events and carries o
 An illegal event raises and changes nothing.
 """
 
-import math
 from dataclasses import replace
-from itertools import pairwise
 
 from edgesplit.core.control.ask import answered, confirm, doubts, news, repeat, survey
 from edgesplit.core.control.belief import (
+    as_calibrated,
     believe,
     learn_measure,
     learn_probe,
     learn_request,
     suspect,
 )
+from edgesplit.core.control.check import check
 from edgesplit.core.control.decide import candidate, cost_of, is_better, is_worth, model_of, reason
 from edgesplit.core.control.event import (
     Action,
@@ -26,6 +26,8 @@ from edgesplit.core.control.event import (
     Prepare,
     PrepareFailed,
     Ready,
+    RowDropped,
+    RowMeasured,
     Tick,
     TierJoined,
     TierLost,
@@ -45,7 +47,6 @@ from edgesplit.core.goal import Goal
 from edgesplit.core.graph import Graph
 from edgesplit.core.plan import Plan
 from edgesplit.core.profile import Profile
-from edgesplit.errors import EventError, UnknownNameError
 
 Step = tuple[ControlState, tuple[Action, ...]]
 
@@ -82,7 +83,7 @@ def step(state: ControlState, event: Event) -> Step:
 
     Raises EventError for what cannot have happened, UnknownNameError for unknown tiers and links.
     """
-    _check(state, event)
+    check(state, event)
     alarms = state.beliefs.alarms
     state, is_urgent, actions = _take(replace(state, now_s=event.at_s), event)
     is_urgent = is_urgent or state.is_due or state.beliefs.alarms > alarms
@@ -94,48 +95,6 @@ def step(state: ControlState, event: Event) -> Step:
         actions += more
     state, more = repeat(state)
     return state, (*actions, *more)
-
-
-def _check(state: ControlState, event: Event) -> None:
-    if not (math.isfinite(event.at_s) and event.at_s >= state.now_s):
-        raise EventError(f"time runs forward: the last event was at {state.now_s} s, now {event}")
-    match event:
-        case Observed():
-            _check_samples(state, event)
-        case LinkProbed():
-            if (event.source, event.target) not in state.beliefs.links:
-                raise UnknownNameError(f"no link {event.source}->{event.target}, given {event}")
-            _check_durations(event, event.seconds, event.latency_s)
-            if event.sent_bytes <= 0 or event.seconds <= 0:
-                raise EventError(f"a probe sends bytes and takes time, given {event}")
-        case TierMeasured():
-            _check_segment(state, event.tier, event.start, event.stop)
-            _check_durations(event, event.seconds)
-        case Ready() | PrepareFailed() | TierLost() | TierJoined():
-            state.profile.tier(event.tier)
-
-
-def _check_samples(state: ControlState, event: Observed) -> None:
-    for sample in event.samples:
-        _check_segment(state, sample.tier, sample.start, sample.stop)
-        _check_durations(event, sample.compute_s, sample.own_s, sample.hop_s)
-    route = [sample.tier for sample in event.samples]
-    for pair in pairwise(route):
-        if pair not in state.beliefs.links:
-            raise UnknownNameError(f"no link {pair[0]}->{pair[1]}, given {event}")
-
-
-def _check_segment(state: ControlState, tier: str, start: int, stop: int) -> None:
-    state.profile.tier(tier)
-    if not 0 <= start <= stop <= len(state.graph):
-        raise EventError(
-            f"{state.graph.name} has layers 0-{len(state.graph)}, given {tier}:{start}-{stop}"
-        )
-
-
-def _check_durations(event: Event, *durations_s: float) -> None:
-    if not all(math.isfinite(seconds) and seconds >= 0 for seconds in durations_s):
-        raise EventError(f"durations must be finite seconds >= 0, given {event}")
 
 
 def _take(state: ControlState, event: Event) -> tuple[ControlState, bool, list[Action]]:
@@ -152,6 +111,12 @@ def _take(state: ControlState, event: Event) -> tuple[ControlState, bool, list[A
         case TierMeasured():
             state = replace(state, beliefs=learn_measure(state.beliefs, state.profile, event))
             return answered(state, event.tier, event.seconds), False, []
+        case RowMeasured():
+            row = as_calibrated(event.row, state.beliefs.tiers[event.tier])
+            tier = state.profile.tier(event.tier).with_row(row)
+            return replace(state, profile=state.profile.with_tier(tier)), True, []
+        case RowDropped():
+            return _without_row(state, event), True, []
         case TierLost():
             return replace(state, lost=state.lost | {event.tier}), True, []
         case TierJoined():
@@ -162,6 +127,15 @@ def _take(state: ControlState, event: Event) -> tuple[ControlState, bool, list[A
             return _refuse(state, event.plan), False, []
         case Tick():
             return _timed_out(state), False, []
+
+
+def _without_row(state: ControlState, event: RowDropped) -> ControlState:
+    tier = state.profile.tier(event.tier)
+    if event.runtime not in tier.runtimes:
+        return state  # dropped before: several preparations can fail for one reason
+    if not tier.rows:  # nothing is left to run layers in
+        return replace(state, lost=state.lost | {event.tier})
+    return replace(state, profile=state.profile.with_tier(tier.without_row(event.runtime)))
 
 
 def _ready(state: ControlState, event: Ready) -> tuple[ControlState, bool, list[Action]]:

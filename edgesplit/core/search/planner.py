@@ -1,5 +1,7 @@
 """The decision: the plan of least score under the goal's limits, exact, for any links.
 
+Each tier runs in the runtime in use in the profile; joint.py also chooses among the others.
+
 A plan visits a tier once; the search first lets walks visit tiers repeatedly and forbids that only
 for the tiers where it would pay (decremental state-space relaxation).
 """
@@ -83,6 +85,15 @@ def best_answer(model: CostModel, space: Space) -> Answer | None:
     return replace(within_limit(problem, best, fastest), binding=binding)
 
 
+def choose_within(model: CostModel, space: Space) -> Decision | None:
+    """The plan of best_answer in a space whose walks visit no tier twice, such as one route's.
+
+    None where no plan fits the memory limits.
+    """
+    answer = best_answer(model, space)
+    return None if answer is None else _decision(model, space, answer)
+
+
 def _fastest_answer(model: CostModel, space: Space) -> Answer | None:
     walk = shortest(space, seconds_of(model, space))
     return None if walk is None else Answer(walk, False, math.inf, None)
@@ -113,7 +124,7 @@ def _search(model: CostModel, solve: Solve) -> tuple[Decision, bool | None]:
 
 
 def _decision(model: CostModel, space: Space, answer: Answer) -> Decision:
-    cost = model.cost(space.plan(answer.walk, model.profile.names))
+    cost = model.cost(space.plan(answer.walk, model.profile))
     length = space.total(score_of(model, space), answer.walk)
     loss = max(0.0, 1.0 - answer.lower / length) if length > 0 else 0.0
     return Decision(cost, bool(answer.binding), loss)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from edgesplit.core.cost import CostModel, Terms
 from edgesplit.core.plan import Plan, plan_along
+from edgesplit.core.profile import Profile
 
 Array = NDArray[np.float64]
 Ints = NDArray[np.intp]
@@ -114,9 +115,11 @@ class Space:
         tiers = [int(self.tier[place]) for place in walk.places]
         return {tier for tier in tiers if tiers.count(tier) > 1}
 
-    def plan(self, walk: Walk, names: Sequence[str]) -> Plan:
-        """The plan that a walk without repeated tiers stands for."""
-        return plan_along([names[self.tier[p]] for p in walk.places], walk.cuts, self.n_layers)
+    def plan(self, walk: Walk, profile: Profile) -> Plan:
+        """The plan that a walk without repeated tiers stands for, in the runtimes in use."""
+        names = profile.names
+        plan = plan_along([names[self.tier[p]] for p in walk.places], walk.cuts, self.n_layers)
+        return plan.on(profile.runtimes)
 
     def lengths(self, terms: tuple[Array, Array]) -> Lengths:
         """A quantity given per tier, (tiers, cuts), and per pair, (tiers, tiers, cuts)."""

@@ -1,0 +1,73 @@
+"""What cannot have happened: time running back, negative durations, tiers that are not there."""
+
+import math
+from itertools import pairwise
+
+from edgesplit.core.control.event import (
+    Event,
+    LinkProbed,
+    Observed,
+    PrepareFailed,
+    Ready,
+    RowDropped,
+    RowMeasured,
+    TierJoined,
+    TierLost,
+    TierMeasured,
+)
+from edgesplit.core.control.state import ControlState
+from edgesplit.errors import EventError, UnknownNameError
+
+
+def check(state: ControlState, event: Event) -> None:
+    """Raise EventError for what cannot have happened, UnknownNameError for unknown tiers, links."""
+    if not (math.isfinite(event.at_s) and event.at_s >= state.now_s):
+        raise EventError(f"time runs forward: the last event was at {state.now_s} s, now {event}")
+    match event:
+        case Observed():
+            _check_samples(state, event)
+        case LinkProbed():
+            if (event.source, event.target) not in state.beliefs.links:
+                raise UnknownNameError(f"no link {event.source}->{event.target}, given {event}")
+            _check_durations(event, event.seconds, event.latency_s)
+            if event.sent_bytes <= 0 or event.seconds <= 0:
+                raise EventError(f"a probe sends bytes and takes time, given {event}")
+        case TierMeasured():
+            _check_segment(state, event.tier, event.start, event.stop)
+            _check_durations(event, event.seconds)
+        case RowMeasured():
+            _check_row(state, event)
+        case Ready() | PrepareFailed() | TierLost() | TierJoined() | RowDropped():
+            state.profile.tier(event.tier)
+
+
+def _check_samples(state: ControlState, event: Observed) -> None:
+    for sample in event.samples:
+        _check_segment(state, sample.tier, sample.start, sample.stop)
+        _check_durations(event, sample.compute_s, sample.own_s, sample.hop_s)
+    route = [sample.tier for sample in event.samples]
+    for pair in pairwise(route):
+        if pair not in state.beliefs.links:
+            raise UnknownNameError(f"no link {pair[0]}->{pair[1]}, given {event}")
+
+
+def _check_segment(state: ControlState, tier: str, start: int, stop: int) -> None:
+    state.profile.tier(tier)
+    if not 0 <= start <= stop <= len(state.graph):
+        raise EventError(
+            f"{state.graph.name} has layers 0-{len(state.graph)}, given {tier}:{start}-{stop}"
+        )
+
+
+def _check_row(state: ControlState, event: RowMeasured) -> None:
+    state.profile.tier(event.tier)
+    if len(event.row.layer_s) != len(state.graph):
+        raise EventError(
+            f"{state.graph.name} has {len(state.graph)} layers, the row {event.row.runtime!r} of "
+            f"tier {event.tier!r} {len(event.row.layer_s)}"
+        )
+
+
+def _check_durations(event: Event, *durations_s: float) -> None:
+    if not all(math.isfinite(seconds) and seconds >= 0 for seconds in durations_s):
+        raise EventError(f"durations must be finite seconds >= 0, given {event}")

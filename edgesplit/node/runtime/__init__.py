@@ -1,0 +1,39 @@
+"""What executes a range of layers: the seam, and what every runtime promises.
+
+A prepared range takes the payload at its first cut and gives the payload at its last one: values
+of the dtype, shape and strides that eager torch would give, since later layers have views baked in
+for that layout. Whether it also gives the same numbers is for check.py. No torch is imported here.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+
+class Prepared(Protocol):
+    """Layers [start, stop), ready to run; may be called by one thread at a time."""
+
+    @property
+    def n_bytes(self) -> int:
+        """Memory of its own in bytes, beside the program's weights; each runtime says how known."""
+
+    def __call__(self, values: Sequence[Any], /) -> list[Any]:
+        """The payload at `stop`; values that only pass through are the same objects.
+
+        Raises RequestError for a payload of another cut, RuntimeUnavailableError for values that
+        this range was not prepared for.
+        """
+
+
+class Runtime(Protocol):
+    """One way to execute the layers of one program."""
+
+    @property
+    def name(self) -> str:
+        """As plans name it: torch, torch-channels-last, onnx, compile, cuda."""
+
+    def prepare(self, start: int, stop: int) -> Prepared:
+        """Layers [start, stop), built anew; slow (seconds), from any thread, off the data path.
+
+        Raises RuntimeUnavailableError where they cannot be run this way, PlanError for a range
+        that is none of the program's.
+        """

@@ -1,0 +1,89 @@
+"""torch-channels-last: eager torch on images whose channels lie side by side in memory.
+
+Convolutions on a CPU are up to twice as quick so. Convolution weights are kept a second time, in
+that layout; what leaves the range is laid out as usual.
+"""
+
+import torch
+
+from edgesplit.errors import RuntimeUnavailableError
+from edgesplit.node.program import Program, value_bytes
+from edgesplit.node.runtime.torch_range import (
+    TorchRange,
+    Workload,
+    targets,
+    tried,
+    with_targets,
+)
+from edgesplit.node.segment import Segment, Value
+from edgesplit.node.structure import Layer, Weight
+
+_CONVOLUTIONS = frozenset(
+    {"aten.conv2d.default", "aten.conv2d.padding", "aten.convolution.default"}
+)
+# A view is for the layout that it was traced with; these copy where the layout is another one.
+_VIEWS = {
+    "aten.view.default": "aten.reshape.default",
+    "aten._unsafe_view.default": "aten.reshape.default",
+}
+# It reads memory by place: in another layout it would silently read other elements.
+_PLACED = "aten.as_strided.default"
+
+
+class ChannelsLastRuntime:
+    """The layers of one program for payloads of one form."""
+
+    name = "torch-channels-last"
+
+    def __init__(self, workload: Workload) -> None:
+        self._workload = workload
+
+    def prepare(self, start: int, stop: int) -> TorchRange | Segment:
+        """Layers [start, stop): 5-300 ms; as in torch where none of them convolves images.
+
+        Raises as Runtime.prepare.
+        """
+        layers = self._workload.layers(start, stop)
+        if not targets(layers) & _CONVOLUTIONS:
+            return self._workload.program.segment(start, stop)
+        if _PLACED in targets(layers):
+            raise RuntimeUnavailableError(
+                f"layers {start}-{stop} read memory by place ({_PLACED}), which holds for one "
+                "layout only; run them in torch"
+            )
+        weights, n_bytes = self._weights(layers)
+        module = self._workload.module((start, stop), with_targets(layers, _VIEWS), weights)
+
+        def run(*values: Value) -> list[Value]:
+            return list(module.forward(*map(_channels_last, values)))
+
+        prepared = TorchRange(self._workload, (start, stop), run, n_bytes)
+        return tried(self._workload, prepared, self.name)
+
+    def _weights(self, layers: tuple[Layer, ...]) -> tuple[list[torch.Tensor], int]:
+        """The program's weights, those of convolutions in the other layout; bytes of the latter."""
+        weights = list(self._workload.program.weights)
+        own = {
+            op.args[1].index
+            for layer in layers
+            for op in layer.ops
+            if op.target in _CONVOLUTIONS and isinstance(op.args[1], Weight)
+        }
+        for index in own:
+            weights[index] = _with_layout(weights[index])
+        return weights, sum(value_bytes(weights[index]) for index in own)
+
+
+def has_convolutions(program: Program) -> bool:
+    """Whether the runtime is worth offering for this program."""
+    return bool(targets(program.structure.layers) & _CONVOLUTIONS)
+
+
+def _channels_last(value: Value) -> Value:
+    if isinstance(value, torch.Tensor) and value.is_floating_point():
+        return _with_layout(value)
+    return value
+
+
+def _with_layout(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.contiguous(memory_format=torch.channels_last) if tensor.dim() == 4 else tensor

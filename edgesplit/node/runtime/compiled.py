@@ -1,0 +1,71 @@
+"""compile: ranges turned into machine code by torch's Inductor. Asked for by name only.
+
+A range takes 5-60 s to compile, and needs a C++ compiler on the tier. What was compiled once is
+found again in Inductor's own cache on disk.
+"""
+
+import shutil
+import threading
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+
+from edgesplit.errors import RuntimeUnavailableError
+from edgesplit.node.profiler import made_up
+from edgesplit.node.runtime.torch_range import TorchRange, Workload, tried
+from edgesplit.node.segment import Segment, Value
+
+_COMPILERS = ("g++", "clang++", "c++")
+# Inductor's settings belong to the process, so one range of the process is compiled at a time.
+_compiling = threading.Lock()
+
+
+def missing() -> str:
+    """Why this host cannot compile and what to do; empty if it can."""
+    if any(map(shutil.which, _COMPILERS)):
+        return ""
+    return f"no C++ compiler ({', '.join(_COMPILERS)}) is on the PATH; apt install g++"
+
+
+class CompiledRuntime:
+    """The layers of one program for payloads of one form. threads: baked into the code."""
+
+    name = "compile"
+
+    def __init__(self, workload: Workload, threads: int) -> None:
+        self._workload, self._threads = workload, threads
+
+    def prepare(self, start: int, stop: int) -> TorchRange | Segment:
+        """Layers [start, stop), compiled: 5-60 s. Raises as Runtime.prepare."""
+        layers = self._workload.layers(start, stop)
+        if not self._workload.made(start, stop):
+            return self._workload.program.segment(start, stop)
+        if why := missing():
+            raise RuntimeUnavailableError(f"layers {start}-{stop} in {self.name}: {why}")
+        module = self._workload.module((start, stop), layers, self._workload.program.weights)
+        payload = made_up(self._workload.forms[start])
+        run = self._compiled(module, payload)
+        # The weights are shared, and its code of some 100 KB is not counted.
+        prepared = TorchRange(self._workload, (start, stop), run, n_bytes=0)
+        return tried(self._workload, prepared, self.name)
+
+    def _compiled(self, module: Any, payload: Sequence[Value]) -> Callable[..., Sequence[Value]]:
+        """The module as machine code, without Dynamo, whose guards would compile it again on
+        another thread."""
+        from torch._inductor import compile as inductor
+        from torch._inductor import config
+
+        threads = config.patch({"cpp.threads": self._threads})
+        inputs: list[Any] = list(payload)
+        try:
+            with _compiling, threads, torch.no_grad(), warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                run: Callable[..., Sequence[Value]] = inductor(module, inputs)
+        except Exception as error:  # Inductor, and the compiler it calls, raise anything
+            raise RuntimeUnavailableError(
+                f"torch cannot compile these layers: {type(error).__name__}: {str(error)[:300]}; "
+                "run them in torch"
+            ) from error
+        return run

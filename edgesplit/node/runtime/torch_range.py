@@ -1,0 +1,149 @@
+"""A range of layers that torch runs in another way than eagerly, and what such ways have in common.
+
+Whatever happens inside, what comes out lies in memory as eager torch would have left it.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import fx
+
+from edgesplit.errors import PlanError, RequestError, RuntimeUnavailableError
+from edgesplit.node.profiler import Forms, ValueForm, made_up
+from edgesplit.node.program import Program
+from edgesplit.node.segment import Value, build_module
+from edgesplit.node.structure import Layer, Ref, Structure, map_leaves, used_weights
+
+Module = Callable[..., Sequence[Value]]
+
+
+@dataclass(frozen=True, eq=False)
+class Workload:
+    """A program, and what its payload looks like at each cut 0..n."""
+
+    program: Program
+    forms: Sequence[Forms]
+
+    def layers(self, start: int, stop: int) -> tuple[Layer, ...]:
+        """Layers [start, stop). Raises PlanError for a range that is none of the program's."""
+        if not 0 <= start <= stop <= len(self.program):
+            n = len(self.program)
+            raise PlanError(f"no layers {start}-{stop}; this program has layers 0-{n}")
+        return self.program.structure.layers[start:stop]
+
+    def made(self, start: int, stop: int) -> tuple[int, ...]:
+        """Numbers of the values alive at `stop` that layers [start, stop) make."""
+        given = self.program.alive(start)
+        return tuple(number for number in self.program.alive(stop) if number not in given)
+
+    def module(
+        self, bounds: tuple[int, int], layers: Sequence[Layer], weights: Sequence[torch.Tensor]
+    ) -> fx.GraphModule:
+        """`layers`, in place of those in the range, as a module that returns what they make."""
+        outputs = [Ref(number) for number in self.made(*bounds)]
+        return build_module(layers, self.program.alive(bounds[0]), outputs, weights)
+
+    def weights_read(self, start: int, stop: int) -> frozenset[int]:
+        """Positions of the weights that layers [start, stop) read."""
+        return frozenset[int]().union(*map(used_weights, self.layers(start, stop)))
+
+
+class TorchRange:
+    """Layers [start, stop): `run` takes the payload and returns the values that are new.
+
+    n_bytes: memory beside the program's weights.
+    """
+
+    def __init__(
+        self, workload: Workload, bounds: tuple[int, int], run: Module, n_bytes: int
+    ) -> None:
+        self.start, self.stop = bounds
+        self.n_bytes = n_bytes
+        self._run = run
+        self._given = tuple(workload.program.alive(self.start))
+        self._wanted = tuple(workload.program.alive(self.stop))
+        self._made = workload.made(*bounds)
+        self._inputs = workload.forms[self.start]
+        self._outputs = dict(zip(self._wanted, workload.forms[self.stop], strict=True))
+
+    def __call__(self, values: Sequence[Value]) -> list[Value]:
+        """The payload at `stop`. Raises as Prepared."""
+        self._check(values)
+        known = dict(zip(self._given, values, strict=True))
+        with torch.inference_mode():
+            for number, value in zip(self._made, self._run(*values), strict=True):
+                known[number] = laid_out(value, self._outputs[number])
+        return [known[number] for number in self._wanted]
+
+    def _check(self, values: Sequence[Value]) -> None:
+        if len(values) != len(self._inputs):
+            raise RequestError(
+                f"range {self.start}-{self.stop} takes {len(self._inputs)} values, "
+                f"given {len(values)}; the payload belongs to another cut or program"
+            )
+        for form, value in zip(self._inputs, values, strict=True):
+            if not _fits(form, value):
+                raise RuntimeUnavailableError(
+                    f"range {self.start}-{self.stop} was prepared for {form}, given another "
+                    f"shape, dtype or number; prepare it for this input or run it in torch"
+                )
+
+
+def tried(workload: Workload, prepared: TorchRange, name: str) -> TorchRange:
+    """The range, once it has run on made-up values, which also warms it up.
+
+    Raises RuntimeUnavailableError where it fails.
+    """
+    try:
+        prepared(made_up(workload.forms[prepared.start]))
+    except RuntimeError as error:
+        raise RuntimeUnavailableError(
+            f"layers {prepared.start}-{prepared.stop} fail in {name}: {str(error)[:300]}; run "
+            "them in torch"
+        ) from error
+    return prepared
+
+
+def laid_out(value: Value, form: ValueForm | bool | int | float) -> Value:
+    """The value with the strides of `form`, copied if need be. Raises RuntimeError if it cannot."""
+    if not isinstance(value, torch.Tensor) or not isinstance(form, ValueForm):
+        return value
+    if value.stride() == form.strides or not value.numel():
+        return value
+    # An expanded dimension has one place for all of its elements.
+    dims = list(zip(form.shape, form.strides, strict=True))
+    places = [size if stride else min(size, 1) for size, stride in dims]
+    laid = torch.empty_strided(places, form.strides, dtype=value.dtype)
+    laid.copy_(value[tuple(slice(0, place) for place in places)])
+    return laid.as_strided(form.shape, form.strides)
+
+
+def with_targets(layers: Sequence[Layer], replaced: dict[str, str]) -> tuple[Layer, ...]:
+    """The layers with operators of those names replaced, also inside of branches."""
+
+    def branch(leaf: Any) -> Any:
+        if not isinstance(leaf, Structure):
+            return leaf
+        return replace(leaf, layers=with_targets(leaf.layers, replaced))
+
+    def op(op: Any) -> Any:
+        target = replaced.get(op.target, op.target)
+        args, kwargs = map_leaves(branch, op.args), map_leaves(branch, op.kwargs)
+        return replace(op, target=target, args=args, kwargs=kwargs)
+
+    return tuple(replace(layer, ops=tuple(map(op, layer.ops))) for layer in layers)
+
+
+def targets(layers: Sequence[Layer]) -> frozenset[str]:
+    """Names of the operators in the layers, outside of branches."""
+    return frozenset(op.target for layer in layers for op in layer.ops)
+
+
+def _fits(form: ValueForm | bool | int | float, value: Value) -> bool:
+    if not isinstance(form, ValueForm):
+        return type(value) is type(form) and value == form
+    if not isinstance(value, torch.Tensor):
+        return False
+    return value.dtype == form.dtype and tuple(value.shape) == form.shape

@@ -1,0 +1,99 @@
+"""Rows of runtimes that fuse: chunks, how they are spread, and that they sum to the whole."""
+
+import time
+from dataclasses import dataclass
+
+import pytest
+import torch
+from runtime_cases import case
+
+from edgesplit.errors import ProfileError, RuntimeUnavailableError
+from edgesplit.node.runtime.row import Shape, measure_row
+
+MS = 1e-3
+
+
+def test_chunks_take_equal_seconds():
+    shape = Shape((1.0,) * 12, (5,) * 13)
+    assert shape.chunks(4) == ((0, 3), (3, 6), (6, 9), (9, 12))
+
+
+def test_a_slow_layer_is_a_chunk_of_its_own():
+    shape = Shape((1.0, 1.0, 10.0, 1.0, 1.0), (5,) * 6)
+    assert shape.chunks(4) == ((0, 2), (2, 3), (3, 5))
+
+
+def test_a_cut_moves_to_a_small_payload_nearby():
+    payloads = [9] * 41
+    payloads[21] = 1
+    payloads[23] = 0  # too far away: more than a quarter of a chunk
+    assert Shape((1.0,) * 40, tuple(payloads)).chunks(4)[1:3] == ((8, 21), (21, 28))
+
+
+def test_few_layers_are_a_chunk_each():
+    assert Shape((1.0, 2.0), (1, 1, 1)).chunks() == ((0, 1), (1, 2))
+
+
+def test_a_chunk_is_spread_as_torch_spends_its_seconds():
+    shape = Shape((1.0, 3.0, 0.0, 0.0, 5.0), (1,) * 6)
+    chunks = ((0, 2), (2, 4), (4, 5))
+    assert shape.spread(chunks, (8.0, 6.0, 7.0)) == [2.0, 6.0, 3.0, 3.0, 7.0]
+
+
+def test_a_shape_has_a_payload_per_cut():
+    with pytest.raises(ProfileError, match="2 layers have 3 cuts, given payloads of 2"):
+        Shape((1.0, 2.0), (1, 1))
+
+
+@dataclass(frozen=True)
+class Busy:
+    """A prepared range that keeps a thread busy for so long and adds its layers' count."""
+
+    seconds: float
+    layers: int
+    n_bytes: int = 0
+
+    def __call__(self, values):
+        until_s = time.perf_counter() + self.seconds
+        while time.perf_counter() < until_s:
+            pass
+        return [values[0] + self.layers]
+
+
+@dataclass(frozen=True)
+class Fusing:
+    """Each range costs 1 ms, and its last layers 4 ms each: no sum of single layers tells."""
+
+    name = "fusing"
+
+    def prepare(self, start, stop):
+        late = max(0, stop - max(start, 18))
+        return Busy(MS + 4 * MS * late, stop - start)
+
+
+def test_a_row_sums_to_the_whole_run_and_knows_where_the_time_goes():
+    shape = Shape((1.0,) * 20, (1,) * 21)
+    row = measure_row(Fusing(), [torch.zeros(1)], lambda values: [values[0] + 20], shape)
+    assert row.runtime == "fusing"
+    assert row.error == 0.0
+    assert sum(row.layer_s) == pytest.approx(9 * MS, rel=0.3)
+    assert sum(row.layer_s[18:]) > 0.35 * sum(row.layer_s)
+
+
+def test_a_row_of_other_results_says_how_far_off():
+    shape = Shape((1.0,) * 20, (1,) * 21)
+    row = measure_row(Fusing(), [torch.zeros(1)], lambda values: [values[0] + 16], shape)
+    assert row.error == 0.25
+    with pytest.raises(RuntimeUnavailableError, match="another result than torch"):
+        measure_row(Fusing(), [torch.zeros(1)], lambda values: [], shape)
+
+
+def test_the_row_of_a_real_runtime():
+    sample = case("UNet")
+    n = len(sample.program)
+    shape = Shape((MS,) * n, sample.payload_bytes)
+    reference = sample.program.segment(0, n)
+    row = measure_row(sample.runtimes["onnx"], sample.values, reference, shape)
+    assert len(row.layer_s) == n
+    assert min(row.layer_s) > 0
+    assert 0 < row.error < 1e-5
