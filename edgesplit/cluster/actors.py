@@ -11,7 +11,7 @@ import ray
 from edgesplit.core.energy.metering import Metering
 from edgesplit.core.energy.window import Metered
 from edgesplit.core.power import Power
-from edgesplit.errors import EdgeSplitError
+from edgesplit.errors import EdgeSplitError, MeterError
 from edgesplit.node import wire
 from edgesplit.node.emulate import TierEmulation
 from edgesplit.node.meter import spend
@@ -124,8 +124,11 @@ class SegmentActor:
         return True
 
     def mark(self) -> float:
-        """This tier's clock, to hand to since()."""
-        return time.perf_counter()
+        """A window begins: this tier's clock, to hand to since()."""
+        try:
+            return self._server.worker.meter.mark()
+        except MeterError:
+            return time.perf_counter()  # since() says what is wrong
 
     def since(self, mark: float) -> Metered:
         """What the meter said since mark(). Raises MeterError where there is none."""
