@@ -21,10 +21,9 @@ class MeteredBlock:
     def __str__(self) -> str:
         lines = [f"{self.requests} requests"]
         for tier, window in self.tiers.items():
-            lines.append(
-                f"{tier}: {window.gross} in {window.seconds:.2f} s, above idle {window.marginal}"
-            )
-            lines.append(f"  {window.marginal.describe()}")
+            above = window.marginal or "not known: not calibrated"
+            lines.append(f"{tier}: {window.gross} in {window.seconds:.2f} s, above idle {above}")
+            lines.append(f"  {window.gross.describe()}")
             lines += [f"  {name}: {power}" for name, power in window.phases.items()]
             lines.append(f"  reading the meter took {window.sampling_share:.2%} of a core")
         lines += [f"{tier}: not measured: {why}" for tier, why in self.unmetered.items()]

@@ -25,7 +25,8 @@ def frame_of(records: Iterable[Record], boundary: str, is_emulated: bool) -> Dat
     *_k2_j: expanded uncertainty (k=2), NaN where none is known. Joules that do not stand out of it
     are NaN and the note says what they are below: a mean over the rest would be too high, use
     EdgeSplit.metered() for sums. Per tier that took part: TIER_compute_s, TIER_queue_s,
-    TIER_sent_bytes and TIER_energy_j, NaN where it did not.
+    TIER_sent_bytes, TIER_energy_j, TIER_energy_k2_j and TIER_energy_from (kind, source, scope), NaN
+    where it did not.
     """
     rows = [_row(record) for record in records]
     for row in rows:
@@ -60,7 +61,10 @@ def _row(record: Record) -> dict[str, object]:
         row[f"{sample.tier}_compute_s"] = sample.compute_s
         row[f"{sample.tier}_queue_s"] = sample.queue_s
         row[f"{sample.tier}_sent_bytes"] = sample.sent_bytes
-        row[f"{sample.tier}_energy_j"] = _shown_j(record.energy[sample.tier])
+        energy = record.energy[sample.tier]
+        row[f"{sample.tier}_energy_j"] = _shown_j(energy)
+        row[f"{sample.tier}_energy_k2_j"] = K * energy.u_j
+        row[f"{sample.tier}_energy_from"] = f"{energy.kind}: {energy.source} ({energy.scope})"
     return row
 
 

@@ -1,5 +1,6 @@
 """What one request of an experiment gave, and means over several."""
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from statistics import fmean
@@ -46,6 +47,8 @@ def ask(split: EdgeSplit, x: Any, plan: Plan | None = None) -> Answer:
         return Answer(str(used), None, str(error))
     record = split.last_record()
     assert record is not None, "a request came back"
+    if math.isnan(record.total_energy_j):
+        return Answer(str(record.plan), None, "a tier's meter failed during the request")
     figures = Figures(record.latency_s, record.end_energy_j, record.total_energy_j)
     return Answer(str(record.plan), figures)
 

@@ -63,7 +63,7 @@ def test_watching_shows_watts_and_what_it_cost_and_records(invoke, tmp_path):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["meters", "--watch", "--meter", "rapl:/nowhere"], "no usable meter to watch"),
+        (["meters", "--watch", "--meter", "rapl:/nowhere"], "no package zone under /nowhere"),
         (["calibrate", "--pmic-against", "fixed:1"], "this is no Raspberry Pi 5"),
     ],
 )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgesplit.cli.workload import named_meters
+from edgesplit.errors import MeterError
 
 if TYPE_CHECKING:
     from edgesplit.cluster.calibrate import Calibrated
@@ -57,7 +58,6 @@ def _calibrated(model: str, options: dict[str, Any]) -> list["Calibrated"]:
     from edgesplit.api import EdgeSplit
     from edgesplit.cluster.calibrate import Blocks
     from edgesplit.config import Config
-    from edgesplit.errors import MeterError
     from edgesplit.node.zoo import load_model
 
     blocks = Blocks(options["seconds"], options["rounds"], min(1.0, options["seconds"] / 2))
@@ -95,6 +95,13 @@ def _calibrate_pmic(against: str, seconds: float) -> None:
     from edgesplit.node.meter.source.pi_pmic import PiPmicSource
 
     with Sampler(PiPmicSource()) as pmic, Sampler(named_source(against)) as external:
+        if external.info.scope != "board input":
+            raise MeterError(
+                f"{against} meters the {external.info.scope}, a PMIC is fitted to the board input",
+                "name a tester between the supply and this board, such as hwmon-powerz-0",
+            )
         made = fit_pmic(pmic, external, seconds, lambda text: click.echo(f"  {text}", err=True))
-    file = write_calibrations(replace(read_calibrations(), pmic=made))
+    known = read_calibrations()
+    phases = {name: one for name, one in known.phases.items() if "pi-pmic" not in name}
+    file = write_calibrations(replace(known, phases=phases, pmic=made))  # old watts had another fit
     click.echo(f"pi-pmic: {made.describe()}; kept in {file}")

@@ -4,7 +4,7 @@ import json
 import math
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -104,7 +104,11 @@ def _watch(names: tuple[str, ...], seconds: float | None, out: Path | None, as_j
     from edgesplit.node.meter.sampler import Sampler
     from edgesplit.node.meter.source.replay import write_recording
 
-    sources = [one.source for one in _found(names) if one.source is not None]
+    found = _found(names)
+    unusable = [one for one in found if one.source is None] if names else []
+    if unusable:
+        raise MeterError(f"{unusable[0].id}: {unusable[0].reason}", unusable[0].fix)
+    sources = [one.source for one in found if one.source is not None]
     if not sources:
         raise MeterError("no usable meter to watch", "`edgesplit meters` says why")
     if out is not None and len(sources) > 1:
@@ -112,15 +116,18 @@ def _watch(names: tuple[str, ...], seconds: float | None, out: Path | None, as_j
     with ExitStack() as stack:
         samplers = [stack.enter_context(Sampler(source, _PERIOD_S)) for source in sources]
         began_s = time.perf_counter()
-        with suppress(KeyboardInterrupt):
+        try:
             while seconds is None or time.perf_counter() - began_s < seconds:
                 for sampler in samplers:
                     sampler.wait_until(time.perf_counter())
                     _show(sampler, began_s, as_json)
-        for sampler in samplers:
-            click.echo(_cost(sampler), err=as_json)
-        if out is not None:
-            write_recording(out, samplers[0].timeline(began_s).readings, samplers[0].info)
+        except KeyboardInterrupt:
+            click.echo("", err=True)
+        finally:  # also of a meter that failed: what it said before is kept
+            for sampler in samplers:
+                click.echo(_cost(sampler), err=as_json)
+            if out is not None:
+                write_recording(out, samplers[0].readings(), samplers[0].info)
 
 
 def _cost(sampler: "Sampler") -> str:

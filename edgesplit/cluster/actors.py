@@ -14,7 +14,7 @@ from edgesplit.core.energy.metering import Metering
 from edgesplit.core.energy.window import Metered
 from edgesplit.core.power import Power
 from edgesplit.core.row import TORCH, Row
-from edgesplit.errors import EdgeSplitError
+from edgesplit.errors import EdgeSplitError, MeterError
 from edgesplit.node import wire
 from edgesplit.node.emulate import TierEmulation
 from edgesplit.node.meter.calibration import Calibration, add_calibration
@@ -124,7 +124,7 @@ class SegmentActor:
         """
         workload, self._exactness = self._workloads[workload_id], wanted
         workload.offer(runtime, graph)
-        row = self._on_worker(lambda: workload.row(runtime, wanted))
+        row: Row = self._on_worker(lambda: workload.row(runtime, wanted))
         return replace(row, layer_s=tuple(s * self._slowdown for s in row.layer_s))
 
     def prepare(self, workload_id: str, start: int, stop: int, runtime: str = TORCH) -> None:
@@ -164,8 +164,11 @@ class SegmentActor:
         return True
 
     def mark(self) -> float:
-        """This tier's clock, to hand to since()."""
-        return time.perf_counter()
+        """A window begins: this tier's clock, to hand to since()."""
+        try:
+            return self._server.worker.meter.mark()
+        except MeterError:
+            return time.perf_counter()  # since() says what is wrong
 
     def since(self, mark: float) -> Metered:
         """What the meter said since mark(). Raises MeterError where there is none."""

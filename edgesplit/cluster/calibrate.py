@@ -4,15 +4,17 @@ The tiers keep still while one of them is measured; the end of a link that is no
 """
 
 import datetime
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from edgesplit.cluster.meters import TierMeters
+from edgesplit.core.energy.metering import Metering
 from edgesplit.core.energy.phases import Block, fit_phases
 from edgesplit.core.energy.window import Metered
 from edgesplit.core.power import PHASES
 from edgesplit.core.profile import Profile
-from edgesplit.errors import MeterError
+from edgesplit.errors import EdgeSplitError, MeterError
 from edgesplit.node.meter.calibration import Calibration
 from edgesplit.node.meter.spend import Activity
 
@@ -60,19 +62,26 @@ def calibrate(
     """
     workload_id, profile = workload
     for tier in profile.names:
-        name = meters.opened[tier].metering.name
-        if not name:
-            yield Calibrated(
-                tier, problem=f"{tier} has no meter; `edgesplit meters` there says why"
-            )
+        metering = meters.opened[tier].metering
+        problem = _hindrance(tier, metering)
+        if problem:
+            yield Calibrated(tier, problem=problem)
             continue
         try:
             work = _Work(meters, tier, _peer(profile, tier), workload_id)
             measured, scope = _measured(work, blocks, progress)
-            calibration = _fitted(measured, name, scope)
+            calibration = _fitted(measured, metering, scope)
             yield Calibrated(tier, calibration, meters.keep(tier, calibration))
-        except MeterError as error:
+        except EdgeSplitError as error:  # the other tiers are calibrated all the same
             yield Calibrated(tier, problem=str(error))
+
+
+def _hindrance(tier: str, metering: Metering) -> str:
+    """Why the tier cannot be calibrated; empty if it can."""
+    if not metering.name:
+        return f"{tier} has no meter; `edgesplit meters` there says why"
+    unusable = (flag for flag in metering.flags if flag.startswith("not calibrated: the calib"))
+    return next(unusable, "")  # its file could not be written to in the end
 
 
 def _peer(profile: Profile, tier: str) -> str:
@@ -100,15 +109,18 @@ def _measured(
     return measured, scope
 
 
-def _fitted(measured: Sequence[Block], name: str, scope: str) -> Calibration:
-    fitted = fit_phases(measured, PHASES)
+def _fitted(measured: Sequence[Block], metering: Metering, scope: str) -> Calibration:
+    gain = metering.rel_accuracy
+    is_known = not math.isnan(gain)
+    fitted = fit_phases(measured, PHASES, gain if is_known else 0.0)
     return Calibration(
-        source=name,
+        source=metering.name,
         scope=scope,
         date=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         watts=tuple(float(w) for w in fitted.watts),
         covariance=tuple(tuple(float(v) for v in row) for row in fitted.covariance),
         blocks=len(measured),
+        is_accuracy_known=is_known,
     )
 
 

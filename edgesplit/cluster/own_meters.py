@@ -39,24 +39,26 @@ def own_meters(
     name they go on with the power model, where they were it is a MeterError.
     """
     kept = dict(opened)
-    for device, tiers in _shared(opened).items():
-        why = f"tiers {' and '.join(tiers)} would read one meter ({device.rpartition('/')[2]})"
+    for tiers in _shared(opened):
+        names = ", ".join(dict.fromkeys(opened[tier].metering.name for tier in tiers))
+        why = f"tiers {' and '.join(tiers)} would read one meter ({names})"
         asked = [tier for tier in tiers if named.get(tier, AUTO) != AUTO]
         if asked:
             raise MeterError(why, "name another meter, or `model`, for all but one of them")
         warnings.warn(f"{why}: their joules are modelled instead", MeterWarning, stacklevel=3)
         kept |= {tier: use_model(tier, f"not metered: {why}") for tier in tiers}
-    for tier, one in kept.items():
+    for tier, one in opened.items():
         for flag in one.metering.flags:
-            if flag.startswith("not calibrated"):
+            if flag.startswith(("not calibrated", "not metered")):
                 warnings.warn(f"tier {tier!r} is {flag}", MeterWarning, stacklevel=3)
     return kept
 
 
-def _shared(opened: Mapping[str, Opened]) -> dict[str, list[str]]:
-    """Devices that several tiers read."""
-    tiers: dict[str, list[str]] = {}
+def _shared(opened: Mapping[str, Opened]) -> list[list[str]]:
+    """Groups of tiers that count the same joules."""
+    groups: list[list[str]] = []
     for tier, one in opened.items():
-        if one.metering.device:
-            tiers.setdefault(one.metering.device, []).append(tier)
-    return {device: found for device, found in tiers.items() if len(found) > 1}
+        same = [g for g in groups if any(one.metering.shares(opened[t].metering) for t in g)]
+        groups = [g for g in groups if g not in same]
+        groups.append([*(t for g in same for t in g), tier])
+    return [group for group in groups if len(group) > 1]

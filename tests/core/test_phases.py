@@ -158,3 +158,21 @@ def test_line_is_as_sure_as_its_pairs():
 def test_fit_line_errors(pairs, said):
     with pytest.raises(MeterError, match=said):
         fit_line(pairs)
+
+
+def test_a_gain_that_all_blocks_share_is_not_averaged_away():
+    """The meter is 5 % off, k=1, in every block alike."""
+    rng = np.random.default_rng(3)
+    inside = 0
+    for _ in range(200):
+        off = 1 + 0.05 * rng.standard_normal()
+        blocks = []
+        for name in PHASES * 3:
+            true_j = 10 * WATTS[name]
+            seen_j = true_j * off + 0.05 * rng.standard_normal()
+            blocks.append(Block({name: 10.0}, seen_j, math.hypot(0.05, 0.05 * seen_j)))
+        powers = fit_phases(blocks, gain=0.05)
+        u_w = math.sqrt(powers.covariance[0][0])
+        assert u_w == pytest.approx(0.05 * powers.watts[0], rel=0.1)
+        inside += abs(powers.watts[0] - WATTS["compute"]) <= 2 * u_w
+    assert inside >= 180

@@ -26,7 +26,7 @@ from edgesplit.errors import ProfileError
 SURE = tuple(tuple(0.01 if i == j else 0.0 for j in range(5)) for i in range(5))
 PLAIN = Power(10.0, 4.0, 3.0, 2.0, source="file")
 CALIBRATED = Power(10.0, 4.0, 3.0, 2.0, "calibrated", 1.0, "cpu package", SURE)
-RAPL = Metering("cpu package", "measured", "rapl", "rapl", "boot/rapl")
+RAPL = Metering("cpu package", "measured", "rapl", "rapl", (("boot", "cpu package"),))
 
 
 def tier(power, metering=None, name="end"):
@@ -144,7 +144,7 @@ def test_a_windows_marginal_joules():
     assert window.marginal.joules == pytest.approx(90.0)
     assert window.marginal.u_j == pytest.approx(math.hypot(0.5, 1.0))
     assert window.marginal.boundary == "marginal"
-    assert tier_window(Metered(10.0, gross, {}), PLAIN).marginal.flags == (WITH_IDLE,)
+    assert tier_window(Metered(10.0, gross, {}), PLAIN).marginal is None
 
 
 @pytest.mark.parametrize("phase", PHASES)
@@ -157,3 +157,22 @@ def test_power_refuses_what_is_none(phase):
 def test_power_refuses_a_covariance_of_another_shape():
     with pytest.raises(ProfileError, match="5 x 5"):
         Power(1.0, 1.0, 1.0, 1.0, covariance=tuple(map(tuple, np.eye(4))))
+
+
+def test_meters_share_what_overlaps_at_one_place():
+    def meter(*covers):
+        return Metering("", "measured", "", "m", covers)
+
+    package, psys = ("boot", "cpu package"), ("boot", "platform")
+    assert meter(package).shares(meter(psys))
+    assert meter(package, ("boot", "gpu")).shares(meter(package))
+    assert not meter(package).shares(meter(("other boot", "cpu package")))
+    assert not meter(package).shares(meter(("boot", "gpu")))
+    assert meter(("http://plug", "wall")).shares(meter(("http://plug", "wall")))
+    assert not meter().shares(meter())
+
+
+def test_a_failed_meters_json_holds_no_nan():
+    energy = spent(tier(CALIBRATED, RAPL), sample(math.nan, 0.1), {"transmit": 0.0}, "gross")
+    told = energy.as_dict()
+    assert (told["joules"], told["below_j"]) == (None, None)

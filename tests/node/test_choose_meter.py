@@ -5,6 +5,7 @@ import math
 import pytest
 from sysfs_trees import zone
 
+from edgesplit.core.energy.source import SourceInfo
 from edgesplit.core.power import Power
 from edgesplit.errors import MeterError
 from edgesplit.node.meter import choose
@@ -19,7 +20,7 @@ from edgesplit.node.meter.calibration import (
 from edgesplit.node.meter.choose import OTHERS_BOARD, named_source, open_meter
 from edgesplit.node.meter.host_state import UNKNOWN, boot_id, host_id, host_state
 from edgesplit.node.meter.power_model import PowerModelMeter
-from edgesplit.node.meter.sampled import SampledMeter
+from edgesplit.node.meter.sampled import REPEATABILITY, SampledMeter
 from edgesplit.node.meter.source import Found
 from edgesplit.node.meter.source.pi_pmic import PmicCalibration
 
@@ -76,7 +77,8 @@ def test_by_itself_the_widest_scope_of_one_tier_is_taken(opened, monkeypatch, tm
     meter = opened("auto", PLAIN)
     assert isinstance(meter, SampledMeter)
     assert (meter.metering.source, meter.metering.scope) == ("rapl", "cpu package")
-    assert meter.metering.device == f"{boot_id()}/rapl"
+    assert meter.metering.covers == ((boot_id(), "cpu package"),)
+    assert REPEATABILITY in meter.metering.flags
 
 
 def test_a_sysfs_of_another_place_and_calibrated_watts(opened, tmp_path):
@@ -86,8 +88,33 @@ def test_a_sysfs_of_another_place_and_calibrated_watts(opened, tmp_path):
     write_calibrations(HostCalibrations({name: MADE}))
     power = opened(name, PLAIN).power
     assert (power.compute_w, power.idle_w, power.scope) == (8.0, 2.0, "cpu package")
-    assert power.source == "calibrated with rapl on 2026-11-24"
+    assert power.source == "calibrated with rapl on 2026-11-24, ± is repeatability alone"
     assert power.u_j({"compute": 2.0}) == pytest.approx(0.2)
+
+
+def test_a_meter_that_may_not_be_read_is_named_by_itself(has, opened):
+    has(Found("rapl", None, "energy_uj may not be read by this user", "sudo chmod"))
+    meter = opened("auto", PLAIN)
+    assert isinstance(meter, PowerModelMeter)
+    assert meter.metering.flags == (
+        "not metered: rapl: energy_uj may not be read by this user; sudo chmod",
+    )
+
+
+def test_another_set_of_meters_is_not_calibrated_and_says_so(opened, tmp_path):
+    zone(tmp_path, "intel-rapl:0", "package-0", energy_uj=5_000_000)
+    write_calibrations(HostCalibrations({"nvml": MADE}))
+    meter = opened(f"rapl:{tmp_path}", PLAIN)
+    assert "not calibrated: this host is for nvml only" in meter.metering.flags
+    assert meter.metering.covers == ((f"{boot_id()}{tmp_path}", "cpu package"),)
+
+
+def test_the_testers_and_chips_of_unknown_rails_are_not_taken_by_themselves(has, opened):
+    class Tester:
+        info = SourceInfo("hwmon-powerz-0", "board input", "power", 0.1, 0.1, 1e-3, 0.01, (), "")
+
+    has(Found("hwmon-powerz-0", Tester()))
+    assert isinstance(opened("auto", PLAIN), PowerModelMeter)
 
 
 def test_fixed_watts_are_the_papers_method(opened):
@@ -120,7 +147,7 @@ def test_a_pmic_with_another_boards_line_says_so(has, monkeypatch):
     assert "hwmon-powerz-0" in named_source("pi-pmic", HostCalibrations(pmic=own)).info.provenance
 
     class Opens:
-        def __init__(self, samplers, power, name, flags):
+        def __init__(self, samplers, power, name, flags, place):
             self.flags = flags
 
         def open(self):
@@ -138,7 +165,8 @@ def test_a_pmic_with_another_boards_line_says_so(has, monkeypatch):
         ("wattmeter", r"no meter 'wattmeter' on this host; known are auto, model, "),
         ("fixed:", r"'' is no number; such as fixed:12"),
         ("fixed:-3", r"must be finite and not negative, given -3"),
-        ("nvml:one", r"'one' is no number"),
+        ("nvml:one", r"'one' is no number of a GPU"),
+        ("nvml:1.7", r"'1.7' is no number of a GPU"),
         ("shelly:plug", r"plug"),
         ("replay:/nowhere.csv", r"/nowhere\.csv cannot be read"),
         ("rapl+wattmeter", r"cannot be used|no meter"),

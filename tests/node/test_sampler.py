@@ -11,6 +11,7 @@ from edgesplit.core.power import Power
 from edgesplit.errors import MeterError
 from edgesplit.node.meter.sampled import TOO_COARSE, SampledMeter
 from edgesplit.node.meter.sampler import JITTER, Sampler
+from edgesplit.node.meter.two_point import TwoPointMeter
 
 PLAIN = Power(12.0, 12.0, 12.0, 2.0, source="file")
 SURE = tuple(tuple(0.04 if i == j else 0.0 for j in range(5)) for i in range(5))
@@ -173,4 +174,83 @@ def test_sources_beside_each_other_add_up(clock):
     assert joules == pytest.approx(20.0, rel=0.01)
     assert meter.metering.scope == "cpu package + gpu"
     assert meter.window(started, clock.now_s).flags == ("adds different scopes: cpu package, gpu",)
+    meter.close()
+
+
+def test_a_window_begins_with_a_reading_of_a_counter(clock):
+    """Idle before, busy inside: without it the start would lie somewhere in the idle time."""
+    source, meter = meter_of(clock, update_s=0.1)
+    meter.open()
+    source.watts = 2.0
+    clock.now_s += 5.0
+    meter.mark()
+    clock.now_s += 1.0
+    started = meter.mark()
+    source.watts = 50.0
+    clock.now_s += 5.0
+    assert meter.window(started, clock.now_s).joules == pytest.approx(250.0, rel=0.05)
+    meter.close()
+
+
+def test_a_fine_counter_tells_the_power_of_computing_and_of_the_rest(clock):
+    source, meter = meter_of(clock)
+    meter.open()
+    begun = meter.mark()
+    for _ in range(20):
+        source.watts = 3.0
+        clock.now_s += 0.1
+        started = meter.start()
+        source.watts = 12.0
+        clock.now_s += 0.05
+        meter.stop(started)
+    phases = meter.phases(begun, clock.now_s)
+    assert phases["compute"].watts == pytest.approx(12.0, rel=0.1)
+    assert phases["rest"].watts == pytest.approx(3.0, rel=0.1)
+    assert phases["compute"].u_w > 0
+    meter.close()
+
+
+def test_a_driver_that_raises_anything_is_a_meter_that_failed(clock):
+    class Broken(Pretended):
+        def read(self):
+            if self.reads:
+                self.was_read.set()
+                raise RuntimeError("CUDA is gone")
+            return super().read()
+
+    source = Broken(clock, info(kind="power"))
+    with Sampler(source, 1e-3, clock) as sampler:
+        source.was_read.clear()
+        assert source.was_read.wait(10)
+        clock.now_s += 60
+        source.was_read.clear()
+        assert source.was_read.wait(10), "the thread goes on"
+        with pytest.raises(MeterError, match=r"has not answered for 60\.0 s"):
+            sampler.timeline()
+
+
+def test_a_source_that_hangs_is_a_meter_that_failed(clock):
+    source = Pretended(clock, info(kind="power"))
+    with Sampler(source, NEVER_S, clock) as sampler:
+        clock.now_s += 5 * NEVER_S
+        with pytest.raises(MeterError, match="it hangs"):
+            sampler.held(clock.now_s)
+
+
+def test_the_papers_two_points(clock):
+    """P0 = 50 W, P1 = 250 W, 20 ms: 3 J."""
+    source = Pretended(clock, info("nvml-two-point", kind="power", scope="gpu"), watts=50.0)
+    meter = TwoPointMeter(source, PLAIN, "nvml-two-point", clock)
+    meter.open()
+    started = meter.start()
+    clock.now_s += 0.02
+    source.watts = 250.0
+    assert meter.stop(started) == (pytest.approx(3.0), None)
+    begun = meter.mark()
+    clock.now_s += 1.0
+    assert meter.window(begun, clock.now_s).joules == pytest.approx(250.0)
+    with pytest.raises(MeterError, match="no power was read at"):
+        meter.window(1.0, 2.0)
+    source.problem = "gone"
+    assert math.isnan(meter.stop(begun)[0])
     meter.close()

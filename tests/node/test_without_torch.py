@@ -1,10 +1,5 @@
-"""A host without torch: frames, relays, segments of arrays and the tier's actor all work there.
+"""A host without torch: frames, relays, segments of arrays and the tier's actor load there."""
 
-Once in a process in which importing torch raises, once in a virtual environment that holds what
-the `device` extra asks for and nothing else.
-"""
-
-import configparser
 import os
 import pickle
 import subprocess
@@ -52,30 +47,6 @@ assert actor.load("p", packed) == packed.n_layers == 1
 assert actor.reaches(("end", opened.address), 5.0)
 actor.close()
 """
-COMPUTES_IN_ONNX_RUNTIME = """
-import numpy as np
-import onnx
-import onnxruntime
-from onnx import TensorProto, helper
-from tiers import tiers
-
-class Doubles:
-    \"\"\"Any range of layers doubles its values.\"\"\"
-
-    def __init__(self):
-        ends = [helper.make_tensor_value_info(n, TensorProto.FLOAT, [2, 3]) for n in "xy"]
-        graph = helper.make_graph([helper.make_node("Add", "xx", "y")], "g", ends[:1], ends[1:])
-        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-        self.session = onnxruntime.InferenceSession(model.SerializeToString())
-
-    def segment(self, start, stop, runtime="torch"):
-        return lambda values: [self.session.run(None, {"x": value})[0] for value in values]
-
-with tiers(Doubles()) as three:
-    x = np.arange(6, dtype=np.float32).reshape(2, 3)
-    (y,) = three.infer([x], [("end", 0, 3), ("edge", 3, 3), ("cloud", 3, 9)]).values
-    assert np.array_equal(y, 4 * x)
-"""
 NO_TORCH = """
 import sys
 loaded = [name for name, module in sys.modules.items() if module and name.split(".")[0] == "torch"]
@@ -121,32 +92,3 @@ def test_where_importing_torch_raises(source, packed_file):
 def test_the_block_blocks(module, packed_file):
     output = run(sys.executable, f"{BLOCKED}import {module}\n", packed_file)
     assert "import of torch halted" in output
-
-
-def requirements(extra):
-    """What the base and an extra of setup.cfg ask for."""
-    setup = configparser.ConfigParser()
-    setup.read(ROOT / "setup.cfg")
-    lines = setup["options"]["install_requires"] + setup["options.extras_require"][extra]
-    return [line for line in lines.split("\n") if line.strip() and not line.startswith("#")]
-
-
-@pytest.mark.device
-def test_in_an_environment_of_the_device_extra(tmp_path, packed_file):
-    python = tmp_path / "venv" / "bin" / "python"
-    quiet = ("--quiet", "--disable-pip-version-check")
-    subprocess.run([sys.executable, "-m", "venv", tmp_path / "venv"], check=True, timeout=60)
-    install = [python, "-m", "pip", "install", *quiet, *requirements("device")]
-    subprocess.run(install, check=True, timeout=240)
-    listed = subprocess.run(
-        [python, "-m", "pip", "list", *quiet],
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=60,
-    ).stdout
-    assert "torch" not in listed
-    for source in (SERVES, HOLDS_A_PROGRAM, COMPUTES_IN_ONNX_RUNTIME):
-        assert run(python, source, packed_file) == "done\n"
-    commands = "from edgesplit.cli import main\nmain(['meters'], standalone_mode=False)\n"
-    assert run(python, commands, packed_file).endswith("done\n")

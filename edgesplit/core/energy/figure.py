@@ -33,7 +33,9 @@ class Energy:
     @property
     def is_resolved(self) -> bool:
         """Whether the figure stands out of its own uncertainty; where none is known it does."""
-        return math.isnan(self.u_j) or self.joules == self.u_j == 0 or self.joules > K * self.u_j
+        if math.isnan(self.u_j) or math.isnan(self.joules):
+            return True
+        return self.joules == self.u_j == 0 or self.joules > K * self.u_j
 
     @property
     def bound_j(self) -> float:
@@ -57,7 +59,7 @@ class Energy:
         return {
             "joules": self.joules if is_known else None,
             "k2_j": None if math.isnan(self.u_j) else K * self.u_j,
-            "below_j": None if is_known else self.bound_j,
+            "below_j": self.bound_j if not self.is_resolved else None,
             "scope": self.scope,
             "kind": self.kind,
             "boundary": self.boundary,

@@ -58,8 +58,13 @@ class PhasePowers:
         return float(row @ np.array(self.watts)), math.sqrt(max(variance, 0.0))
 
 
-def fit_phases(blocks: Sequence[Block], names: Sequence[str] = PHASES) -> PhasePowers:
+def fit_phases(
+    blocks: Sequence[Block], names: Sequence[str] = PHASES, gain: float = 0.0
+) -> PhasePowers:
     """The watts of `names` that fit the blocks best, weighted by their uncertainties.
+
+    gain: the part of those, relative and k=1, that the meter's gain is off by: the same in every
+    block, so that no number of blocks averages it away.
 
     The covariance is scaled up where blocks scatter more than their uncertainties allow. Power
     below 0 within its uncertainty (k=2) becomes 0.
@@ -72,12 +77,15 @@ def fit_phases(blocks: Sequence[Block], names: Sequence[str] = PHASES) -> PhaseP
     seconds = np.array([[b.seconds.get(name, 0.0) for name in names] for b in blocks])
     _check_apart(seconds.reshape(len(blocks), len(names)), names)
     joules, u_j = (np.array([getattr(b, key) for b in blocks]) for key in ("joules", "u_j"))
+    u_j = np.sqrt(np.maximum(u_j**2 - (gain * joules) ** 2, (1e-3 * u_j) ** 2))
     rows = seconds / u_j[:, None]
     watts = np.linalg.lstsq(rows, joules / u_j, rcond=None)[0]
     covariance = np.linalg.inv(rows.T @ rows) * _excess(rows @ watts - joules / u_j, len(names))
+    u_w = np.sqrt(np.diag(covariance))
+    covariance = covariance + gain**2 * np.outer(watts, watts)
     return PhasePowers(
         tuple(names),
-        _not_negative(names, watts, np.sqrt(np.diag(covariance))),
+        _not_negative(names, watts, u_w),
         tuple(tuple(float(value) for value in row) for row in covariance),
     )
 

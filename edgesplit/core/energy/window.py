@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 
 from edgesplit.core.energy.figure import Energy
 from edgesplit.core.energy.phase_power import PhasePower
-from edgesplit.core.energy.spent import WITH_IDLE
 from edgesplit.core.power import Power
 
 
@@ -14,14 +13,14 @@ from edgesplit.core.power import Power
 class TierWindow:
     """One tier over `seconds`. gross: all that its meter counted.
 
-    marginal: less what the idle device would have drawn; flagged where that is not known.
+    marginal: less what the idle device would have drawn; None where that is not known.
     phases: mean power while it computed, and in between; flagged where the meter is too slow.
     sampling_share: of one core, what reading the meter has cost since it was opened.
     """
 
     seconds: float
     gross: Energy
-    marginal: Energy
+    marginal: Energy | None
     phases: Mapping[str, PhasePower]
     sampling_share: float
 
@@ -42,10 +41,9 @@ class Metered:
 def tier_window(said: Metered, power: Power) -> TierWindow:
     """The window's figures. power: with the idle watts."""
     gross = said.energy
-    marginal = replace(gross, boundary="marginal")
-    if not power.is_calibrated:
-        marginal = replace(marginal, flags=(*gross.flags, WITH_IDLE))
-    else:
+    marginal = None
+    if power.is_calibrated:
         u_j = math.hypot(gross.u_j, power.u_j({"idle": -said.seconds}))
-        marginal = replace(marginal, joules=gross.joules - power.idle_w * said.seconds, u_j=u_j)
+        joules = gross.joules - power.idle_w * said.seconds
+        marginal = replace(gross, boundary="marginal", joules=joules, u_j=u_j)
     return TierWindow(said.seconds, gross, marginal, said.phases, said.sampling_share)

@@ -27,6 +27,9 @@ class Meter(Protocol):
     def open(self) -> None:
         """Begin. Raises MeterError where a source cannot be read."""
 
+    def mark(self) -> float:
+        """A window begins; hand what is returned to window(). Raises MeterError."""
+
     def start(self) -> float:
         """A segment begins; hand what is returned to stop()."""
 

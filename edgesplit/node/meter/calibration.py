@@ -25,7 +25,8 @@ _AGAIN = "run `edgesplit calibrate` again"
 class Calibration:
     """Watts of one host per phase of PHASES, as one source measured them.
 
-    date: ISO 8601. blocks: how many were fitted. state: what host_state said then.
+    date: ISO 8601. blocks: how many were fitted. is_accuracy_known: whether the covariance holds
+    the meter's own accuracy too. state: what host_state said then.
     """
 
     source: str
@@ -34,17 +35,19 @@ class Calibration:
     watts: tuple[float, ...]
     covariance: tuple[tuple[float, ...], ...]
     blocks: int
+    is_accuracy_known: bool = False
     state: Mapping[str, str] = field(default_factory=dict)
 
     def power(self) -> Power:
         """The watts to plan with."""
+        doubt = "" if self.is_accuracy_known else ", ± is repeatability alone"
         compute_w, transmit_w, receive_w, wait_w, idle_w = self.watts
         return Power(
             compute_w,
             transmit_w,
             receive_w,
             wait_w,
-            source=f"calibrated with {self.source} on {self.date[:10]}",
+            source=f"calibrated with {self.source} on {self.date[:10]}{doubt}",
             idle_w=idle_w,
             scope=self.scope,
             covariance=self.covariance,

@@ -4,6 +4,7 @@ A name is `auto`, `model`, or sources joined by `+`, each `ID` or `ID:ARGUMENT`:
 `rapl:/host/sys`, `nvml:0,1`, `fixed:12`, `shelly:http://192.168.1.40`, `replay:run.csv`.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from edgesplit.core.energy.source import Scope
@@ -11,6 +12,7 @@ from edgesplit.core.power import Power
 from edgesplit.errors import MeterError
 from edgesplit.node.meter import Meter
 from edgesplit.node.meter.calibration import HostCalibrations, read_calibrations
+from edgesplit.node.meter.host_state import boot_id
 from edgesplit.node.meter.power_model import PowerModelMeter
 from edgesplit.node.meter.sampled import SampledMeter
 from edgesplit.node.meter.sampler import Sampler
@@ -20,6 +22,7 @@ from edgesplit.node.meter.source.nvml import NvmlSource, NvmlTwoPointSource
 from edgesplit.node.meter.source.pi_pmic import ONE_BOARD, PiPmicSource, PmicCalibration
 from edgesplit.node.meter.source.replay import ReplaySource
 from edgesplit.node.meter.source.shelly import ShellySource
+from edgesplit.node.meter.two_point import TwoPointMeter
 
 AUTO, MODEL = "auto", "model"
 SYS = Path("/sys")
@@ -30,7 +33,9 @@ AUTO_SCOPES: tuple[Scope, ...] = ("board input", "board rails", "cpu package")
 OTHERS_BOARD = (
     "the PMIC's gain and offset are another board's: `edgesplit calibrate --pmic-against METER`"
 )
-_ONE_RAIL = ("hwmon-ina2", "hwmon-ltc")  # of several such chips: which rail it sits on is unknown
+# Which rail or which device these sit on is not known: a tester may feed another machine's board.
+_NOT_BY_ITSELF = ("hwmon-ina2", "hwmon-ltc", "hwmon-powerz")
+_DENIED = "may not"  # how the sources say that access is refused
 _BY_NAME_ONLY = ("nvml:GPU,GPU", "nvml-two-point", "fixed:WATTS", "shelly:URL", "replay:FILE.csv")
 
 
@@ -55,19 +60,46 @@ def open_meter(name: str, power: Power) -> Meter:
     except MeterError as error:
         known, flags = HostCalibrations(), (f"not calibrated: {error}",)
     if name == AUTO:
-        best = _best(known)
+        found = discover()
+        best = _best(found, known)
         if best is None:
-            return PowerModelMeter(power, flags)
+            denied = (one for one in found if one.source is None and _DENIED in one.reason)
+            told = (f"not metered: {one.id}: {one.reason}; {one.fix}" for one in denied)
+            return PowerModelMeter(power, (*flags, *told))
         name, sources = best.info.id, [best]
     else:
+        name = _canonical(name)
         sources = [named_source(part, known) for part in name.split("+")]
     if "pi-pmic" in name and known.pmic is None:
         flags = (*flags, OTHERS_BOARD)
     calibration = known.phases.get(name)
     watts = calibration.power() if calibration else power
-    meter = SampledMeter([Sampler(source) for source in sources], watts, name, flags)
+    if calibration is None and known.phases:
+        flags = (*flags, f"not calibrated: this host is for {', '.join(known.phases)} only")
+    if name.startswith("nvml-two-point"):
+        meter: Meter = TwoPointMeter(sources[0], watts, name)
+    else:
+        samplers = [Sampler(source) for source in sources]
+        meter = SampledMeter(samplers, watts, name, flags, _place(name))
     meter.open()
     return meter
+
+
+def _canonical(name: str) -> str:
+    """One way to write it, under which a calibration is kept: sorted, defaults left out."""
+    parts = [part.removesuffix(f":{SYS}") for part in name.split("+")]
+    return "+".join(sorted(dict.fromkeys(parts)))
+
+
+def _place(name: str) -> str:
+    """Where the sources of that name are: a plug's address, a folder, or this host."""
+    for part in name.split("+"):
+        kind, _, argument = part.partition(":")
+        if kind in ("shelly", "replay"):
+            return argument
+        if argument.startswith("/"):
+            return f"{boot_id()}{argument}"
+    return boot_id()
 
 
 def named_source(name: str, known: HostCalibrations | None = None) -> EnergySource:
@@ -82,7 +114,7 @@ def named_source(name: str, known: HostCalibrations | None = None) -> EnergySour
             return ReplaySource(Path(argument))
         case "nvml" | "nvml-two-point" if argument or kind == "nvml-two-point":
             made = NvmlSource if kind == "nvml" else NvmlTwoPointSource
-            return made(tuple(int(_number(name, n)) for n in argument.split(",") if n) or None)
+            return made(tuple(_index(name, n) for n in argument.split(",") if n) or None)
         case "pi-pmic":
             return PiPmicSource(calibration=_line(known))
     return _discovered(name, kind, Path(argument) if argument else SYS)
@@ -105,11 +137,11 @@ def _discovered(name: str, kind: str, root: Path) -> EnergySource:
     raise MeterError(f"no meter {name!r} on this host", f"known are {known}")
 
 
-def _best(known: HostCalibrations) -> EnergySource | None:
-    usable = [found.source for found in discover() if found.source is not None]
+def _best(found: Sequence[Found], known: HostCalibrations) -> EnergySource | None:
+    usable = [one.source for one in found if one.source is not None]
     for scope in AUTO_SCOPES:
         for source in usable:
-            if source.info.scope == scope and not source.info.id.startswith(_ONE_RAIL):
+            if source.info.scope == scope and not source.info.id.startswith(_NOT_BY_ITSELF):
                 return named_source("pi-pmic", known) if source.info.id == "pi-pmic" else source
     return None
 
@@ -118,6 +150,12 @@ def _fixed(name: str) -> Power:
     watts = _number(name, name.partition(":")[2])
     source = FixedSource(watts)  # checks the watts
     return Power(watts, watts, watts, watts, source=f"fixed, {watts:g} W", scope=source.info.scope)
+
+
+def _index(name: str, text: str) -> int:
+    if not text.isdecimal():
+        raise MeterError(f"meter {name!r}: {text!r} is no number of a GPU", "such as nvml:0,1")
+    return int(text)
 
 
 def _number(name: str, text: str) -> float:

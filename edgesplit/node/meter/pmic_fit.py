@@ -5,7 +5,7 @@ import datetime
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from edgesplit.core.energy.fit import fit_line
 from edgesplit.node.meter.sampler import Sampler
@@ -28,7 +28,7 @@ def fit_pmic(
     for busy in range(cores + 1):
         progress(f"{busy} of {cores} cores busy")
         with _busy(busy):
-            start_s, stop_s = _waited(pmic, seconds)
+            start_s, stop_s = _waited((pmic, external), seconds)
         ours_w = pmic.timeline(start_s).mean_w(start_s, stop_s)
         pairs.append((ours_w, external.timeline(start_s).mean_w(start_s, stop_s)))
     line = fit_line(pairs)
@@ -41,10 +41,10 @@ def fit_pmic(
     )
 
 
-def _waited(sampler: Sampler, seconds: float) -> tuple[float, float]:
+def _waited(samplers: Sequence[Sampler], seconds: float) -> tuple[float, float]:
     """Let the load run so long; the window that counts, by the sampler's readings."""
-    first_s = sampler.read_now().at_s
-    last_s = sampler.wait_until(first_s + seconds)
+    first_s = max(sampler.read_now().at_s for sampler in samplers)
+    last_s = min(sampler.wait_until(first_s + seconds) for sampler in samplers)
     return first_s + _SETTLE_SHARE * seconds, last_s
 
 

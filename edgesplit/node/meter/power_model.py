@@ -29,6 +29,10 @@ class PowerModelMeter:
     def open(self) -> None:
         """Nothing to open."""
 
+    def mark(self) -> float:
+        """The time."""
+        return self._clock()
+
     def start(self) -> float:
         """The time."""
         return self._clock()

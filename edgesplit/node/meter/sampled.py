@@ -10,6 +10,7 @@ from edgesplit.core.energy.figure import Energy, total
 from edgesplit.core.energy.metering import Metering
 from edgesplit.core.energy.phase_power import PhasePower
 from edgesplit.core.energy.source import SourceInfo, check_disjoint
+from edgesplit.core.energy.timeline import Timeline
 from edgesplit.core.power import Power
 from edgesplit.errors import MeterError
 from edgesplit.node.meter.host_state import boot_id
@@ -19,12 +20,14 @@ from edgesplit.node.meter.sampler import Sampler
 # A counter that moves this often is read at a segment's start and end, as RAPL's every millisecond.
 _FINE_S = 5e-3
 _SPANS_KEPT = 10_000  # of segments that ran
-_READ_AT_EDGES = ("nvml-two-point",)  # its formula is two readings, coarse or not
+_SPANS_READ = 200  # of those, for the mean power of a phase
+REPEATABILITY = "the meter's accuracy is not known: ± is its repeatability alone"
 TOO_COARSE = "single requests are watts x seconds: the meter is too coarse for them"
 
 
 class SampledMeter:
-    """Joules from sensors. Its sources must not overlap. name: what it was asked for as.
+    """Joules from sensors. Its sources must not overlap. name: what it was asked for as;
+    place: where its sources are, this host's running kernel if empty.
 
     A fine counter tells each request's joules. A coarse source cannot: with calibrated watts a
     request is then charged those, without them what the source said last; its windows, over many
@@ -37,12 +40,14 @@ class SampledMeter:
         power: Power,
         name: str,
         flags: tuple[str, ...] = (),
+        place: str = "",
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self.power = power
         self.name = name
         self._samplers = tuple(samplers)
         self._flags = flags
+        self._place = place or boot_id()
         self._clock = clock
         self._model = PowerModelMeter(power, clock=clock)
         self._ran: collections.deque[tuple[float, float]] = collections.deque(maxlen=_SPANS_KEPT)
@@ -65,11 +70,25 @@ class SampledMeter:
         """Measured per request, or modelled with calibrated watts where the source is coarse."""
         scope = " + ".join(info.scope for info in self._infos)
         source = " + ".join(info.id for info in self._infos)
-        names, power = (self.name, f"{boot_id()}/{self.name}"), self.power
+        covers = tuple((self._place, info.scope) for info in self._infos)
+        gain = max(info.rel_accuracy for info in self._infos)
+        power, flags = self.power, self._flags
         if self._is_modelled:
-            flags = (*self._flags, TOO_COARSE)
-            return Metering(power.scope, "modelled", power.source, *names, flags)
-        return Metering(scope, "measured", source, *names, self._flags)
+            flags = (*flags, TOO_COARSE)
+            return Metering(power.scope, "modelled", power.source, self.name, covers, flags, gain)
+        if any(math.isnan(info.rel_accuracy) for info in self._infos):
+            flags, gain = (*flags, REPEATABILITY), math.nan
+        return Metering(scope, "measured", source, self.name, covers, flags, gain)
+
+    def mark(self) -> float:
+        """The time; a counter is read, so that a window from here begins with a reading.
+
+        Raises MeterError.
+        """
+        for sampler in self._samplers:
+            if sampler.info.kind == "counter":
+                sampler.read_now()
+        return self._clock()
 
     def start(self) -> float:
         """The time; a fine counter is read."""
@@ -98,7 +117,11 @@ class SampledMeter:
             return {}
         ran = [(a, b) for a, b in self._ran.copy() if start_s <= a and b <= stop_s]
         rest = [(one[1], other[0]) for one, other in pairwise(ran) if one[1] < other[0]]
-        return self._samplers[0].timeline(start_s).phase_power({"compute": ran, "rest": rest})
+        spans = {"compute": ran[-_SPANS_READ:], "rest": rest[-_SPANS_READ:]}
+        timeline = self._samplers[0].timeline(start_s)
+        if _is_fine(timeline.info):  # read at every edge: each span has an energy of its own
+            return {name: _mean_power(timeline, found) for name, found in spans.items()}
+        return timeline.phase_power(spans)
 
     def sampling_share(self) -> float:
         """Of one core, what reading the sources has cost since they were opened."""
@@ -129,8 +152,6 @@ class SampledMeter:
     def _energy(self, start_s: float, stop_s: float, is_held: bool) -> Energy:
         parts = []
         for sampler in self._samplers:
-            if sampler.info.id in _READ_AT_EDGES:
-                sampler.read_now()
             # A coarse source moves seldom: what it said before the window tells of it too.
             before_s = 0.0 if _is_fine(sampler.info) else 2 * sampler.period_s
             look = sampler.held if is_held else sampler.timeline
@@ -141,5 +162,17 @@ class SampledMeter:
 
 
 def _is_fine(info: SourceInfo) -> bool:
-    is_fast = info.kind == "counter" and info.update_s <= _FINE_S
-    return is_fast or info.id in _READ_AT_EDGES
+    return info.kind == "counter" and info.update_s <= _FINE_S
+
+
+def _mean_power(timeline: Timeline, spans: Sequence[tuple[float, float]]) -> PhasePower:
+    """Energy over seconds of the spans that are longer than the counter's period."""
+    found = [span for span in spans if span[1] - span[0] > timeline.info.update_s]
+    if not found:
+        flag = "the phase never ran longer than the counter's period"
+        return PhasePower(math.nan, math.nan, 0, flag)
+    energies = [timeline.energy(*span) for span in found]
+    seconds = sum(stop_s - start_s for start_s, stop_s in found)
+    u_j = math.sqrt(sum(energy.u_j**2 for energy in energies))
+    watts = sum(energy.joules for energy in energies) / seconds
+    return PhasePower(watts, u_j / seconds, len(found))

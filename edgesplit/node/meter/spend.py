@@ -10,7 +10,7 @@ from edgesplit.node.program import Program
 from edgesplit.node.serve import SegmentServer
 
 Activity = Literal["compute", "transmit", "wait", "idle"]
-_BULK_BYTES = 4 << 20
+_BULK_BYTES = 1 << 20
 _PING_BYTES = 64
 _PINGS = 3
 _CALL_TIMEOUT_S = 120.0
