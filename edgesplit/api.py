@@ -15,6 +15,7 @@ from torch import nn
 
 from edgesplit.cluster.calibrate import Blocks, Calibrated, calibrate
 from edgesplit.cluster.session import Session
+from edgesplit.cluster.survey import RuntimeSurvey
 from edgesplit.cluster.watch import PlanWatch
 from edgesplit.config import Config
 from edgesplit.core.control.state import Settings
@@ -31,6 +32,7 @@ from edgesplit.errors import (
     EdgeSplitError,
     InputError,
     MeterError,
+    RequestTimeoutError,
     UnknownNameError,
 )
 from edgesplit.metered import MeteredBlock
@@ -39,7 +41,7 @@ from edgesplit.node.client import Channel, Client
 from edgesplit.node.emulate import Emulation
 from edgesplit.node.model import ExportedModel, warm_up
 from edgesplit.records import DataFrame, frame_of
-from edgesplit.workloads import ActiveWorkload, Given, Wanted, Workloads
+from edgesplit.workloads import ActiveWorkload, Given, Threads, Wanted, Workloads
 
 RECORDS_KEPT = 100_000
 _Key = tuple[Any, ...]
@@ -67,7 +69,9 @@ class EdgeSplit:
     through as they would through the model. Use it in `with`, or call close().
 
     goal: what to minimise. policy: 'score', 'fastest', 'TIER-only', a plan's text or a function
-    (graph, profile, goal) -> plan. address: the Ray cluster to join, None: the one that
+    (graph, profile, goal) -> plan. runtime: pins what segments run in, one name or one per tier,
+    such as {"end": "onnx"}; else config.runtimes are measured while requests flow, and chosen with
+    the plan. address: the Ray cluster to join, None: the one that
     RAY_ADDRESS, this process or this host's node file names, else the embedded one. Several
     threads may infer at once.
     """
@@ -79,20 +83,26 @@ class EdgeSplit:
         policy: str | Policy = "score",
         address: str | None = None,
         config: Config | None = None,
+        runtime: str | Mapping[str, str] | None = None,
     ) -> None:
         if not isinstance(model, nn.Module):
             raise InputError(f"model must be a torch.nn.Module, given {type(model).__name__}")
         self._goal = _is_a(Goal, "goal", goal) if goal is not None else Goal()
         self._config = _is_a(Config, "config", config) if config is not None else Config()
+        if runtime is not None:
+            self._config = self._config.pinned(runtime)
         for tier in self._goal.memory_bytes:
             _known(tier, self._config.tiers)
         if not (isinstance(policy, str) or callable(policy)):
             raise InputError(f"policy must be a name or a function, given {policy!r}")
         chosen = policy_named(policy, self._config.tiers) if isinstance(policy, str) else policy
-        wanted = Wanted(self._goal, checked(chosen), Settings(interval_s=self._config.interval_s))
+        settings = Settings(interval_s=self._config.interval_s)
+        wanted = Wanted(self._goal, checked(chosen), settings, self._config)
         self._session = Session(address, self._config)
         self._watch = PlanWatch(self._session)
-        self._workloads = Workloads(model, self._session, self._watch, wanted)
+        self._survey = RuntimeSurvey(self._session, is_loud=self._config.runtimes is not None)
+        threads = Threads(self._watch, self._survey)
+        self._workloads = Workloads(model, self._session, threads, wanted)
         self._warming = threading.Thread(target=warm_up, name="edgesplit-warm-up", daemon=True)
         self._lock = threading.RLock()
         self._client: Client | None = None
@@ -105,9 +115,7 @@ class EdgeSplit:
         self._began_s = time.perf_counter()
         self._is_open = self._is_closed = False
         # Without a reference to this object, which would keep it alive for ever.
-        self._finalizer = weakref.finalize(
-            self, _shut_down, self._watch, self._clients, self._session
-        )
+        self._finalizer = weakref.finalize(self, _shut_down, threads, self._clients, self._session)
 
     # Life
 
@@ -122,6 +130,7 @@ class EdgeSplit:
                 self._warming.start()  # while Ray starts, which is mostly waiting
                 self._session.open()
                 self._watch.start()
+                self._survey.start()
                 self._is_open = True
         return self
 
@@ -291,14 +300,23 @@ class EdgeSplit:
         """The program that the tiers run, for the input signature used last."""
         return self._used().loaded.exported
 
+    def wait_for_runtimes(self, timeout_s: float = 600.0) -> None:
+        """Return once the runtimes of the signature used last are measured: plans know them all.
+
+        Raises RequestTimeoutError where that takes longer.
+        """
+        if not self._survey.wait(self._used().id, timeout_s):
+            raise RequestTimeoutError(f"runtimes are still being measured after {timeout_s:g} s")
+
     def profile(self) -> Profile:
         """Tiers and links as they are believed to be now, for the signature used last."""
         return self._session.current_profile(self._used().id)
 
     def explain(self) -> Explanation:
         """Why this plan: its cost, the best plan of every other route, and what limits it."""
-        workload = self._used()
-        return explain(workload.graph, self.profile(), self._goal, workload.route[0])
+        workload, profile = self._used(), self.profile()
+        running = workload.route[0].as_offered(profile.offered)  # a row may have gone just now
+        return explain(workload.graph, profile, self._goal, running)
 
     def switches(self) -> tuple[tuple[float, Plan, str], ...]:
         """(seconds since the session began, plan, reason) of every plan put in force."""
@@ -324,9 +342,10 @@ class EdgeSplit:
         return self._workloads.latest
 
 
-def _shut_down(watch: PlanWatch, clients: list[Client], session: Session) -> None:
+def _shut_down(threads: Threads, clients: list[Client], session: Session) -> None:
     """The end of an EdgeSplit, also of one that was dropped without close()."""
-    watch.stop()
+    threads.survey.stop()
+    threads.watch.stop()
     for client in clients:
         client.close()
     session.close()

@@ -1,8 +1,8 @@
 """Settings of a session, and the files they come from. Nothing is read before it is asked for."""
 
 import tomllib
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from edgesplit.core.power import Power
@@ -13,6 +13,7 @@ from edgesplit.node.wire import DEFAULT_MAX_FRAME_BYTES, LONGEST_TIMEOUT_S
 
 TIERS = ("end", "edge", "cloud")
 RUNTIMES = ("torch", "torch-channels-last", "onnx", "compile", "cuda")
+DEFAULT_RUNTIMES = ("torch", "onnx")
 _PHASES = ("compute", "transmit", "receive", "wait")
 _DEFAULT_POWER = Path(__file__).with_name("power.toml")
 
@@ -41,10 +42,11 @@ class Config:
     a tier's joules, by the names of `edgesplit meters`; a tier left out: `auto`, the best that its
     host has; `model` reads none and takes the power file's watts. runtimes: what segments may
     be run in, each measured on every tier that has it and chosen with the plan: torch,
-    torch-channels-last, onnx, compile, cuda; torch left out: only where nothing else runs.
-    tolerance: relative difference from eager torch above which a runtime is not used; exact: only
-    bit-identical ones. interval_s: between two looks at
-    the plan while nothing changes. in_flight: requests that map() has under way at once.
+    torch-channels-last, onnx, compile, cuda; names for all tiers, or names per tier; torch left
+    out: only where nothing else runs; None: torch, and onnx where it is installed. tolerance:
+    relative difference from eager torch above which a runtime is not used; exact: only
+    bit-identical ones, with runtimes=None torch alone. interval_s: between two looks at the plan
+    while nothing changes. in_flight: requests that map() has under way at once.
     """
 
     tiers: tuple[str, ...] = TIERS
@@ -52,7 +54,7 @@ class Config:
     emulation: Emulation | None = None
     power_file: Path | str | None = None
     meters: Mapping[str, str] = field(default_factory=dict)
-    runtimes: tuple[str, ...] = ("torch",)
+    runtimes: Sequence[str] | Mapping[str, Sequence[str]] | None = None
     tolerance: float = 1e-4
     exact: bool = False
     interval_s: float = 1.0
@@ -70,14 +72,50 @@ class Config:
                 raise ConfigError(f"{name} must be a number above 0, given {value!r}")
         if self.timeout_s > LONGEST_TIMEOUT_S:
             raise ConfigError(f"timeout_s is at most {LONGEST_TIMEOUT_S:g}, given {self.timeout_s}")
-        unknown = [name for name in self.runtimes if name not in RUNTIMES]
-        if unknown or not self.runtimes:
-            raise UnknownNameError(f"runtimes are {', '.join(RUNTIMES)}, given {self.runtimes}")
-        for tier in self.meters:
-            if tier not in self.tiers:
-                raise UnknownNameError(f"meters: no tier {tier!r}; known: {', '.join(self.tiers)}")
+        self._check_tiers("meters", self.meters)
+        self._check_runtimes()
         if self.threads is not None and self.threads < 1:
             raise ConfigError(f"threads must be 1 or more, or None, given {self.threads}")
+
+    def _check_tiers(self, field_name: str, given: Iterable[str]) -> None:
+        for tier in given:
+            if tier not in self.tiers:
+                known = ", ".join(self.tiers)
+                raise UnknownNameError(f"{field_name}: no tier {tier!r}; known: {known}")
+
+    def _check_runtimes(self) -> None:
+        if isinstance(self.runtimes, Mapping):
+            self._check_tiers("runtimes", self.runtimes)
+        if isinstance(self.runtimes, str):
+            raise ConfigError(f"runtimes are several names, given {self.runtimes!r}: use a tuple")
+        for tier in self.tiers:
+            named = self.runtimes_of(tier)
+            if not named or isinstance(named, str) or any(name not in RUNTIMES for name in named):
+                raise UnknownNameError(f"runtimes are {', '.join(RUNTIMES)}, given {self.runtimes}")
+
+    @property
+    def wanted_runtimes(self) -> tuple[str, ...]:
+        """Those that any tier is to be measured in, torch first."""
+        named = {name for tier in self.tiers for name in self.runtimes_of(tier)}
+        return tuple(name for name in RUNTIMES if name in named)
+
+    def pinned(self, runtime: str | Mapping[str, str]) -> "Config":
+        """The same with one runtime for all tiers, or one for each that is named."""
+        if isinstance(runtime, str):
+            return replace(self, runtimes=(runtime,))
+        return replace(self, runtimes={tier: (name,) for tier, name in runtime.items()})
+
+    @property
+    def needs_runtimes_first(self) -> bool:
+        """Whether a tier is to do without torch, so that its first plan needs another runtime."""
+        return any(RUNTIMES[0] not in self.runtimes_of(tier) for tier in self.tiers)
+
+    def runtimes_of(self, tier: str) -> Sequence[str]:
+        """What that tier's segments may be run in."""
+        default = RUNTIMES[:1] if self.exact else DEFAULT_RUNTIMES
+        if isinstance(self.runtimes, Mapping):
+            return self.runtimes.get(tier, default)
+        return default if self.runtimes is None else self.runtimes
 
     @property
     def exactness(self) -> Exactness:

@@ -11,16 +11,19 @@ from typing import Any
 import torch
 from torch import nn
 
+from edgesplit.cluster.runtimes import Offered, Work, with_offer
 from edgesplit.cluster.scheduler import Activation, Workload
 from edgesplit.cluster.session import Session
+from edgesplit.cluster.survey import RuntimeSurvey
 from edgesplit.cluster.watch import PlanWatch
+from edgesplit.config import Config
 from edgesplit.core.control.state import Settings
 from edgesplit.core.cost import CostModel
 from edgesplit.core.goal import Goal
 from edgesplit.core.graph import Graph
 from edgesplit.core.plan import Plan
 from edgesplit.core.policy import Policy
-from edgesplit.core.profile import Profile
+from edgesplit.core.profile import Profile, Tier
 from edgesplit.core.row import TORCH
 from edgesplit.errors import InputError
 from edgesplit.node import wire
@@ -72,6 +75,11 @@ class ActiveWorkload:
     activations: list[Activation] = field(default_factory=list)
     _route: tuple[Plan, list[wire.Hop]] | None = None
 
+    def offer(self, offered: Offered) -> None:
+        """Plans may from now on name a runtime that was measured."""
+        tier = with_offer(self.profile.tier(offered.tier), offered)
+        self.profile = self.profile.with_tier(tier)
+
     def activate(self, activation: Activation) -> None:
         """Send the next requests along this plan."""
         self.activations.append(activation)
@@ -98,17 +106,26 @@ class Wanted:
     goal: Goal
     policy: Policy
     settings: Settings
+    config: Config
+
+
+@dataclass(frozen=True)
+class Threads:
+    """The caller's threads beside requests."""
+
+    watch: PlanWatch
+    survey: RuntimeSurvey
 
 
 class Workloads:
     """The workloads of one session, made when their signature is first seen."""
 
     def __init__(
-        self, model: nn.Module, session: Session, watch: PlanWatch, wanted: Wanted
+        self, model: nn.Module, session: Session, threads: Threads, wanted: Wanted
     ) -> None:
         self._model = model
         self._session = session
-        self._watch = watch
+        self._watch, self._survey = threads.watch, threads.survey
         self._wanted = wanted
         self._lock = threading.Lock()
         self._loaded: list[Loaded] = []
@@ -138,9 +155,12 @@ class Workloads:
             loaded = Loaded(exported, self._session.load(exported.program))
         workload_id = f"{loaded.program_id}-w{len(self._known)}"
         self._session.describe(workload_id, loaded.program_id, payloads)
-        profile = self._profile(workload_id, loaded, graph, values)
+        work = self._session.work(workload_id, loaded.program_id, values)
+        profile = self._profile(work, loaded, graph)
         workload = ActiveWorkload(workload_id, loaded, graph, profile, self._session.addresses())
         self._start(workload)
+        if not self._wanted.config.needs_runtimes_first:  # else they are measured already
+            self._survey.add(work, workload.offer)
         if loaded not in self._loaded:
             self._loaded.append(loaded)
         self._known[given.key] = workload
@@ -148,17 +168,17 @@ class Workloads:
         gc.collect()
         return workload
 
-    def _profile(self, workload_id: str, loaded: Loaded, graph: Graph, values: Any) -> Profile:
+    def _profile(self, work: Work, loaded: Loaded, graph: Graph) -> Profile:
         """Measured, or scaled from the same program at another batch size.
 
         Scaling keeps a last, smaller batch from halting the stream; adaptation corrects it.
         """
         for other in self._known.values():
             # Other runtimes are made for one payload form each: they are measured anew.
-            if other.loaded is loaded and all(t.runtimes == (TORCH,) for t in other.profile.tiers):
+            if other.loaded is loaded and not self._wanted.config.needs_runtimes_first:
                 factor = graph.payload_bytes[0] / max(1, other.graph.payload_bytes[0])
                 return _scaled(self._session.current_profile(other.id), factor)
-        return self._session.profile(workload_id, loaded.exported.program, values)
+        return self._session.profile(work)
 
     def _start(self, workload: ActiveWorkload) -> None:
         goal = self._wanted.goal
@@ -195,12 +215,11 @@ def _form(leaf: torch.Tensor | None) -> tuple[torch.Size, torch.dtype] | None:
 
 
 def _scaled(profile: Profile, factor: float) -> Profile:
-    tiers = tuple(
-        replace(
-            tier,
-            layer_s=tuple(s * factor for s in tier.layer_s),
-            source=f"{tier.source}, scaled to another batch size",
-        )
-        for tier in profile.tiers
-    )
+    tiers = tuple(_scaled_tier(tier.on(TORCH), factor) for tier in profile.tiers)
     return replace(profile, tiers=tiers, norms=None)
+
+
+def _scaled_tier(tier: Tier, factor: float) -> Tier:
+    layer_s = tuple(s * factor for s in tier.layer_s)
+    source = f"{tier.source}, scaled to another batch size"
+    return replace(tier, layer_s=layer_s, source=source, rows=(), unused=())

@@ -65,8 +65,8 @@ class EmbeddedScene:
         self._split: EdgeSplit | None = None
 
     def config(self) -> Config:
-        """The defaults, with which the embedded cluster emulates the paper's testbed."""
-        return Config(emulation=None if self._is_nominal else Emulation())
+        """The defaults in eager torch; the embedded cluster emulates the paper's testbed."""
+        return Config(emulation=None if self._is_nominal else Emulation(), runtimes=("torch",))
 
     def attach(self, split: EdgeSplit) -> None:
         """Shape this session's links from now on."""
@@ -106,8 +106,8 @@ class ClusterScene:
         self.address = address
 
     def config(self) -> Config:
-        """The defaults: no emulation on a real cluster."""
-        return Config()
+        """The defaults in eager torch: no emulation on a real cluster."""
+        return Config(runtimes=("torch",))
 
     def attach(self, split: EdgeSplit) -> None:
         """See that it is a real cluster indeed."""

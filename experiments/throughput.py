@@ -54,7 +54,7 @@ def main(out: Path, quick: bool, requests: int) -> None:
 def measure(name: str, requests: int) -> dict[str, Any]:
     """One model: requests per second over the steady part, and the bound from the same run."""
     x = torch.rand(1, 3, 224, 224, generator=torch.Generator().manual_seed(0))
-    with EdgeSplit(load_model(name), policy="end-only") as split:
+    with EdgeSplit(load_model(name), policy="end-only", runtime="torch") as split:
         split.infer(x)
         plan = balanced(split.graph(), split.profile())
         for _ in split.map([x] * 6, plan=plan):

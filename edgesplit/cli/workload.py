@@ -56,7 +56,7 @@ _SESSION = (
         multiple=True,
         type=click.Choice(["torch", "torch-channels-last", "onnx", "compile", "cuda"]),
         help="What segments may be run in, chosen with the plan; several times for several. Else "
-        "torch.",
+        "torch, and onnx where it is installed.",
     ),
     click.option("--exact", is_flag=True, help="Only runtimes that give torch's bits."),
     click.option(
@@ -103,6 +103,7 @@ def plan(model: str, image: str | None, input_shape: str, batch: int, **options:
     goal = _goal(options)
     with _split(model, goal, options) as split:
         split.infer(x)
+        split.wait_for_runtimes()
         explanation, profile = split.explain(), split.profile()
         running, is_emulated = split.plan, not split.emulation.is_off
         costs = CostModel(split.graph(), profile, goal)
@@ -135,6 +136,9 @@ def run(model: str, images: tuple[str, ...], **options: Any) -> None:
 
     inputs = {image: load_image(image) for image in images}
     with _split(model, _goal(options), options) as split:
+        if options["runtimes"]:
+            split.infer(next(iter(inputs.values())))
+            split.wait_for_runtimes()
         answers = [classify(split, image, x) for image, x in inputs.items()]
         is_emulated = not split.emulation.is_off
         energy = counted(split.profile(), options["boundary"])
@@ -200,7 +204,7 @@ def _split(model: str, goal: "Goal", options: Mapping[str, Any]) -> "EdgeSplit":
     config = Config(
         power_file=options["power"],
         meters=named_meters(options["meters"]),
-        runtimes=options["runtimes"] or ("torch",),
+        runtimes=options["runtimes"] or None,
         exact=options["exact"],
     )
     return EdgeSplit(module, goal, options["policy"], options["address"], config)

@@ -5,6 +5,7 @@ It also runs on a host without torch, so what needs torch is imported when it is
 
 import gc
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +42,7 @@ _PING_BYTES = 64
 _PINGS = 3
 # Ranges prepared in other runtimes than eager torch, which keep memory of their own.
 _PREPARED_BYTES, _PREPARED_COUNT = 2 << 30, 16
+_TURNS_SHARE = 0.25  # of the time: measuring beside requests
 
 
 @dataclass(frozen=True)
@@ -113,19 +115,21 @@ class SegmentActor:
         """Seconds per layer, on the compute thread, the emulated slowdown included."""
         workload = self._workloads[workload_id]
         layer_s = self._on_worker(lambda: workload.profile(values))
-        return tuple(s * self._slowdown for s in layer_s)
+        workload.slowdown = self._slowdown
+        return tuple(s * workload.slowdown for s in layer_s)
 
     def row(
         self, workload_id: str, runtime: str, graph: "OnnxGraph | None", wanted: Exactness
     ) -> Row:
         """Measure a runtime, which plans may use from then on; after profile().
 
+        Requests may flow: single runs take their turns between them, for a quarter of the time.
         Raises RuntimeUnavailableError where it is not here, or cannot run the layers well enough.
         """
         workload, self._exactness = self._workloads[workload_id], wanted
         workload.offer(runtime, graph)
-        row: Row = self._on_worker(lambda: workload.row(runtime, wanted))
-        return replace(row, layer_s=tuple(s * self._slowdown for s in row.layer_s))
+        row = workload.row(runtime, wanted, self._turn)
+        return replace(row, layer_s=tuple(s * workload.slowdown for s in row.layer_s))
 
     def prepare(self, workload_id: str, start: int, stop: int, runtime: str = TORCH) -> None:
         """Build, check and warm up a segment, so that its first request finds it ready.
@@ -218,6 +222,15 @@ class SegmentActor:
     def _slowdown(self) -> float:
         """The emulated one."""
         return self._server.worker.emulation.slowdown
+
+    def _turn(self, run: Callable[[], Any]) -> Any:
+        """run() on the compute thread, then a pause, if requests came meanwhile."""
+        worker = self._server.worker
+        before, began_s = worker.jobs_done, time.perf_counter()
+        made = self._on_worker(run)
+        if worker.jobs_done > before:
+            time.sleep((1 / _TURNS_SHARE - 1) * (time.perf_counter() - began_s))
+        return made
 
     def _on_worker(self, function: Any) -> Any:
         return self._server.worker.call(function).result(_CALL_TIMEOUT_S)

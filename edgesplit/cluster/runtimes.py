@@ -1,74 +1,102 @@
 """Which runtimes the tiers can run a workload in: offered, measured, named where they cannot."""
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import ray
 
+from edgesplit.cluster.graphs import write_graph
 from edgesplit.config import Config
 from edgesplit.core.row import TORCH, Row
 from edgesplit.core.tier import Tier
 from edgesplit.errors import RuntimeUnavailableError
-from edgesplit.node.program import Program
-from edgesplit.node.runtime.onnx_graph import OnnxGraph
 
 Get = Callable[..., Any]
+_MEASURE_TIMEOUT_S = 600.0  # beside requests: VGG-16 on a slow tier takes minutes
 
 
 class UnusedRuntimeWarning(UserWarning):
     """A runtime that was wanted is not used on a tier; the message says why."""
 
 
+@dataclass(frozen=True)
+class Offered:
+    """One tier and one runtime that was wanted there: its row, or why there is none."""
+
+    tier: str
+    runtime: str
+    row: Row | None = None
+    why: str = ""
+
+    def warn(self) -> None:
+        """Say so where the runtime is not used."""
+        if self.row is None:
+            message = f"tier {self.tier!r} does not run {self.runtime}: {self.why}"
+            warnings.warn(message, UnusedRuntimeWarning, stacklevel=2)
+
+
+@dataclass(frozen=True)
+class Work:
+    """A workload whose runtimes are to be measured: its id, packed program, a sample payload."""
+
+    id: str
+    packed: Any
+    values: list[Any]
+
+
+class Runtimes:
+    """The runtimes of one session's tiers. get: waits for an answer of Ray's, as Session has it."""
+
+    def __init__(self, actors: Mapping[str, Any], config: Config, get: Get) -> None:
+        self._actors, self._config, self._get = actors, config, get
+
+    def measure(self, work: Work) -> Iterator[Offered]:
+        """Every wanted runtime but torch on every tier, one after the other. Raises ClusterError.
+
+        Requests may flow meanwhile.
+        """
+        for runtime in self._config.wanted_runtimes:
+            tiers = [t for t in self._actors if runtime in self._config.runtimes_of(t)]
+            if runtime == TORCH or not tiers:
+                continue
+            try:
+                graph = self._graph(work) if runtime == "onnx" else ray.put(None)
+            except RuntimeUnavailableError as error:
+                yield from (Offered(tier, runtime, why=str(error)) for tier in tiers)
+                continue
+            yield from (self._measure_on(tier, runtime, work, graph) for tier in tiers)
+
+    def _measure_on(self, tier: str, runtime: str, work: Work, graph: Any) -> Offered:
+        exactness = self._config.exactness
+        call = self._actors[tier].row.remote(work.id, runtime, graph, exactness)
+        try:
+            what = f"tier {tier!r} to measure {runtime}"
+            return Offered(tier, runtime, self._get(call, what, _MEASURE_TIMEOUT_S))
+        except RuntimeUnavailableError as error:
+            return Offered(tier, runtime, why=str(error))
+
+    def _graph(self, work: Work) -> Any:
+        return write_graph(work.packed, work.values, self._get)
+
+
 def with_rows(
-    tiers: Sequence[Tier], rows: Mapping[str, Sequence[Row]], config: Config
+    tiers: Sequence[Tier], offered: Sequence[Offered], config: Config
 ) -> tuple[Tier, ...]:
     """The tiers with what was measured; without torch where it is not wanted and another is."""
     found = []
     for tier in tiers:
-        for row in rows.get(tier.name, ()):
-            tier = tier.with_row(replace(row, source=tier.source))
-        is_left_out = TORCH not in config.runtimes and len(tier.runtimes) > 1
+        for one in offered:
+            if one.tier == tier.name:
+                tier = with_offer(tier, one)
+        is_left_out = TORCH not in config.runtimes_of(tier.name) and len(tier.runtimes) > 1
         found.append(tier.without_row(TORCH) if is_left_out else tier)
     return tuple(found)
 
 
-def measured_rows(
-    actors: Mapping[str, Any], get: Get, config: Config, workload: tuple[str, Program, list[Any]]
-) -> dict[str, list[Row]]:
-    """The rows of every wanted runtime but torch, per tier, one measured after the other.
-
-    workload: its id, its program and a sample payload. UnusedRuntimeWarning names what cannot be.
-    """
-    workload_id, program, values = workload
-    rows: dict[str, list[Row]] = {tier: [] for tier in actors}
-    for runtime in config.runtimes:
-        if runtime == TORCH:
-            continue
-        try:
-            graph = _graph(program, values) if runtime == "onnx" else None
-        except RuntimeUnavailableError as error:
-            _warn(f"no tier runs {runtime}: {error}")
-            continue
-        shipped = ray.put(graph)
-        for tier, actor in actors.items():
-            call = actor.row.remote(workload_id, runtime, shipped, config.exactness)
-            try:
-                row = get(call, f"tier {tier!r} to measure {runtime}", config.start_timeout_s)
-                rows[tier].append(row)
-            except RuntimeUnavailableError as error:
-                _warn(f"tier {tier!r} does not run {runtime}: {error}")
-    return rows
-
-
-def _graph(program: Program, values: list[Any]) -> OnnxGraph:
-    from edgesplit.node.model import exporting
-    from edgesplit.node.runtime.onnx_export import export_graph
-
-    with exporting():
-        return export_graph(program, values)
-
-
-def _warn(message: str) -> None:
-    warnings.warn(message, UnusedRuntimeWarning, stacklevel=4)
+def with_offer(tier: Tier, offered: Offered) -> Tier:
+    """The tier with the row, or with the reason why there is none."""
+    if offered.row is None:
+        return tier.without(offered.runtime, offered.why)
+    return tier.with_row(replace(offered.row, source=tier.source))

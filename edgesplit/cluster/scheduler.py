@@ -143,9 +143,9 @@ class Scheduler:
         """A tier can from now on run this workload in the row's runtime."""
         await self._feed(workload_id, RowMeasured(time.perf_counter(), tier, row))
 
-    async def drop_row(self, workload_id: str, tier: str, runtime: str) -> None:
-        """A tier can no longer run this workload in that runtime: it failed its check."""
-        await self._feed(workload_id, RowDropped(time.perf_counter(), tier, runtime))
+    async def drop_row(self, workload_id: str, tier: str, runtime: str, why: str) -> None:
+        """A tier cannot run this workload in that runtime, or no longer: it failed its check."""
+        await self._feed(workload_id, RowDropped(time.perf_counter(), tier, runtime, why))
 
     async def activation(
         self, workload_id: str, version: int, timeout_s: float
@@ -208,8 +208,8 @@ class Scheduler:
             loop.workload.id, stage.start, stage.stop, stage.runtime
         )
         answer = await self._answer(loop, tier, call, _PREPARE_TIMEOUT_S)
-        if answer is _NO_RUNTIME:
-            await self.drop_row(loop.workload.id, tier, stage.runtime)
+        if isinstance(answer, RuntimeUnavailableError):
+            await self.drop_row(loop.workload.id, tier, stage.runtime, str(answer))
             return
         now_s = time.perf_counter()
         event = PrepareFailed(now_s, plan, tier) if answer is _FAILED else Ready(now_s, plan, tier)
@@ -234,8 +234,8 @@ class Scheduler:
             loop.workload.id, ask.start, ask.stop, ask.runtime
         )
         seconds = await self._answer(loop, ask.tier, call, _PREPARE_TIMEOUT_S)
-        if seconds is _NO_RUNTIME:
-            await self.drop_row(loop.workload.id, ask.tier, ask.runtime)
+        if isinstance(seconds, RuntimeUnavailableError):
+            await self.drop_row(loop.workload.id, ask.tier, ask.runtime, str(seconds))
         elif seconds is not _FAILED:
             await self._feed(
                 loop.workload.id,
@@ -245,14 +245,17 @@ class Scheduler:
             )
 
     async def _answer(self, loop: _Loop, tier: str, call: Any, timeout_s: float) -> Any:
-        """What the actor answers, _NO_RUNTIME or _FAILED; a dead actor is also an event."""
+        """What the actor answers, or _FAILED; a dead actor is also an event.
+
+        RuntimeUnavailableError is handed back: the tier cannot run the layers so, or not well.
+        """
         try:
             return await asyncio.wait_for(_result(call), timeout_s)
         except ray.exceptions.RayActorError:
             await self._feed(loop.workload.id, TierLost(time.perf_counter(), tier))
         except ray.exceptions.RayTaskError as error:
             if isinstance(error.cause, RuntimeUnavailableError):
-                return _NO_RUNTIME
+                return error.cause
         except TimeoutError:
             pass  # no answer: control gives up on it by its own time limit
         return _FAILED
@@ -271,7 +274,6 @@ def _status(loop: _Loop) -> WorkloadStatus:
 
 
 _FAILED = object()
-_NO_RUNTIME = object()  # the tier cannot run the layers in that runtime, or not well enough
 
 
 async def _result(call: Any) -> Any:

@@ -15,7 +15,7 @@ from edgesplit.cluster.links import probe_links
 from edgesplit.cluster.meters import TierMeters
 from edgesplit.cluster.own_meters import meter_of, own_meters
 from edgesplit.cluster.place import Placement, connect, disconnect
-from edgesplit.cluster.runtimes import measured_rows, with_rows
+from edgesplit.cluster.runtimes import Offered, Runtimes, Work, with_rows
 from edgesplit.cluster.scheduler import Activation, Scheduler, TierHandle, Workload
 from edgesplit.config import EMBEDDED_EMULATION, Config
 from edgesplit.core.profile import Link, Profile, Tier
@@ -54,6 +54,7 @@ class Session:
         self._was_closed = False
         self._tiers: dict[str, TierHandle] = {}
         self._opened: dict[str, Opened] = {}
+        self._packed: dict[str, Any] = {}
         self._program_ids = (f"{self._id}-p{n}" for n in itertools.count())
 
     def open(self) -> None:
@@ -136,7 +137,7 @@ class Session:
     def load(self, program: Program) -> str:
         """Ship a program to every tier; returns its id."""
         program_id = next(self._program_ids)
-        packed = ray.put(pack(program))
+        self._packed[program_id] = packed = ray.put(pack(program))
         actors = self._running.actors.values()
         calls = [actor.load.remote(program_id, packed) for actor in actors]
         self._get_all(calls, "tiers to load the model", self._config.start_timeout_s)
@@ -149,18 +150,40 @@ class Session:
         calls = [actor.describe.remote(workload_id, program_id, described) for actor in actors]
         self._get_all(calls, "tiers to take the payloads")
 
-    def profile(self, workload_id: str, program: Program, values: Sequence[Any]) -> Profile:
-        """Measure layer times on each tier in each runtime, one after another, and every link."""
+    @property
+    def runtimes(self) -> Runtimes:
+        """The runtimes of the tiers, to be measured."""
+        return Runtimes(self._running.actors, self._config, self._get)
+
+    def work(self, workload_id: str, program_id: str, values: Sequence[Any]) -> Work:
+        """What is needed to measure a workload's runtimes."""
+        return Work(workload_id, self._packed[program_id], list(values))
+
+    def profile(self, work: Work) -> Profile:
+        """Measure layer times on each tier, one after another, and every link.
+
+        Runtimes other than torch are measured now where a tier is to do without torch, else left
+        to the survey.
+        """
         source = "emulated" if self.is_emulated else "measured"
         tiers = []
         for tier, actor in self._running.actors.items():
-            call = actor.profile.remote(workload_id, list(values))
+            call = actor.profile.remote(work.id, work.values)
             layer_s = self._get(call, f"tier {tier!r} to profile", self._config.start_timeout_s)
             opened = self._opened[tier]
             tiers.append(Tier(tier, layer_s, opened.power, source=source, metering=opened.metering))
-        work = (workload_id, program, list(values))
-        rows = measured_rows(self._running.actors, self._get, self._config, work)
-        return Profile(with_rows(tiers, rows, self._config), self._links(source))
+        offered = list(self.runtimes.measure(work)) if self._config.needs_runtimes_first else []
+        for one in offered:
+            one.warn()
+        return Profile(with_rows(tiers, offered, self._config), self._links(source))
+
+    def tell_runtime(self, workload_id: str, offered: Offered) -> None:
+        """Tell the scheduler of a runtime that was measured, or cannot be used; does not wait."""
+        scheduler = self._running.scheduler
+        if offered.row is not None:
+            scheduler.add_row.remote(workload_id, offered.tier, offered.row)
+        else:
+            scheduler.drop_row.remote(workload_id, offered.tier, offered.runtime, offered.why)
 
     def begin(self, workload: Workload) -> Activation:
         """Hand a workload to the scheduler; returns its first active plan."""

@@ -125,6 +125,14 @@ class Plan:
                 )
         return self
 
+    def as_offered(self, offered: Mapping[str, Sequence[str]]) -> "Plan":
+        """The same plan; where a tier has lost a stage's runtime, in the one that it has in use.
+
+        offered: the runtimes of every tier, first the one in use.
+        """
+        lost = [s for s in self.stages if len(s) and s.runtime not in offered[s.tier]]
+        return self.on({stage.tier: offered[stage.tier][0] for stage in lost})
+
     def on(self, runtimes: Mapping[str, str]) -> "Plan":
         """The same plan in other runtimes, given by tier; tiers that are left out keep theirs."""
         if all(runtimes.get(s.tier, s.runtime) == s.runtime for s in self.stages):

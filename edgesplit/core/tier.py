@@ -16,7 +16,8 @@ class Tier:
     slowdown is the online ratio measured / profiled: 2.0 runs at half the profiled speed, in
     whatever runtime. metering: how the joules of its samples come about; None: as the power has it.
     layer_s, source and error are the row of `runtime`, the one in use; rows: those of the other
-    runtimes, kept in order of their names.
+    runtimes, kept in order of their names. unused: runtimes that were wanted here and cannot be
+    used, each with the reason, for people.
     """
 
     name: str
@@ -28,6 +29,7 @@ class Tier:
     runtime: str = TORCH
     error: float | None = None
     rows: tuple[Row, ...] = ()
+    unused: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
         if not all(math.isfinite(s) and s >= 0 for s in self.layer_s):
@@ -99,7 +101,7 @@ class Tier:
         """
         if row.runtime != self.runtime:
             rows = (*(old for old in self.rows if old.runtime != row.runtime), row)
-            return replace(self, rows=rows)
+            return replace(self, rows=rows, unused=self._unused_but(row.runtime))
         return self._using(row)
 
     def without_row(self, runtime: str) -> "Tier":
@@ -114,6 +116,15 @@ class Tier:
             return self._using(quickest)
         row = self.row(runtime)
         return replace(self, rows=tuple(other for other in self.rows if other is not row))
+
+    def without(self, runtime: str, why: str) -> "Tier":
+        """The same tier with the reason why that runtime, which it has no row of, is not used."""
+        if not why:
+            return self
+        return replace(self, unused=(*self._unused_but(runtime), (runtime, why)))
+
+    def _unused_but(self, runtime: str) -> tuple[tuple[str, str], ...]:
+        return tuple(pair for pair in self.unused if pair[0] != runtime)
 
     def _using(self, row: Row) -> "Tier":
         """With `row` in use instead of the one in use now, which is gone."""

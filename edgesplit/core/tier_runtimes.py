@@ -15,21 +15,28 @@ class TierRuntimes:
     def as_dict(self) -> dict[str, object]:
         """Plain values for JSON, by tier and runtime.
 
-        seconds: of the whole model. error: relative, against eager torch; null as in Row.
+        seconds: of the whole model. error: relative, against eager torch; null as in Row. A
+        runtime that cannot be used has `unused`, the reason, instead.
         """
         return {
             tier.name: {row.runtime: _values(tier, row) for row in _rows(tier)}
+            | {runtime: {"unused": why} for runtime, why in tier.unused}
             for tier in self.tiers
         }
 
     def lines(self) -> list[str]:
-        """A line for each tier; none at all where every tier has but eager torch."""
+        """A line for each tier, unless all have but eager torch; then what cannot be used."""
+        unused = [
+            f"{tier.name} does not use {runtime}: {why}"
+            for tier in self.tiers
+            for runtime, why in tier.unused
+        ]
         if all(tier.runtimes == (TORCH,) for tier in self.tiers):
-            return []
+            return unused
         return [
             f"{tier.name} runs the whole model in {', '.join(_text(tier, r) for r in _rows(tier))}"
             for tier in self.tiers
-        ]
+        ] + unused
 
 
 def _rows(tier: Tier) -> list[Row]:

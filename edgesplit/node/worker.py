@@ -77,6 +77,7 @@ class Worker:
         self.programs: dict[str, SegmentSource] = {}
         self.emulation = TierEmulation()
         self.meter = meter
+        self.jobs_done = 0
         self._begin = begin
         self._finished = finished
         self._queue: queue.SimpleQueue[Job | Callable[[], None] | None] = queue.SimpleQueue()
@@ -122,6 +123,7 @@ class Worker:
         while (task := self._queue.get()) is not None:
             if isinstance(task, Job):
                 self._finished(self._answer(task))
+                self.jobs_done += 1
             else:
                 task()
 

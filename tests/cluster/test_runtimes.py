@@ -1,14 +1,15 @@
 """Runtimes on the embedded cluster: chosen with the plan, right, named where they cannot run."""
 
+import time
 import warnings
 
 import pytest
 import torch
 from conftest import small_net
 
-from edgesplit import Config, EdgeSplit
+from edgesplit import Config, EdgeSplit, Emulation
 from edgesplit.cluster.runtimes import UnusedRuntimeWarning
-from edgesplit.errors import PlanError, UnknownNameError
+from edgesplit.errors import ClosedError, PlanError, UnknownNameError
 
 
 @pytest.fixture(scope="module")
@@ -26,10 +27,18 @@ def whole(model, x):
         return model.eval()(x)
 
 
+def settled(split, x):
+    """The first answer, once every runtime has been measured."""
+    y = split.infer(x)
+    split.wait_for_runtimes()
+    return y
+
+
 def test_every_cut_in_every_runtime_is_right_and_recorded(model, x):
     config = Config(runtimes=("torch", "onnx", "torch-channels-last"))
     with EdgeSplit(model, config=config) as split:
-        split.infer(x)
+        assert torch.equal(split.infer(x), split.infer_on("end:0-8", x))
+        split.wait_for_runtimes()
         for cut in range(9):
             for here in ("onnx", "torch-channels-last", "torch"):
                 plan = f"end[{here}]:0-{cut} | edge[onnx]:{cut}-8"
@@ -40,6 +49,9 @@ def test_every_cut_in_every_runtime_is_right_and_recorded(model, x):
         assert set(split.profile().offered["end"]) == {"torch", "onnx", "torch-channels-last"}
         two = torch.cat([x, x])
         assert torch.allclose(split.infer(two), whole(model, two), rtol=1e-4)
+        split.wait_for_runtimes()
+        assert set(split.profile().offered["end"]) == {"torch", "onnx", "torch-channels-last"}
+        assert torch.allclose(split.infer_on("end[onnx]:0-8", two), whole(model, two), rtol=1e-4)
     assert "onnx" in text
     assert "error" in text
 
@@ -53,11 +65,40 @@ def test_without_torch_in_the_list_another_runs_where_it_can(model, x):
             split.infer_on("end:0-8", x)
 
 
+def test_by_itself_a_session_moves_to_the_quicker_runtime_while_requests_flow(model, x):
+    with EdgeSplit(model, policy="end-only", config=Config(emulation=Emulation())) as split:
+        first = split.infer(x)
+        assert str(split.plan) == "end:0-8"
+        until_s = time.monotonic() + 60
+        while "onnx" not in split.profile().offered["cloud"] and time.monotonic() < until_s:
+            assert torch.allclose(split.infer(x), first, rtol=1e-4)
+        split.wait_for_runtimes()
+        assert split.profile().offered == dict.fromkeys(("end", "edge", "cloud"), ("torch", "onnx"))
+        assert " onnx " in str(split.explain())
+
+
+def test_a_pin_for_one_tier_leaves_the_others_alone(model, x):
+    with EdgeSplit(model, runtime={"end": "onnx"}) as split:
+        split.infer(x)
+        assert split.profile().offered["end"] == ("onnx",)
+        assert split.profile().offered["edge"] == ("torch", "onnx")
+    with pytest.raises(UnknownNameError, match="no tier 'mars'"):
+        EdgeSplit(model, runtime={"mars": "onnx"})
+
+
+def test_closing_while_runtimes_are_measured_is_clean(model, x):
+    with EdgeSplit(model) as split:
+        split.infer(x)
+    with pytest.raises(ClosedError):
+        split.infer(x)
+
+
 def test_only_the_same_bits_leaves_torch(model, x):
     config = Config(runtimes=("torch", "onnx"), exact=True)
     with EdgeSplit(model, config=config) as split:
         with pytest.warns(UnusedRuntimeWarning, match=r"does not run onnx.*nothing is allowed"):
-            split.infer(x)
+            settled(split, x)
+        assert "end does not use onnx: onnx on the whole model differs" in str(split.explain())
         assert split.profile().offered["end"] == ("torch",)
         with pytest.raises(PlanError, match="has no runtime 'onnx'; it has torch"):
             split.infer_on("end[onnx]:0-8", x)
@@ -68,7 +109,7 @@ def test_a_runtime_that_is_not_here_is_named_and_left_out(model, x):
         pytest.skip("this host has a GPU")
     with EdgeSplit(model, config=Config(runtimes=("torch", "cuda"))) as split:
         with pytest.warns(UnusedRuntimeWarning, match=r"tier '\w+' does not run cuda"):
-            y = split.infer(x)
+            y = settled(split, x)
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             assert torch.equal(y, split.infer(x))

@@ -22,6 +22,7 @@ from edgesplit.core.plan import parse_plan, plan_along
 from edgesplit.core.policy import fixed, score
 from edgesplit.core.replay import World, replay, simulate
 from edgesplit.core.row import Row
+from edgesplit.core.tier_runtimes import TierRuntimes
 from edgesplit.errors import EventError, UnknownNameError
 
 CHAIN = chain(MOBILE)
@@ -92,6 +93,26 @@ def test_a_row_in_the_first_plan_that_is_dropped_is_replaced_before_any_request(
     assert make_ready(state, SPLIT, 0.2)[0].active == SPLIT
 
 
+def test_what_cannot_be_used_is_kept_with_its_reason_until_a_row_comes():
+    state, actions = step(started(graph=MOBILE), RowDropped(1.0, "end", "onnx", "not installed"))
+    assert actions == ()
+    assert state.profile.tier("end").unused == (("onnx", "not installed"),)
+    text = "\n".join(TierRuntimes(state.profile.tiers).lines())
+    assert text == "end does not use onnx: not installed"
+    assert TierRuntimes(state.profile.tiers).as_dict()["end"]["onnx"] == {"unused": "not installed"}
+    state, _ = step(state, RowMeasured(2.0, "end", QUICK))
+    assert state.profile.tier("end").unused == ()
+    state, _ = step(state, RowDropped(3.0, "end", "onnx", "too far off"))
+    assert state.profile.tier("end").unused == (("onnx", "too far off"),)
+
+
+def test_a_plan_whose_row_is_gone_is_shown_in_the_row_in_use():
+    plan = parse_plan("end[onnx]:0-4 | edge:4-16")
+    offered = {"end": ("torch",), "edge": ("torch", "onnx")}
+    assert plan.as_offered(offered) == parse_plan("end:0-4 | edge:4-16")
+    assert plan.as_offered(offered | {"end": ("torch", "onnx")}) == plan
+
+
 def test_dropping_twice_is_harmless():
     state, _ = step(with_onnx()[0], RowDropped(2.0, "end", "onnx"))
     again, actions = step(state, RowDropped(2.0, "end", "onnx"))
@@ -143,16 +164,14 @@ def test_a_request_under_a_dropped_row_teaches_nothing_of_the_tier():
     assert measured.asked_s == state.asked_s + 0.5
 
 
-def test_a_row_measured_on_a_slowed_tier_predicts_what_was_measured():
-    """Twice as slow as calibrated, and so was the row's measurement: it is not doubled again."""
+def test_a_row_that_arrives_on_a_slowed_tier_is_slowed_as_torch_is():
     state, _ = feed_mobile(started(graph=MOBILE), slowed(CHAIN, SPLIT.route[-1], 2.0), range(1, 6))
     tier = SPLIT.route[-1]
     assert current_profile(state).tier(tier).slowdown == pytest.approx(2.0, rel=0.01)
     state, _ = step(state, RowMeasured(6.0, tier, row_of(CHAIN, tier, 1.0)))
     now = current_profile(state).tier(tier)
-    assert now.row("onnx").total_s * now.slowdown == pytest.approx(
-        CHAIN.tier(tier).row("torch").total_s
-    )
+    torch_s = CHAIN.tier(tier).row("torch").total_s
+    assert now.row("onnx").total_s * now.slowdown == pytest.approx(2 * torch_s, rel=0.01)
 
 
 def test_asks_name_the_runtime_that_would_be_used():

@@ -11,7 +11,6 @@ from edgesplit.core.control.estimate import Estimate, estimate
 from edgesplit.core.control.event import LinkProbed, TierMeasured
 from edgesplit.core.plan import Stage
 from edgesplit.core.profile import Link, Profile, Tier
-from edgesplit.core.row import Row
 from edgesplit.core.sample import Sample, Transfer, transfers
 
 Pair = tuple[str, str]
@@ -177,16 +176,6 @@ def _learn_rate(
     is_sure = seconds > max(expected_s + _SURE_S, _SURE_FACTOR * expected_s)
     now = rate.replaced(observed) if is_sure else rate.updated(observed)
     return beliefs.with_rate(pair, now, at_s)
-
-
-def as_calibrated(row: Row, belief: TierBelief) -> Row:
-    """A row measured now as it would have been at calibration: the slowdown since is taken off.
-
-    So what is predicted of it now is what was measured, and later changes apply to all rows alike.
-    """
-    if belief.slowdown.count == 0:
-        return row
-    return replace(row, layer_s=tuple(s / belief.slowdown.value for s in row.layer_s))
 
 
 def apply(profile: Profile, beliefs: Beliefs) -> Profile:

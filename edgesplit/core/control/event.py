@@ -47,8 +47,9 @@ class TierMeasured:
 
 @dataclass(frozen=True)
 class RowMeasured:
-    """A tier can from now on run layers in the row's runtime; its seconds are as measured now.
+    """A tier can from now on run layers in the row's runtime.
 
+    Its seconds are as calibrated: measured beside eager torch, whose row they are in proportion to.
     A row of that runtime that was there before is replaced.
     """
 
@@ -59,11 +60,12 @@ class RowMeasured:
 
 @dataclass(frozen=True)
 class RowDropped:
-    """A tier can no longer run layers in that runtime: it failed its check, or cannot be built."""
+    """A tier cannot run layers in that runtime, or no longer; why: for people."""
 
     at_s: float
     tier: str
     runtime: str
+    why: str = ""
 
 
 @dataclass(frozen=True)

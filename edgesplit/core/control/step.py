@@ -8,7 +8,6 @@ from dataclasses import replace
 
 from edgesplit.core.control.ask import answered, confirm, doubts, news, repeat, survey
 from edgesplit.core.control.belief import (
-    as_calibrated,
     believe,
     learn_measure,
     learn_probe,
@@ -112,8 +111,7 @@ def _take(state: ControlState, event: Event) -> tuple[ControlState, bool, list[A
             state = replace(state, beliefs=learn_measure(state.beliefs, state.profile, event))
             return answered(state, event.tier, event.seconds), False, []
         case RowMeasured():
-            row = as_calibrated(event.row, state.beliefs.tiers[event.tier])
-            tier = state.profile.tier(event.tier).with_row(row)
+            tier = state.profile.tier(event.tier).with_row(event.row)
             return replace(state, profile=state.profile.with_tier(tier)), True, []
         case RowDropped():
             return _without_row(state, event), True, []
@@ -131,11 +129,13 @@ def _take(state: ControlState, event: Event) -> tuple[ControlState, bool, list[A
 
 def _without_row(state: ControlState, event: RowDropped) -> ControlState:
     tier = state.profile.tier(event.tier)
-    if event.runtime not in tier.runtimes:
-        return state  # dropped before: several preparations can fail for one reason
+    if event.runtime not in tier.runtimes:  # never there, or dropped before for one reason
+        tier = tier.without(event.runtime, event.why)
+        return replace(state, profile=state.profile.with_tier(tier))
     if not tier.rows:  # nothing is left to run layers in
         return replace(state, lost=state.lost | {event.tier})
-    return replace(state, profile=state.profile.with_tier(tier.without_row(event.runtime)))
+    tier = tier.without_row(event.runtime).without(event.runtime, event.why)
+    return replace(state, profile=state.profile.with_tier(tier))
 
 
 def _ready(state: ControlState, event: Ready) -> tuple[ControlState, bool, list[Action]]:

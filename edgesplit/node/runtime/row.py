@@ -10,16 +10,18 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from edgesplit.core.row import Row
 from edgesplit.errors import ProfileError, RuntimeUnavailableError
-from edgesplit.node.runtime import Prepared, Runtime
+from edgesplit.node.runtime import Runtime
 from edgesplit.node.runtime.check import compare
 
 CHUNKS = 12
 _RUNS = 5
 _ENOUGH_S = 0.5  # of runs of one range: a slow tier gets fewer
+Turn = Callable[[Callable[[], Any]], Any]
 _WINDOW = 0.25  # how far from its place, in chunks, a cut may be moved to one with a small payload
 
 
@@ -59,44 +61,66 @@ class Shape:
         return spread
 
 
-def measure_row(
-    runtime: Runtime, values: Sequence[Any], reference: Callable[..., Any], shape: Shape
-) -> Row:
-    """The runtime's row for the payload `values` at cut 0, on this thread.
+def at_once(run: Callable[[], Any]) -> Any:
+    """A turn where nobody else computes."""
+    return run()
 
-    layer_s sums to the seconds of the whole run; error is compare's against `reference`, eager
-    torch on the same payload. One range is held at a time. The program is built twice, and run 8
-    to 12 times: ONNX Runtime took 0.3 s for MobileNetV2 and 5 s for VGG-16 (7.8 and 290 ms a run).
+
+def measure_row(
+    runtime: Runtime,
+    values: Sequence[Any],
+    reference: Callable[..., Any],
+    shape: Shape,
+    turn: Turn = at_once,
+) -> Row:
+    """The runtime's row for the payload `values` at cut 0.
+
+    layer_s sums to the seconds that torch's row has, times the ratio of the whole run's seconds to
+    those of `reference`, eager torch on the same payload: both run in turns, so that a busy or
+    throttled host slows both. error is compare's. turn(run) is to return run(), one run of one
+    range, when it disturbs nobody; ranges are built outside of it and held one at a time. The
+    program is built twice, and run 8 to 12 times: ONNX Runtime took 0.3 s for MobileNetV2 and 5 s
+    for VGG-16 (7.8 and 290 ms a run).
     Raises RuntimeUnavailableError where the runtime cannot run every range, or gives what is no
     result at all.
     """
     n = len(shape.layer_s)
     whole = runtime.prepare(0, n)
-    error = compare(whole, reference, values)
+    error = compare(_in_turn(turn, whole), _in_turn(turn, reference), values)
     if not math.isfinite(error):
         raise RuntimeUnavailableError(
             f"{runtime.name} gives another result than torch on the sample input: not the same "
             "shapes, dtypes, whole numbers or NaNs; run this model in torch"
         )
-    whole_s, _ = _timed(whole, values)
+    whole_s, torch_s = _seconds(turn, values, whole, reference)
     del whole  # its memory is needed for the chunks
     chunks = shape.chunks()
     chunk_s: list[float] = []
     payload = list(values)
     for start, stop in chunks:
-        seconds, payload = _timed(runtime.prepare(start, stop), payload)
-        chunk_s.append(seconds)
+        prepared = runtime.prepare(start, stop)
+        made = _in_turn(turn, prepared)(payload)  # the first run allocates and picks kernels
+        chunk_s += _seconds(turn, payload, prepared)
+        payload = made
     layer_s = shape.spread(chunks, chunk_s)
-    scale = whole_s / sum(layer_s)
+    scale = whole_s / torch_s * sum(shape.layer_s) / sum(layer_s)
     return Row(runtime.name, tuple(s * scale for s in layer_s), "measured", error)
 
 
-def _timed(prepared: Prepared, payload: Sequence[Any]) -> tuple[float, list[Any]]:
-    """Median seconds of a run after the first, and what it gives."""
-    made = prepared(payload)  # the first run allocates and picks kernels
-    times: list[float] = []
-    while len(times) < _RUNS and (len(times) < 2 or sum(times) < _ENOUGH_S):
-        start_s = time.perf_counter()
-        prepared(payload)
-        times.append(time.perf_counter() - start_s)
-    return statistics.median(times), made
+def _in_turn(turn: Turn, run: Callable[..., Any]) -> Callable[[Sequence[Any]], Any]:
+    return lambda payload: turn(lambda: run(payload))
+
+
+def _seconds(turn: Turn, payload: Sequence[Any], *runs: Callable[..., Any]) -> list[float]:
+    """Median seconds of a run of each, one after another in every round."""
+    times: list[list[float]] = [[] for _ in runs]
+    while len(times[0]) < _RUNS and (len(times[0]) < 2 or sum(times[0]) < _ENOUGH_S):
+        for run, seconds in zip(runs, times, strict=True):
+            seconds.append(_in_turn(turn, partial(_one_run_s, run))(payload))
+    return [statistics.median(seconds) for seconds in times]
+
+
+def _one_run_s(run: Callable[..., Any], payload: Sequence[Any]) -> float:
+    start_s = time.perf_counter()
+    run(payload)
+    return time.perf_counter() - start_s

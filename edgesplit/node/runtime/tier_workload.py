@@ -17,7 +17,7 @@ from edgesplit.node.runtime.cuda import CudaRuntime
 from edgesplit.node.runtime.eager import EagerRuntime
 from edgesplit.node.runtime.onnx import OnnxRuntime
 from edgesplit.node.runtime.onnx_graph import OnnxGraph
-from edgesplit.node.runtime.row import Shape, measure_row
+from edgesplit.node.runtime.row import Shape, Turn, measure_row
 from edgesplit.node.runtime.torch_range import Workload
 
 
@@ -26,7 +26,7 @@ class TierWorkload:
     """What the tier runs requests of this workload with.
 
     forms: of the payload at each cut. cache: the tier's, shared by its workloads. values: a sample
-    payload at cut 0, once profile() was given one.
+    payload at cut 0, once profile() was given one. slowdown: the emulated one when it was.
     """
 
     id: str
@@ -36,6 +36,7 @@ class TierWorkload:
     cache: PreparedCache[Prepared]
     values: Sequence[Any] = ()
     layer_s: tuple[float, ...] = ()
+    slowdown: float = 1.0
     _runtimes: dict[str, Runtime] = field(default_factory=dict)
     _passed: set[tuple[str, int, int]] = field(default_factory=set)
 
@@ -59,14 +60,15 @@ class TierWorkload:
         """Make a runtime available. graph: what `onnx` runs. Raises RuntimeUnavailableError."""
         self._runtimes[runtime] = self._made(runtime, graph)
 
-    def row(self, runtime: str, wanted: Exactness) -> Row:
-        """The runtime's seconds per layer, measured on this thread, and its error.
+    def row(self, runtime: str, wanted: Exactness, turn: Turn) -> Row:
+        """The runtime's seconds per layer, every run in a `turn` of its own, and its error.
 
         Raises RuntimeUnavailableError where it cannot run the layers or is too far off.
         """
         n = len(self.program)
         shape = Shape(self.layer_s, tuple(map(_bytes_of, self.forms)))
-        row = measure_row(self._runtime(runtime), self.values, self.program.segment(0, n), shape)
+        reference = self.program.segment(0, n)
+        row = measure_row(self._runtime(runtime), self.values, reference, shape, turn)
         _require(f"{runtime} on the whole model", row.error or 0.0, wanted)
         return row
 

@@ -1,0 +1,45 @@
+"""Writes a workload's ONNX graph in a process of its own, on the caller's node.
+
+An export keeps Python busy for 1 to 20 s; in the caller's process, requests would wait for it.
+"""
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from edgesplit.node.packed import PackedProgram
+
+_NICENESS = 10
+_EXPORT_TIMEOUT_S = 300.0
+
+
+class GraphWriter:
+    """A plain class; ray.remote wraps it where it is started."""
+
+    def write(self, packed: PackedProgram, values: list[Any]) -> Any:
+        """The OnnxGraph of the program for payloads like `values` at cut 0.
+
+        Raises RuntimeUnavailableError for what ONNX cannot express, or where a package is missing.
+        """
+        from edgesplit.node.runtime.onnx_export import export_graph
+        from edgesplit.node.shipping import unpack
+
+        os.nice(_NICENESS)  # requests come first
+        return export_graph(unpack(packed), values)
+
+
+def write_graph(packed: Any, values: list[Any], get: Callable[..., Any]) -> Any:
+    """A reference to the workload's OnnxGraph in Ray's store; the process has ended.
+
+    packed: a reference to the packed program. Raises as GraphWriter.write, and ClusterError.
+    """
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    writer = ray.remote(GraphWriter).options(num_cpus=0, scheduling_strategy=here).remote()
+    try:
+        graph = get(writer.write.remote(packed, values), "the ONNX graph", _EXPORT_TIMEOUT_S)
+        return ray.put(graph)
+    finally:
+        ray.kill(writer)

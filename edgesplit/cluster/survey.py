@@ -1,0 +1,86 @@
+"""The caller's thread that has runtimes measured while requests flow already."""
+
+import contextlib
+import logging
+import queue
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from edgesplit.cluster.runtimes import Offered, UnusedRuntimeWarning, Work
+from edgesplit.cluster.session import Session
+from edgesplit.errors import EdgeSplitError
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(eq=False)
+class _Surveyed:
+    """One workload's turn. found: called with each runtime of each tier as it is measured."""
+
+    work: Work
+    found: Callable[[Offered], None]
+    is_done: threading.Event = field(default_factory=threading.Event)
+
+
+class RuntimeSurvey:
+    """Measures the runtimes of one workload after the other, and tells the scheduler.
+
+    is_loud: warn of a runtime that cannot be used; else it only stands in explain().
+    """
+
+    def __init__(self, session: Session, is_loud: bool) -> None:
+        self._session = session
+        self._is_loud = is_loud
+        self._wanted: queue.SimpleQueue[_Surveyed | None] = queue.SimpleQueue()
+        self._all: list[_Surveyed] = []
+        self._is_stopped = False
+        self._thread = threading.Thread(target=self._run, name="edgesplit-runtimes", daemon=True)
+
+    def start(self) -> None:
+        """Begin; call once."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Measure nothing more. What is under way ends with the session's actors."""
+        self._is_stopped = True
+        self._wanted.put(None)
+        for surveyed in list(self._all):
+            surveyed.is_done.set()
+
+    def add(self, work: Work, found: Callable[[Offered], None]) -> None:
+        """Measure this workload's runtimes; found is called on the survey's thread."""
+        surveyed = _Surveyed(work, found)
+        self._all.append(surveyed)
+        self._wanted.put(surveyed)
+
+    def wait(self, workload_id: str, timeout_s: float) -> bool:
+        """Whether all of the workload's runtimes have been measured within the time."""
+        mine = [surveyed for surveyed in self._all if surveyed.work.id == workload_id]
+        return all(surveyed.is_done.wait(timeout_s) for surveyed in mine)
+
+    def _run(self) -> None:
+        while (surveyed := self._wanted.get()) is not None and not self._is_stopped:
+            try:
+                self._measure(surveyed)
+            except EdgeSplitError as error:
+                if not self._is_stopped:
+                    _log.warning("runtimes are not measured, plans go on in torch: %s", error)
+            finally:
+                surveyed.is_done.set()
+
+    def _measure(self, surveyed: _Surveyed) -> None:
+        for offered in self._session.runtimes.measure(surveyed.work):
+            if self._is_stopped:
+                return
+            surveyed.found(offered)
+            self._session.tell_runtime(surveyed.work.id, offered)
+            if self._is_loud:
+                with contextlib.suppress(UnusedRuntimeWarning):  # where warnings are errors
+                    offered.warn()
+            elif offered.row is None:
+                _log.info("tier %r does not run %s: %s", *_words(offered))
+
+
+def _words(offered: Offered) -> tuple[str, str, str]:
+    return offered.tier, offered.runtime, offered.why
