@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from edgesplit.cluster.runtimes import Offered, Work, with_offer
+from edgesplit.cluster.runtimes import Offered, with_offer
 from edgesplit.cluster.scheduler import Activation, Workload
 from edgesplit.cluster.session import Session
 from edgesplit.cluster.survey import RuntimeSurvey
@@ -156,7 +156,13 @@ class Workloads:
         workload_id = f"{loaded.program_id}-w{len(self._known)}"
         self._session.describe(workload_id, loaded.program_id, payloads)
         work = self._session.work(workload_id, loaded.program_id, values)
-        profile = self._profile(work, loaded, graph)
+        like = self._measured_like(loaded)
+        if like is None:
+            profile = self._session.profile(work)
+        else:
+            factor = graph.payload_bytes[0] / max(1, like.graph.payload_bytes[0])
+            profile = _scaled(self._session.current_profile(like.id), factor)
+            work = replace(work, whole_s={t.name: sum(t.layer_s) for t in profile.tiers})
         workload = ActiveWorkload(workload_id, loaded, graph, profile, self._session.addresses())
         self._start(workload)
         if not self._wanted.config.needs_runtimes_first:  # else they are measured already
@@ -168,17 +174,15 @@ class Workloads:
         gc.collect()
         return workload
 
-    def _profile(self, work: Work, loaded: Loaded, graph: Graph) -> Profile:
-        """Measured, or scaled from the same program at another batch size.
+    def _measured_like(self, loaded: Loaded) -> ActiveWorkload | None:
+        """The same program at another batch size, whose profile may be scaled.
 
-        Scaling keeps a last, smaller batch from halting the stream; adaptation corrects it.
+        Scaling keeps a last, smaller batch from halting the stream; adaptation corrects it. Other
+        runtimes are made for one payload form each: where they come first, nothing is scaled.
         """
-        for other in self._known.values():
-            # Other runtimes are made for one payload form each: they are measured anew.
-            if other.loaded is loaded and not self._wanted.config.needs_runtimes_first:
-                factor = graph.payload_bytes[0] / max(1, other.graph.payload_bytes[0])
-                return _scaled(self._session.current_profile(other.id), factor)
-        return self._session.profile(work)
+        if self._wanted.config.needs_runtimes_first:
+            return None
+        return next((known for known in self._known.values() if known.loaded is loaded), None)
 
     def _start(self, workload: ActiveWorkload) -> None:
         goal = self._wanted.goal
@@ -221,5 +225,5 @@ def _scaled(profile: Profile, factor: float) -> Profile:
 
 def _scaled_tier(tier: Tier, factor: float) -> Tier:
     layer_s = tuple(s * factor for s in tier.layer_s)
-    source = f"{tier.source}, scaled to another batch size"
+    source = f"{tier.source.partition(',')[0]}, scaled to another batch size"
     return replace(tier, layer_s=layer_s, source=source, rows=(), unused=())

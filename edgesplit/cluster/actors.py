@@ -112,9 +112,9 @@ class SegmentActor:
         self._workloads[workload_id] = self._server.worker.programs[workload_id] = made
 
     def profile(self, workload_id: str, values: list[Any]) -> tuple[float, ...]:
-        """Seconds per layer, on the compute thread, the emulated slowdown included."""
+        """Seconds per layer, the emulated slowdown included; requests may flow, as in row()."""
         workload = self._workloads[workload_id]
-        layer_s = self._on_worker(lambda: workload.profile(values))
+        layer_s = workload.profile(values, self._turn)
         workload.slowdown = self._slowdown
         return tuple(s * workload.slowdown for s in layer_s)
 

@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import ray
@@ -30,6 +30,13 @@ class Offered:
     row: Row | None = None
     why: str = ""
 
+    def scaled(self, factor: float) -> "Offered":
+        """The same with a row of so many times the seconds."""
+        if self.row is None:
+            return self
+        row = replace(self.row, layer_s=tuple(s * factor for s in self.row.layer_s))
+        return replace(self, row=row)
+
     def warn(self) -> None:
         """Say so where the runtime is not used."""
         if self.row is None:
@@ -39,11 +46,16 @@ class Offered:
 
 @dataclass(frozen=True)
 class Work:
-    """A workload whose runtimes are to be measured: its id, packed program, a sample payload."""
+    """A workload whose runtimes are to be measured: its id, packed program, a sample payload.
+
+    whole_s: by tier, seconds of the whole model in torch as they are planned with, where the tiers
+    have not measured them on this payload.
+    """
 
     id: str
     packed: Any
     values: list[Any]
+    whole_s: Mapping[str, float] = field(default_factory=dict)
 
 
 class Runtimes:
@@ -57,6 +69,7 @@ class Runtimes:
 
         Requests may flow meanwhile.
         """
+        factors = {tier: self._factor(tier, work) for tier in work.whole_s}
         for runtime in self._config.wanted_runtimes:
             tiers = [t for t in self._actors if runtime in self._config.runtimes_of(t)]
             if runtime == TORCH or not tiers:
@@ -66,7 +79,15 @@ class Runtimes:
             except RuntimeUnavailableError as error:
                 yield from (Offered(tier, runtime, why=str(error)) for tier in tiers)
                 continue
-            yield from (self._measure_on(tier, runtime, work, graph) for tier in tiers)
+            for tier in tiers:
+                offered = self._measure_on(tier, runtime, work, graph)
+                yield offered.scaled(factors.get(tier, 1.0))
+
+    def _factor(self, tier: str, work: Work) -> float:
+        """Planned over measured seconds of torch: rows are in proportion to what is planned."""
+        call = self._actors[tier].profile.remote(work.id, work.values)
+        layer_s = self._get(call, f"tier {tier!r} to profile", _MEASURE_TIMEOUT_S)
+        return work.whole_s[tier] / sum(layer_s)
 
     def _measure_on(self, tier: str, runtime: str, work: Work, graph: Any) -> Offered:
         exactness = self._config.exactness

@@ -1,9 +1,11 @@
 """A session: the actors of one EdgeSplit on one cluster, from start to clean end."""
 
 import itertools
+import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, cast
 
 import ray
@@ -29,6 +31,7 @@ from edgesplit.node.shipping import pack
 
 _CONTROL_TIMEOUT_S = 30.0
 _CONTROL_THREADS = 8
+_LOOK_S = 0.2  # between two looks whether an answer is still wanted
 
 
 @dataclass(frozen=True)
@@ -150,10 +153,9 @@ class Session:
         calls = [actor.describe.remote(workload_id, program_id, described) for actor in actors]
         self._get_all(calls, "tiers to take the payloads")
 
-    @property
-    def runtimes(self) -> Runtimes:
-        """The runtimes of the tiers, to be measured."""
-        return Runtimes(self._running.actors, self._config, self._get)
+    def runtimes(self, goes_on: Callable[[], bool] = lambda: True) -> Runtimes:
+        """The runtimes of the tiers, to be measured, until goes_on() says no: then ClosedError."""
+        return Runtimes(self._running.actors, self._config, partial(self._get_while, goes_on))
 
     def work(self, workload_id: str, program_id: str, values: Sequence[Any]) -> Work:
         """What is needed to measure a workload's runtimes."""
@@ -172,7 +174,7 @@ class Session:
             layer_s = self._get(call, f"tier {tier!r} to profile", self._config.start_timeout_s)
             opened = self._opened[tier]
             tiers.append(Tier(tier, layer_s, opened.power, source=source, metering=opened.metering))
-        offered = list(self.runtimes.measure(work)) if self._config.needs_runtimes_first else []
+        offered = list(self.runtimes().measure(work)) if self._config.needs_runtimes_first else []
         for one in offered:
             one.warn()
         return Profile(with_rows(tiers, offered, self._config), self._links(source))
@@ -260,6 +262,17 @@ class Session:
     def _get_all(self, calls: list[Any], what: str, timeout_s: float = _CONTROL_TIMEOUT_S) -> None:
         for call in calls:
             self._get(call, what, timeout_s)
+
+    def _get_while(
+        self, goes_on: Callable[[], bool], call: Any, what: str, timeout_s: float
+    ) -> Any:
+        until_s = time.monotonic() + timeout_s
+        while goes_on() and time.monotonic() < until_s:
+            if ray.wait([call], timeout=_LOOK_S)[0]:
+                return self._get(call, what)
+        if goes_on():
+            raise ClusterError(f"waited {timeout_s:g} s for {what}, in vain")
+        raise ClosedError("this EdgeSplit is closed; make a new one")
 
     def _get(self, call: Any, what: str, timeout_s: float = _CONTROL_TIMEOUT_S) -> Any:
         """The answer of a Ray call; Ray's errors become the project's here and nowhere else."""

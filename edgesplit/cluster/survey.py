@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 
 from edgesplit.cluster.runtimes import Offered, UnusedRuntimeWarning, Work
 from edgesplit.cluster.session import Session
-from edgesplit.errors import EdgeSplitError
+from edgesplit.errors import ClosedError, EdgeSplitError
 
+_STOP_TIMEOUT_S = 10.0
 _log = logging.getLogger(__name__)
 
 
@@ -42,11 +43,11 @@ class RuntimeSurvey:
         self._thread.start()
 
     def stop(self) -> None:
-        """Measure nothing more. What is under way ends with the session's actors."""
+        """Measure nothing more; returns when nothing of Ray's is called any more."""
         self._is_stopped = True
         self._wanted.put(None)
-        for surveyed in list(self._all):
-            surveyed.is_done.set()
+        if self._thread.is_alive() and self._thread is not threading.current_thread():
+            self._thread.join(_STOP_TIMEOUT_S)
 
     def add(self, work: Work, found: Callable[[Offered], None]) -> None:
         """Measure this workload's runtimes; found is called on the survey's thread."""
@@ -64,15 +65,14 @@ class RuntimeSurvey:
             try:
                 self._measure(surveyed)
             except EdgeSplitError as error:
-                if not self._is_stopped:
+                if not isinstance(error, ClosedError):
                     _log.warning("runtimes are not measured, plans go on in torch: %s", error)
             finally:
                 surveyed.is_done.set()
 
     def _measure(self, surveyed: _Surveyed) -> None:
-        for offered in self._session.runtimes.measure(surveyed.work):
-            if self._is_stopped:
-                return
+        runtimes = self._session.runtimes(lambda: not self._is_stopped)
+        for offered in runtimes.measure(surveyed.work):
             surveyed.found(offered)
             self._session.tell_runtime(surveyed.work.id, offered)
             if self._is_loud:

@@ -9,12 +9,14 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 
 from edgesplit.core.graph import Graph
 from edgesplit.node.program import SCALAR_BYTES, Program
+from edgesplit.node.turn import Turn, at_once, one_run_s
 
 WHOLE_RUNS = 5
 LAYER_RUNS = 3
@@ -54,21 +56,17 @@ def graph_of(name: str, program: Program, forms: Sequence[Forms]) -> Graph:
     return Graph(name, program.layers, sizes, program.weight_bytes)
 
 
-def profile_layers(program: Program, values: Sequence[Any]) -> tuple[float, ...]:
-    """Seconds per layer on this machine and thread for the payload `values` at cut 0.
+def profile_layers(
+    program: Program, values: Sequence[Any], turn: Turn = at_once
+) -> tuple[float, ...]:
+    """Seconds per layer on this machine for the payload `values` at cut 0.
 
-    They sum to the time of the whole run.
+    They sum to the time of the whole run. turn(run) is to return run(), one run of the program, on
+    the thread that is measured, when it disturbs nobody.
     """
-    whole_s = _whole_run_s(program, values)
-    steps = program.steps()
-    times: list[list[float]] = [[] for _ in steps]
-    for _ in range(LAYER_RUNS):
-        payload = list(values)
-        for step, seconds in zip(steps, times, strict=True):
-            start_s = time.perf_counter()
-            payload = step(payload)
-            seconds.append(time.perf_counter() - start_s)
-    layer_s = [statistics.median(seconds) for seconds in times]
+    whole_s = _whole_run_s(program, values, turn)
+    rounds = [turn(partial(_layer_run_s, program, values)) for _ in range(LAYER_RUNS)]
+    layer_s = [statistics.median(seconds) for seconds in zip(*rounds, strict=True)]
     scale = whole_s / sum(layer_s)
     return tuple(s * scale for s in layer_s)
 
@@ -86,15 +84,22 @@ def made_up(forms: Forms) -> list[Any]:
     return [_value(form) for form in forms]
 
 
-def _whole_run_s(program: Program, values: Sequence[Any]) -> float:
+def _whole_run_s(program: Program, values: Sequence[Any], turn: Turn) -> float:
     run: Callable[[list[Any]], list[Any]] = program.segment(0, len(program))
-    run(list(values))  # the first run allocates and picks kernels
+    turn(lambda: run(list(values)))  # the first run allocates and picks kernels
     times: list[float] = []
     while len(times) < WHOLE_RUNS and (len(times) < 2 or sum(times) < _ENOUGH_S):
-        start_s = time.perf_counter()
-        run(list(values))
-        times.append(time.perf_counter() - start_s)
+        times.append(turn(partial(one_run_s, run, values)))
     return statistics.median(times)
+
+
+def _layer_run_s(program: Program, values: Sequence[Any]) -> list[float]:
+    payload, seconds = list(values), []
+    for step in program.steps():
+        start_s = time.perf_counter()
+        payload = step(payload)
+        seconds.append(time.perf_counter() - start_s)
+    return seconds
 
 
 def _forms(payload: Sequence[Any]) -> Forms:

@@ -9,7 +9,7 @@ from conftest import small_net
 
 from edgesplit import Config, EdgeSplit, Emulation
 from edgesplit.cluster.runtimes import UnusedRuntimeWarning
-from edgesplit.errors import ClosedError, PlanError, UnknownNameError
+from edgesplit.errors import PlanError, UnknownNameError
 
 
 @pytest.fixture(scope="module")
@@ -84,13 +84,6 @@ def test_a_pin_for_one_tier_leaves_the_others_alone(model, x):
         assert split.profile().offered["edge"] == ("torch", "onnx")
     with pytest.raises(UnknownNameError, match="no tier 'mars'"):
         EdgeSplit(model, runtime={"mars": "onnx"})
-
-
-def test_closing_while_runtimes_are_measured_is_clean(model, x):
-    with EdgeSplit(model) as split:
-        split.infer(x)
-    with pytest.raises(ClosedError):
-        split.infer(x)
 
 
 def test_only_the_same_bits_leaves_torch(model, x):

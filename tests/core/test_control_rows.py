@@ -279,7 +279,7 @@ def test_rows_that_arrive_one_by_one_are_settled_soon_and_for_good(graph):
         first = begin(graph, chain(graph), GOAL, score, Settings(), 0.0)
         result = simulate(first, World(rich(graph), events=events), 40.0, generator)
         assert len(result.switches) <= 1 + len(ALL_ROWS)
-        assert all(switch.at_s < 10 for switch in result.switches)
+        assert all(switch.at_s < 20 for switch in result.switches)  # a gain at the margin waits
         now = current_profile(result.state)
         best = CostModel(graph, now, GOAL).cost(score(graph, now, GOAL)).score
         assert CostModel(graph, now, GOAL).cost(result.state.active).score <= best / 0.94

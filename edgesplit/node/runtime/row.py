@@ -7,7 +7,6 @@ by layer it would be another program. No torch is imported here.
 import itertools
 import math
 import statistics
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -17,11 +16,11 @@ from edgesplit.core.row import Row
 from edgesplit.errors import ProfileError, RuntimeUnavailableError
 from edgesplit.node.runtime import Runtime
 from edgesplit.node.runtime.check import compare
+from edgesplit.node.turn import Turn, at_once, one_run_s
 
 CHUNKS = 12
 _RUNS = 5
 _ENOUGH_S = 0.5  # of runs of one range: a slow tier gets fewer
-Turn = Callable[[Callable[[], Any]], Any]
 _WINDOW = 0.25  # how far from its place, in chunks, a cut may be moved to one with a small payload
 
 
@@ -59,11 +58,6 @@ class Shape:
             whole = sum(part)
             spread += [seconds * (s / whole if whole else 1 / len(part)) for s in part]
         return spread
-
-
-def at_once(run: Callable[[], Any]) -> Any:
-    """A turn where nobody else computes."""
-    return run()
 
 
 def measure_row(
@@ -116,11 +110,5 @@ def _seconds(turn: Turn, payload: Sequence[Any], *runs: Callable[..., Any]) -> l
     times: list[list[float]] = [[] for _ in runs]
     while len(times[0]) < _RUNS and (len(times[0]) < 2 or sum(times[0]) < _ENOUGH_S):
         for run, seconds in zip(runs, times, strict=True):
-            seconds.append(_in_turn(turn, partial(_one_run_s, run))(payload))
+            seconds.append(_in_turn(turn, partial(one_run_s, run))(payload))
     return [statistics.median(seconds) for seconds in times]
-
-
-def _one_run_s(run: Callable[..., Any], payload: Sequence[Any]) -> float:
-    start_s = time.perf_counter()
-    run(payload)
-    return time.perf_counter() - start_s

@@ -17,8 +17,9 @@ from edgesplit.node.runtime.cuda import CudaRuntime
 from edgesplit.node.runtime.eager import EagerRuntime
 from edgesplit.node.runtime.onnx import OnnxRuntime
 from edgesplit.node.runtime.onnx_graph import OnnxGraph
-from edgesplit.node.runtime.row import Shape, Turn, measure_row
+from edgesplit.node.runtime.row import Shape, measure_row
 from edgesplit.node.runtime.torch_range import Workload
+from edgesplit.node.turn import Turn
 
 
 @dataclass(eq=False)
@@ -51,9 +52,9 @@ class TierWorkload:
         key = (self.id, runtime, start, stop)
         return self.cache.get(key, lambda: made.prepare(start, stop))
 
-    def profile(self, values: Sequence[Any]) -> tuple[float, ...]:
-        """Seconds per layer in eager torch on this thread; `values` stay as the sample."""
-        self.values, self.layer_s = values, profile_layers(self.program, values)
+    def profile(self, values: Sequence[Any], turn: Turn) -> tuple[float, ...]:
+        """Seconds per layer in eager torch, each run in a `turn`; `values` stay as the sample."""
+        self.values, self.layer_s = values, profile_layers(self.program, values, turn)
         return self.layer_s
 
     def offer(self, runtime: str, graph: OnnxGraph | None) -> None:
