@@ -15,14 +15,14 @@ from edgesplit.cluster.links import probe_links
 from edgesplit.cluster.meters import TierMeters
 from edgesplit.cluster.own_meters import meter_of, own_meters
 from edgesplit.cluster.place import Placement, connect, disconnect
-from edgesplit.cluster.runtimes import measured_rows, with_rows
+from edgesplit.cluster.runtimes import TierRows, Work
 from edgesplit.cluster.scheduler import Activation, Scheduler, TierHandle, Workload
 from edgesplit.config import EMBEDDED_EMULATION, Config
-from edgesplit.core.profile import Link, Profile, Tier
+from edgesplit.core.profile import Link, Profile
 from edgesplit.core.sample import Sample
 from edgesplit.errors import ClosedError, ClusterError, EdgeSplitError
 from edgesplit.node.emulate import Emulation
-from edgesplit.node.profiler import Forms
+from edgesplit.node.form import Forms
 from edgesplit.node.program import Program
 from edgesplit.node.router import ServeSettings
 from edgesplit.node.shipping import pack
@@ -75,7 +75,10 @@ class Session:
         self._started = _Started(placement, actors, scheduler, emulation, opening)
 
     def ready(self) -> None:
-        """Wait until every tier listens and the scheduler stands. Raises ClusterError."""
+        """Wait until every tier listens and the scheduler stands.
+
+        Raises ClusterError, RuntimeUnavailableError for a tier that could run nothing.
+        """
         started = self._running
         if self._tiers:
             return
@@ -83,6 +86,7 @@ class Session:
             tier: self._get(call, f"tier {tier!r} to start", self._config.start_timeout_s)
             for tier, call in started.opening.items()
         }
+        TierRows(started.actors, opened, self._get, self._config).check()
         self._opened = own_meters(opened, self._config.meters, self._use_model)
         tiers = {
             tier: TierHandle(started.actors[tier], opened.address)
@@ -152,15 +156,9 @@ class Session:
     def profile(self, workload_id: str, program: Program, values: Sequence[Any]) -> Profile:
         """Measure layer times on each tier in each runtime, one after another, and every link."""
         source = "emulated" if self.is_emulated else "measured"
-        tiers = []
-        for tier, actor in self._running.actors.items():
-            call = actor.profile.remote(workload_id, list(values))
-            layer_s = self._get(call, f"tier {tier!r} to profile", self._config.start_timeout_s)
-            opened = self._opened[tier]
-            tiers.append(Tier(tier, layer_s, opened.power, source=source, metering=opened.metering))
-        work = (workload_id, program, list(values))
-        rows = measured_rows(self._running.actors, self._get, self._config, work)
-        return Profile(with_rows(tiers, rows, self._config), self._links(source))
+        rows = TierRows(self._running.actors, self._opened, self._get, self._config)
+        tiers = rows.tiers(Work(workload_id, program, list(values)), source)
+        return Profile(tiers, self._links(source))
 
     def begin(self, workload: Workload) -> Activation:
         """Hand a workload to the scheduler; returns its first active plan."""
