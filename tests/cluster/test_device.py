@@ -4,6 +4,7 @@ The head is the tier `cloud` with this process's packages, the tier `end` runs i
 environment with the extra `device` only.
 """
 
+import json
 import sys
 import tempfile
 from pathlib import Path
@@ -79,6 +80,46 @@ def test_torch_cannot_be_imported_there(venv):
     done = venv.run("python", "-c", "import torch")
     assert done.returncode == 1
     assert "No module named 'torch'" in done.stdout
+
+
+def test_public_names_say_what_is_missing(venv):
+    done = venv.run(
+        "python", "-c", "from edgesplit import Config, Plan; from edgesplit import EdgeSplit"
+    )
+    assert done.stdout.splitlines()[-1].endswith(
+        "EdgeSplit needs torch, which is not installed here; pip install 'edgesplit[full]'"
+    )
+
+
+def test_the_doctor_is_content_with_it(venv):
+    done = venv.run("edgesplit", "doctor", "--json")
+    checks = {check["name"]: check for check in json.loads(done.stdout)["checks"]}
+    assert done.returncode == 0, done.stdout
+    said = "not installed; this host can serve tiers in ONNX Runtime"
+    assert (checks["torch"]["mark"], checks["torch"]["found"]) == ("ok", said)
+    marks = [checks[f"runtime {name}"]["mark"] for name in ("onnx", "compile", "cuda")]
+    assert marks == ["ok", "advice", "advice"]
+    assert "onnxruntime" in checks["packages"]["found"]
+
+
+@pytest.mark.parametrize("words", [["plan", "vgg16"], ["run", "vgg16", "x.png"], ["calibrate"]])
+def test_commands_that_need_torch_say_so_in_a_line(venv, words):
+    done = venv.run("edgesplit", *words)
+    assert (done.returncode, done.stdout) == (
+        1,
+        "edgesplit: this command needs torch, which is not installed here; "
+        "pip install 'edgesplit[full]'\n",
+    )
+
+
+def test_commands_of_a_device_do_without(venv, address, tmp_path):
+    init = ("node", "init", "--tier", "end", "--head-ip", "192.0.2.1", "--node-ip", "192.0.2.2")
+    done = venv.run("edgesplit", *init, "--folder", str(tmp_path))
+    assert "tier end at 192.0.2.2" in done.stdout
+    assert "rapl" in venv.run("edgesplit", "meters").stdout
+    done = venv.run("edgesplit", "status", "--address", address, "--json")
+    tiers = [node["tier"] for node in json.loads(done.stdout)["nodes"]]
+    assert sorted(tiers) == ["cloud", "end"]
 
 
 @pytest.mark.parametrize(
