@@ -1,10 +1,13 @@
 """EdgeSplit: one PyTorch model across several unequal machines, cut where it costs least.
 
-Names are imported when they are first used: a scheduler process or `--help` needs no torch.
+Names are imported when they are first used: a scheduler process, `--help` and a tier without torch
+need no torch. Those that do raise NotInstalledError where the extra `full` is not installed.
 """
 
 import importlib
 from typing import TYPE_CHECKING, Any
+
+from edgesplit.extras import needs_full
 
 if TYPE_CHECKING:
     from edgesplit.api import EdgeSplit
@@ -69,7 +72,8 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _HOME_OF:
         raise AttributeError(f"module 'edgesplit' has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOME_OF[name]), name)
+    with needs_full(name):
+        return getattr(importlib.import_module(_HOME_OF[name]), name)
 
 
 def __dir__() -> list[str]:

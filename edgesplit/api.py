@@ -97,7 +97,7 @@ class EdgeSplit:
             raise InputError(f"policy must be a name or a function, given {policy!r}")
         chosen = policy_named(policy, self._config.tiers) if isinstance(policy, str) else policy
         settings = Settings(interval_s=self._config.interval_s)
-        wanted = Wanted(self._goal, checked(chosen), settings, self._config)
+        wanted = Wanted(self._goal, checked(chosen), settings)
         self._session = Session(address, self._config)
         self._watch = PlanWatch(self._session)
         self._survey = RuntimeSurvey(self._session, is_loud=self._config.runtimes is not None)

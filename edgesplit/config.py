@@ -106,8 +106,8 @@ class Config:
         return replace(self, runtimes={tier: (name,) for tier, name in runtime.items()})
 
     @property
-    def needs_runtimes_first(self) -> bool:
-        """Whether a tier is to do without torch, so that its first plan needs another runtime."""
+    def leaves_torch_out(self) -> bool:
+        """Whether a tier is to run in other runtimes than torch only."""
         return any(RUNTIMES[0] not in self.runtimes_of(tier) for tier in self.tiers)
 
     def runtimes_of(self, tier: str) -> Sequence[str]:

@@ -10,13 +10,14 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
-from importlib.metadata import PackageNotFoundError, requires, version
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgesplit.deploy.node_env import NodeEnv, read_node_env
 from edgesplit.deploy.ports import GCS_PORT
 from edgesplit.errors import ClusterError, ConfigError
+from edgesplit.installation import MISSING, Finding, packages, runtime_here, torch_here
 
 if TYPE_CHECKING:
     from edgesplit.deploy.host_checks import HeadFacts
@@ -33,7 +34,16 @@ HEAD_REMEDY = (
     "between the hosts; all hosts need the head's token (/etc/edgesplit/token)"
 )
 
-Finding = tuple[bool, str]
+INSTALL = (
+    "run `pip install 'edgesplit[full]'` (or `make`) in this .venv again; on a host that is to do "
+    "without torch `pip install 'edgesplit[device]'`"
+)
+# What brings each runtime that may be missing.
+BRINGS = {
+    "onnx": "`pip install onnx onnxruntime`",
+    "compile": "torch (`pip install 'edgesplit[full]'`) and a C++ compiler (`apt install g++`)",
+    "cuda": "an NVIDIA GPU with its driver (`nvidia-smi` shows it), and a build of torch for CUDA",
+}
 
 
 @dataclass(frozen=True)
@@ -66,15 +76,15 @@ def examine(is_deep: bool = False) -> Iterator[Check]:
     yield _check(
         "Python", _python, "install Python 3.11, 3.12 or 3.13 and make a new .venv with it"
     )
+    yield _check("packages", packages, INSTALL)
     yield _check(
-        "packages", _packages, "run `pip install edgesplit` (or `make`) in this .venv again"
-    )
-    yield _check(
-        "torch and torchvision",
-        _torch,
+        "torch",
+        torch_here,
         "install versions of one release, such as `pip install 'torch>=2.13,<2.14' "
-        "'torchvision>=0.28,<0.29'`",
+        "'torchvision>=0.28,<0.29'`, or `pip install 'edgesplit[device]'` to do without",
     )
+    for name in MISSING:
+        yield _check(f"runtime {name}", partial(runtime_here, name), BRINGS[name], False)
     yield _check("free memory", _memory, "close other programs, or use a smaller model", False)
     yield _check(
         "shared memory",
@@ -134,36 +144,6 @@ def _check(name: str, look: Callable[[], Finding], remedy: str, is_needed: bool 
 def _python() -> Finding:
     is_ok = PYTHONS[0] <= sys.version_info[:2] < PYTHONS[1]
     return is_ok, f"{sys.version.split()[0]} at {sys.executable}"
-
-
-def _packages() -> Finding:
-    from packaging.requirements import Requirement
-
-    wrong, right = [], []
-    for text in requires("edgesplit") or []:
-        need = Requirement(text)
-        if need.marker is not None and not need.marker.evaluate({"extra": ""}):
-            continue
-        try:
-            have = version(need.name)
-        except PackageNotFoundError:
-            wrong.append(f"{need.name} is not installed ({need.specifier} needed)")
-            continue
-        if need.specifier.contains(have, prereleases=True):
-            right.append(f"{need.name} {have}")
-        else:
-            wrong.append(f"{need.name} {have} is not {need.specifier}")
-    return not wrong, "; ".join(wrong) or ", ".join(right)
-
-
-def _torch() -> Finding:
-    import torch
-
-    from edgesplit.node.torchvision_ops import import_torchvision
-
-    vision = import_torchvision().__version__
-    kind = f"CUDA {torch.version.cuda}" if torch.version.cuda else "CPU"
-    return True, f"torch {torch.__version__} ({kind}) and torchvision {vision} load together"
 
 
 def _memory() -> Finding:

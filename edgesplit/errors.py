@@ -55,6 +55,10 @@ class RuntimeUnavailableError(EdgeSplitError):
     """A runtime that is not installed here or cannot run these layers; holds what, why, the fix."""
 
 
+class NotInstalledError(EdgeSplitError, ImportError):
+    """Something of EdgeSplit was used that needs an extra which is not installed here."""
+
+
 class ClusterError(EdgeSplitError):
     """The Ray cluster cannot be started, joined or lacks a tier."""
 

@@ -16,7 +16,6 @@ from edgesplit.cluster.scheduler import Activation, Workload
 from edgesplit.cluster.session import Session
 from edgesplit.cluster.survey import RuntimeSurvey
 from edgesplit.cluster.watch import PlanWatch
-from edgesplit.config import Config
 from edgesplit.core.control.state import Settings
 from edgesplit.core.cost import CostModel
 from edgesplit.core.goal import Goal
@@ -106,7 +105,6 @@ class Wanted:
     goal: Goal
     policy: Policy
     settings: Settings
-    config: Config
 
 
 @dataclass(frozen=True)
@@ -155,7 +153,8 @@ class Workloads:
             loaded = Loaded(exported, self._session.load(exported.program))
         workload_id = f"{loaded.program_id}-w{len(self._known)}"
         self._session.describe(workload_id, loaded.program_id, payloads)
-        work = self._session.work(workload_id, loaded.program_id, values)
+        ids = workload_id, loaded.program_id
+        work = self._session.work(ids, loaded.exported.program, values)
         like = self._measured_like(loaded)
         if like is None:
             profile = self._session.profile(work)
@@ -165,7 +164,7 @@ class Workloads:
             work = replace(work, whole_s={t.name: sum(t.layer_s) for t in profile.tiers})
         workload = ActiveWorkload(workload_id, loaded, graph, profile, self._session.addresses())
         self._start(workload)
-        if not self._wanted.config.needs_runtimes_first:  # else they are measured already
+        if not self._session.runtimes().come_first:  # else they are measured already
             self._survey.add(work, workload.offer)
         if loaded not in self._loaded:
             self._loaded.append(loaded)
@@ -180,7 +179,7 @@ class Workloads:
         Scaling keeps a last, smaller batch from halting the stream; adaptation corrects it. Other
         runtimes are made for one payload form each: where they come first, nothing is scaled.
         """
-        if self._wanted.config.needs_runtimes_first:
+        if self._session.runtimes().come_first:
             return None
         return next((known for known in self._known.values() if known.loaded is loaded), None)
 

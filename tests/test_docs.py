@@ -181,10 +181,20 @@ def test_design_gives_the_control_loops_defaults():
 def test_decisions_have_a_line_for_every_dependency():
     setup = configparser.ConfigParser()
     setup.read(ROOT / "setup.cfg")
-    lines = setup["options"]["install_requires"] + setup["options.extras_require"]["dev"]
-    needed = [re.match(r"[\w-]+", line)[0] for line in lines.split("\n") if line[:1].isalpha()]
+    extras = setup["options.extras_require"]
+    lines = "".join([setup["options"]["install_requires"], *extras.values()])
+    needed = {re.match(r"[\w-]+", line)[0] for line in lines.split("\n") if line[:1].isalpha()}
     cells = first_cells(section(DECISIONS.read_text(), "Dependencies"))
-    assert sorted(", ".join(cells).split(", ")) == sorted(needed)
+    assert sorted(", ".join(cells).split(", ")) == sorted(needed - {"edgesplit"})
+
+
+def test_a_device_needs_no_more_than_the_page_says():
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg")
+    device = setup["options"]["install_requires"] + setup["options.extras_require"]["device"]
+    names = [re.match(r"[\w-]+", line)[0] for line in device.split("\n") if line[:1].isalpha()]
+    (told,) = re.findall(r"^The base has (.*), `full`", DECISIONS.read_text(), re.MULTILINE)
+    assert re.split(r", | and |; the extra `device` adds ", told) == names
 
 
 def test_watts_and_slowdowns_in_the_pages_are_the_defaults():

@@ -19,6 +19,7 @@ from edgesplit.cli.status import status
 from edgesplit.cli.testbed import testbed
 from edgesplit.cli.workload import demo, plan, run
 from edgesplit.errors import EdgeSplitError
+from edgesplit.extras import needs_full
 
 INTERRUPTED = 130
 
@@ -37,7 +38,8 @@ class _Group(click.Group):
         with warnings.catch_warnings():
             warnings.showwarning = _show_warning
             try:
-                return super().invoke(ctx)
+                with needs_full("this command"):
+                    return super().invoke(ctx)
             except EdgeSplitError as error:
                 raise _Mistake(str(error)) from error
             except KeyboardInterrupt:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgesplit.cli.workload import named_meters
+from edgesplit.cli.workload import named_meters, runtime_option
 from edgesplit.errors import MeterError
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 @click.option(
     "--meter", "meter_texts", multiple=True, metavar="TIER=METER", help="Instead of the best."
 )
+@runtime_option
 @click.option("--seconds", default=5.0, show_default=True, help="Per block.")
 @click.option("--rounds", default=3, show_default=True, help="Of all blocks, there and back.")
 @click.option(
@@ -61,7 +62,9 @@ def _calibrated(model: str, options: dict[str, Any]) -> list["Calibrated"]:
     from edgesplit.node.zoo import load_model
 
     blocks = Blocks(options["seconds"], options["rounds"], min(1.0, options["seconds"] / 2))
-    config = Config(meters=named_meters(options["meter_texts"]))
+    config = Config(
+        meters=named_meters(options["meter_texts"]), runtimes=options["runtimes"] or ("torch",)
+    )
     module = load_model(model, "random")
     with EdgeSplit(module, policy="end-only", address=options["address"], config=config) as split:
         if not split.emulation.is_off:

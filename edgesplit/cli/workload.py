@@ -33,6 +33,14 @@ _GOAL = (
         help="Energy of a request's own phases, or waiting too.",
     ),
 )
+runtime_option = click.option(
+    "--runtime",
+    "runtimes",
+    multiple=True,
+    type=click.Choice(["torch", "torch-channels-last", "onnx", "compile", "cuda"]),
+    help="What segments may be run in, chosen with the plan; several times for several. Else "
+    "torch.",
+)
 _SESSION = (
     click.option(
         "--policy",
@@ -50,14 +58,7 @@ _SESSION = (
         help="Which meter counts a tier's joules, of those `edgesplit meters` lists there; else "
         "the best one. `model` reads none.",
     ),
-    click.option(
-        "--runtime",
-        "runtimes",
-        multiple=True,
-        type=click.Choice(["torch", "torch-channels-last", "onnx", "compile", "cuda"]),
-        help="What segments may be run in, chosen with the plan; several times for several. Else "
-        "torch, and onnx where it is installed.",
-    ),
+    runtime_option,
     click.option("--exact", is_flag=True, help="Only runtimes that give torch's bits."),
     click.option(
         "--weights",

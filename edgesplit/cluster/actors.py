@@ -7,7 +7,7 @@ import gc
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import ray
 
@@ -18,24 +18,25 @@ from edgesplit.core.row import TORCH, Row
 from edgesplit.errors import EdgeSplitError, MeterError
 from edgesplit.node import wire
 from edgesplit.node.emulate import TierEmulation
+from edgesplit.node.form import Forms
+from edgesplit.node.meter import spend
 from edgesplit.node.meter.calibration import Calibration, add_calibration
 from edgesplit.node.meter.choose import open_meter
 from edgesplit.node.meter.host_state import host_state
 from edgesplit.node.meter.power_model import PowerModelMeter
+from edgesplit.node.meter.spend import Activity
 from edgesplit.node.packed import PackedProgram
+from edgesplit.node.packed_payload import PackedPayload
 from edgesplit.node.router import ServeSettings
 from edgesplit.node.runtime import Prepared
 from edgesplit.node.runtime.cache import PreparedCache
 from edgesplit.node.runtime.check import Exactness
+from edgesplit.node.runtime.engine import Engine
+from edgesplit.node.runtime.onnx_graph import OnnxGraph
+from edgesplit.node.runtime.tier_workload import TierWorkload
 from edgesplit.node.serve import SegmentServer
 from edgesplit.node.tensor_kind import has_torch
-
-if TYPE_CHECKING:
-    from edgesplit.node.meter.spend import Activity
-    from edgesplit.node.profiler import Forms
-    from edgesplit.node.program import Program
-    from edgesplit.node.runtime.onnx_graph import OnnxGraph
-    from edgesplit.node.runtime.tier_workload import TierWorkload
+from edgesplit.node.trial import made_up, measure_segment
 
 _CALL_TIMEOUT_S = 120.0
 _PING_BYTES = 64
@@ -47,11 +48,15 @@ _TURNS_SHARE = 0.25  # of the time: measuring beside requests
 
 @dataclass(frozen=True)
 class Opened:
-    """A tier that listens: its data plane's address, its meter, the watts to plan with."""
+    """A tier that listens: its data plane's address, its meter, the watts to plan with.
+
+    has_torch: whether segments can be run there in eager torch.
+    """
 
     address: str
     metering: Metering
     power: Power
+    has_torch: bool
 
 
 class SegmentActor:
@@ -67,8 +72,7 @@ class SegmentActor:
         self._power, self._meter_name = power, meter
         self._server = SegmentServer(settings, PowerModelMeter(power))
         self._address = ""
-        self._packed: dict[str, PackedProgram] = {}
-        self._programs: dict[str, Program] = {}
+        self._engines: dict[str, Callable[[tuple[Forms, ...]], Engine]] = {}
         self._workloads: dict[str, TierWorkload] = {}
         self._prepared: PreparedCache[Prepared] = PreparedCache(_PREPARED_BYTES, _PREPARED_COUNT)
         self._exactness = Exactness()
@@ -77,14 +81,13 @@ class SegmentActor:
         """Open the meter and listen. Raises MeterError, OSError."""
         self._server.worker.meter = open_meter(self._meter_name, self._power)
         self._address = self._server.open()
-        meter = self._server.worker.meter
-        return Opened(self._address, meter.metering, meter.power)
+        return self._opened()
 
     def use_model(self, why: str) -> Opened:
         """Go on with the power model instead of the meter, which cannot be this tier's."""
         self._server.worker.meter.close()
-        self._server.worker.meter = meter = PowerModelMeter(self._power, (why,))
-        return Opened(self._address, meter.metering, meter.power)
+        self._server.worker.meter = PowerModelMeter(self._power, (why,))
+        return self._opened()
 
     def load(self, program_id: str, packed: PackedProgram) -> int:
         """Take a program; returns its number of layers.
@@ -93,35 +96,41 @@ class SegmentActor:
         torch they are held as they came.
         """
         packed = packed.copied()
-        self._packed[program_id] = packed
-        if has_torch():
-            from edgesplit.node.shipping import unpack
-
-            self._programs[program_id] = unpack(packed)
+        self._engines[program_id] = _engine_maker(packed, self._server.settings.threads)
         gc.freeze()  # a full collection over torch's objects would take tens of milliseconds
         return packed.n_layers
 
-    def describe(self, workload_id: str, program_id: str, payloads: "tuple[Forms, ...]") -> None:
+    def describe(self, workload_id: str, program_id: str, payloads: tuple[Forms, ...]) -> None:
         """Take what the payloads of a workload look like at each cut."""
-        from edgesplit.node.runtime.tier_workload import TierWorkload
-
-        threads = self._server.settings.threads
-        made = TierWorkload(
-            workload_id, self._programs[program_id], payloads, threads, self._prepared
-        )
+        made = TierWorkload(workload_id, self._engines[program_id](payloads), self._prepared)
         self._workloads[workload_id] = self._server.worker.programs[workload_id] = made
 
-    def profile(self, workload_id: str, values: list[Any]) -> tuple[float, ...]:
-        """Seconds per layer, the emulated slowdown included; requests may flow, as in row()."""
+    def profile(self, workload_id: str, sample: PackedPayload) -> tuple[float, ...]:
+        """Seconds per layer in torch, the emulated slowdown included; beside requests, as row().
+
+        Raises RuntimeUnavailableError where there is no torch.
+        """
         workload = self._workloads[workload_id]
-        layer_s = workload.profile(values, self._turn)
+        layer_s = workload.profile(sample.values(), self._turn)
         workload.slowdown = self._slowdown
         return tuple(s * workload.slowdown for s in layer_s)
 
+    def expect(
+        self,
+        workload_id: str,
+        sample: PackedPayload,
+        outputs: PackedPayload,
+        layer_s: tuple[float, ...],
+    ) -> None:
+        """In place of profile() without torch: what eager torch made of the sample elsewhere."""
+        workload = self._workloads[workload_id]
+        workload.expect(sample.values(), outputs.values(), layer_s)
+        workload.slowdown = self._slowdown
+
     def row(
-        self, workload_id: str, runtime: str, graph: "OnnxGraph | None", wanted: Exactness
+        self, workload_id: str, runtime: str, graph: OnnxGraph | None, wanted: Exactness
     ) -> Row:
-        """Measure a runtime, which plans may use from then on; after profile().
+        """Measure a runtime, which plans may use from then on; after profile() or expect().
 
         Requests may flow: single runs take their turns between them, for a quarter of the time.
         Raises RuntimeUnavailableError where it is not here, or cannot run the layers well enough.
@@ -144,8 +153,6 @@ class SegmentActor:
 
     def measure(self, workload_id: str, start: int, stop: int, runtime: str = TORCH) -> float:
         """Seconds this tier takes now for layers [start, stop), emulated slowdown included."""
-        from edgesplit.node.profiler import measure_segment
-
         workload = self._workloads[workload_id]
         segment, forms = workload.segment(start, stop, runtime), workload.forms[start]
         return self._slowdown * float(self._on_worker(lambda: measure_segment(segment, forms)))
@@ -181,18 +188,14 @@ class SegmentActor:
         return Metered(now_s - mark, energy, phases, meter.sampling_share())
 
     def spend(
-        self, activity: "Activity", seconds: float, workload_id: str, target: tuple[str, str]
+        self, activity: Activity, seconds: float, workload_id: str, target: tuple[str, str]
     ) -> dict[str, float]:
         """Do one thing for so long; the seconds it then was in each phase."""
-        from edgesplit.node.meter import spend
-
         match activity:
             case "compute":
-                from edgesplit.node.profiler import made_up
-
                 workload = self._workloads[workload_id]
-                payload = made_up(workload.forms[0])
-                return spend.compute(self._server, workload.program, payload, seconds)
+                whole = workload.segment(0, len(workload.forms) - 1, workload.usual)
+                return spend.compute(self._server, whole, made_up(workload.forms[0]), seconds)
             case "transmit":
                 return spend.transmit(self._server, wire.Hop(*target, 0, 0), seconds)
             case "wait":
@@ -218,6 +221,10 @@ class SegmentActor:
         self._server.close()
         self._server.worker.meter.close()
 
+    def _opened(self) -> Opened:
+        meter = self._server.worker.meter
+        return Opened(self._address, meter.metering, meter.power, has_torch())
+
     @property
     def _slowdown(self) -> float:
         """The emulated one."""
@@ -234,3 +241,19 @@ class SegmentActor:
 
     def _on_worker(self, function: Any) -> Any:
         return self._server.worker.call(function).result(_CALL_TIMEOUT_S)
+
+
+def _engine_maker(packed: PackedProgram, threads: int) -> Callable[[tuple[Forms, ...]], Engine]:
+    """What makes of the payloads' forms the program's engine, of the kind that this host has.
+
+    Raises as shipping.unpack.
+    """
+    if not has_torch():
+        from edgesplit.node.runtime.array_engine import ArrayEngine
+
+        return lambda forms: ArrayEngine(packed, forms, threads)
+    from edgesplit.node.runtime.torch_engine import TorchEngine
+    from edgesplit.node.shipping import unpack
+
+    program = unpack(packed)
+    return lambda forms: TorchEngine(program, forms, threads)

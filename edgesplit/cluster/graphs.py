@@ -11,6 +11,7 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from edgesplit.node.packed import PackedProgram
+from edgesplit.node.packed_payload import PackedPayload
 
 _NICENESS = 10
 _EXPORT_TIMEOUT_S = 300.0
@@ -19,8 +20,8 @@ _EXPORT_TIMEOUT_S = 300.0
 class GraphWriter:
     """A plain class; ray.remote wraps it where it is started."""
 
-    def write(self, packed: PackedProgram, values: list[Any]) -> Any:
-        """The OnnxGraph of the program for payloads like `values` at cut 0.
+    def write(self, packed: PackedProgram, sample: PackedPayload) -> Any:
+        """The OnnxGraph of the program for payloads like `sample` at cut 0.
 
         Raises RuntimeUnavailableError for what ONNX cannot express, or where a package is missing.
         """
@@ -28,18 +29,19 @@ class GraphWriter:
         from edgesplit.node.shipping import unpack
 
         os.nice(_NICENESS)  # requests come first
-        return export_graph(unpack(packed), values)
+        return export_graph(unpack(packed), sample.values())
 
 
-def write_graph(packed: Any, values: list[Any], get: Callable[..., Any]) -> Any:
+def write_graph(packed: Any, sample: Any, get: Callable[..., Any]) -> Any:
     """A reference to the workload's OnnxGraph in Ray's store; the process has ended.
 
-    packed: a reference to the packed program. Raises as GraphWriter.write, and ClusterError.
+    packed, sample: references to the packed program and payload. Raises as GraphWriter.write, and
+    ClusterError.
     """
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     writer = ray.remote(GraphWriter).options(num_cpus=0, scheduling_strategy=here).remote()
     try:
-        graph = get(writer.write.remote(packed, values), "the ONNX graph", _EXPORT_TIMEOUT_S)
+        graph = get(writer.write.remote(packed, sample), "the ONNX graph", _EXPORT_TIMEOUT_S)
         return ray.put(graph)
     finally:
         ray.kill(writer)

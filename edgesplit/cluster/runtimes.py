@@ -1,4 +1,7 @@
-"""Which runtimes the tiers can run a workload in: offered, measured, named where they cannot."""
+"""Which runtimes the tiers can run a workload in: offered, measured, named where they cannot.
+
+A tier without torch is measured against what eager torch gives in the caller's process.
+"""
 
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -7,12 +10,17 @@ from typing import Any
 
 import ray
 
+from edgesplit.cluster.actors import Opened
 from edgesplit.cluster.graphs import write_graph
 from edgesplit.config import Config
 from edgesplit.core.row import TORCH, Row
 from edgesplit.core.tier import Tier
 from edgesplit.errors import RuntimeUnavailableError
+from edgesplit.node.packed_payload import pack_payload
+from edgesplit.node.profiler import profile_layers
+from edgesplit.node.program import Program
 
+WITHOUT_TORCH = ("onnx",)  # runtimes that a host without torch may have
 Get = Callable[..., Any]
 _MEASURE_TIMEOUT_S = 600.0  # beside requests: VGG-16 on a slow tier takes minutes
 
@@ -44,38 +52,75 @@ class Offered:
             warnings.warn(message, UnusedRuntimeWarning, stacklevel=2)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Work:
-    """A workload whose runtimes are to be measured: its id, packed program, a sample payload.
+    """What rows are measured of: a workload that the tiers know, its program, a sample payload.
 
-    whole_s: by tier, seconds of the whole model in torch as they are planned with, where the tiers
-    have not measured them on this payload.
+    packed: a reference to the packed program. whole_s: by tier, seconds of the whole model in torch
+    as they are planned with, where the tiers have not measured them on this payload.
     """
 
     id: str
+    program: Program
     packed: Any
-    values: list[Any]
+    values: Sequence[Any]
     whole_s: Mapping[str, float] = field(default_factory=dict)
 
 
 class Runtimes:
-    """The runtimes of one session's tiers. get: waits for an answer of Ray's, as Session has it."""
+    """The runtimes of one session's tiers.
 
-    def __init__(self, actors: Mapping[str, Any], config: Config, get: Get) -> None:
-        self._actors, self._config, self._get = actors, config, get
+    opened: what each tier said when it began. get: waits for an answer of Ray's, as Session has it.
+    """
+
+    def __init__(
+        self, actors: Mapping[str, Any], opened: Mapping[str, Opened], config: Config, get: Get
+    ) -> None:
+        self._actors, self._opened = actors, opened
+        self._config, self._get = config, get
+
+    @property
+    def come_first(self) -> bool:
+        """Whether a tier has to do without torch, so that its first plan needs another runtime."""
+        return bool(self._without_torch) or self._config.leaves_torch_out
+
+    def check(self) -> None:
+        """Raise RuntimeUnavailableError for a tier without torch that no wanted runtime is for."""
+        for tier in self._without_torch:
+            wanted = self._config.runtimes_of(tier)
+            if not set(wanted) & set(WITHOUT_TORCH):
+                raise RuntimeUnavailableError(
+                    f"tier {tier!r} has no torch, and of the runtimes {', '.join(wanted)} none "
+                    'runs without it; add "onnx" to Config(runtimes=...) (--runtime onnx), or '
+                    "install torch there: pip install 'edgesplit[full]'"
+                )
+
+    def eager(self, work: Work) -> dict[str, Row]:
+        """torch's row of each tier that has torch; the others learn what to expect."""
+        sample = ray.put(pack_payload(work.values))
+        with_torch = [tier for tier in self._actors if tier not in self._without_torch]
+        rows = {tier: Row(TORCH, self._profile(tier, work, sample)) for tier in with_torch}
+        if self._without_torch:
+            known = next((row.layer_s for row in rows.values()), None)
+            self._expect(work, sample, known or profile_layers(work.program, work.values))
+        return rows
 
     def measure(self, work: Work) -> Iterator[Offered]:
         """Every wanted runtime but torch on every tier, one after the other. Raises ClusterError.
 
         Requests may flow meanwhile.
         """
-        factors = {tier: self._factor(tier, work) for tier in work.whole_s}
+        sample = ray.put(pack_payload(work.values))
+        factors = {
+            tier: whole_s / sum(self._profile(tier, work, sample))
+            for tier, whole_s in work.whole_s.items()
+        }
         for runtime in self._config.wanted_runtimes:
-            tiers = [t for t in self._actors if runtime in self._config.runtimes_of(t)]
+            tiers = [tier for tier in self._actors if self._is_for(tier, runtime)]
             if runtime == TORCH or not tiers:
                 continue
             try:
-                graph = self._graph(work) if runtime == "onnx" else ray.put(None)
+                graph = self._graph(runtime, work, sample)
             except RuntimeUnavailableError as error:
                 yield from (Offered(tier, runtime, why=str(error)) for tier in tiers)
                 continue
@@ -83,11 +128,25 @@ class Runtimes:
                 offered = self._measure_on(tier, runtime, work, graph)
                 yield offered.scaled(factors.get(tier, 1.0))
 
-    def _factor(self, tier: str, work: Work) -> float:
-        """Planned over measured seconds of torch: rows are in proportion to what is planned."""
-        call = self._actors[tier].profile.remote(work.id, work.values)
-        layer_s = self._get(call, f"tier {tier!r} to profile", _MEASURE_TIMEOUT_S)
-        return work.whole_s[tier] / sum(layer_s)
+    @property
+    def _without_torch(self) -> list[str]:
+        return [tier for tier, opened in self._opened.items() if not opened.has_torch]
+
+    def _is_for(self, tier: str, runtime: str) -> bool:
+        is_possible = runtime in WITHOUT_TORCH or tier not in self._without_torch
+        return is_possible and runtime in self._config.runtimes_of(tier)
+
+    def _profile(self, tier: str, work: Work, sample: Any) -> tuple[float, ...]:
+        call = self._actors[tier].profile.remote(work.id, sample)
+        layer_s = self._get(call, f"tier {tier!r} to profile", self._config.start_timeout_s)
+        return layer_s  # type: ignore[no-any-return]
+
+    def _expect(self, work: Work, sample: Any, layer_s: tuple[float, ...]) -> None:
+        whole = work.program.segment(0, len(work.program))
+        outputs = ray.put(pack_payload(whole(list(work.values))))
+        for tier in self._without_torch:
+            call = self._actors[tier].expect.remote(work.id, sample, outputs, layer_s)
+            self._get(call, f"tier {tier!r} to take a sample", self._config.start_timeout_s)
 
     def _measure_on(self, tier: str, runtime: str, work: Work, graph: Any) -> Offered:
         exactness = self._config.exactness
@@ -98,22 +157,23 @@ class Runtimes:
         except RuntimeUnavailableError as error:
             return Offered(tier, runtime, why=str(error))
 
-    def _graph(self, work: Work) -> Any:
-        return write_graph(work.packed, work.values, self._get)
+    def _graph(self, runtime: str, work: Work, sample: Any) -> Any:
+        """A reference to what the runtime runs: for onnx its graph, else None."""
+        if runtime != "onnx":
+            return ray.put(None)
+        return write_graph(work.packed, sample, self._get)
 
 
-def with_rows(
-    tiers: Sequence[Tier], offered: Sequence[Offered], config: Config
-) -> tuple[Tier, ...]:
-    """The tiers with what was measured; without torch where it is not wanted and another is."""
-    found = []
-    for tier in tiers:
-        for one in offered:
-            if one.tier == tier.name:
-                tier = with_offer(tier, one)
-        is_left_out = TORCH not in config.runtimes_of(tier.name) and len(tier.runtimes) > 1
-        found.append(tier.without_row(TORCH) if is_left_out else tier)
-    return tuple(found)
+def tier_of(name: str, rows: Sequence[Row], source: str, opened: Opened) -> Tier:
+    """The tier with its rows, first the one in use."""
+    first = rows[0]
+    tier = Tier(
+        name, first.layer_s, opened.power, source=source, metering=opened.metering,
+        runtime=first.runtime, error=first.error,
+    )  # fmt: skip
+    for row in rows[1:]:
+        tier = tier.with_row(replace(row, source=source))
+    return tier
 
 
 def with_offer(tier: Tier, offered: Offered) -> Tier:

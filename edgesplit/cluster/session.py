@@ -17,14 +17,15 @@ from edgesplit.cluster.links import probe_links
 from edgesplit.cluster.meters import TierMeters
 from edgesplit.cluster.own_meters import meter_of, own_meters
 from edgesplit.cluster.place import Placement, connect, disconnect
-from edgesplit.cluster.runtimes import Offered, Runtimes, Work, with_rows
+from edgesplit.cluster.runtimes import Offered, Runtimes, Work, tier_of
 from edgesplit.cluster.scheduler import Activation, Scheduler, TierHandle, Workload
 from edgesplit.config import EMBEDDED_EMULATION, Config
 from edgesplit.core.profile import Link, Profile, Tier
+from edgesplit.core.row import TORCH, Row
 from edgesplit.core.sample import Sample
-from edgesplit.errors import ClosedError, ClusterError, EdgeSplitError
+from edgesplit.errors import ClosedError, ClusterError, EdgeSplitError, RuntimeUnavailableError
 from edgesplit.node.emulate import Emulation
-from edgesplit.node.profiler import Forms
+from edgesplit.node.form import Forms
 from edgesplit.node.program import Program
 from edgesplit.node.router import ServeSettings
 from edgesplit.node.shipping import pack
@@ -79,7 +80,10 @@ class Session:
         self._started = _Started(placement, actors, scheduler, emulation, opening)
 
     def ready(self) -> None:
-        """Wait until every tier listens and the scheduler stands. Raises ClusterError."""
+        """Wait until every tier listens and the scheduler stands.
+
+        Raises ClusterError, RuntimeUnavailableError for a tier that could run nothing.
+        """
         started = self._running
         if self._tiers:
             return
@@ -87,6 +91,7 @@ class Session:
             tier: self._get(call, f"tier {tier!r} to start", self._config.start_timeout_s)
             for tier, call in started.opening.items()
         }
+        Runtimes(started.actors, opened, self._config, self._get).check()
         self._opened = own_meters(opened, self._config.meters, self._use_model)
         tiers = {
             tier: TierHandle(started.actors[tier], opened.address)
@@ -155,11 +160,13 @@ class Session:
 
     def runtimes(self, goes_on: Callable[[], bool] = lambda: True) -> Runtimes:
         """The runtimes of the tiers, to be measured, until goes_on() says no: then ClosedError."""
-        return Runtimes(self._running.actors, self._config, partial(self._get_while, goes_on))
+        get = partial(self._get_while, goes_on)
+        return Runtimes(self._running.actors, self._opened, self._config, get)
 
-    def work(self, workload_id: str, program_id: str, values: Sequence[Any]) -> Work:
-        """What is needed to measure a workload's runtimes."""
-        return Work(workload_id, self._packed[program_id], list(values))
+    def work(self, ids: tuple[str, str], program: Program, values: Sequence[Any]) -> Work:
+        """What is needed to measure a workload's runtimes; ids: its own and its program's."""
+        workload_id, program_id = ids
+        return Work(workload_id, program, self._packed[program_id], list(values))
 
     def profile(self, work: Work) -> Profile:
         """Measure layer times on each tier, one after another, and every link.
@@ -168,16 +175,32 @@ class Session:
         to the survey.
         """
         source = "emulated" if self.is_emulated else "measured"
-        tiers = []
-        for tier, actor in self._running.actors.items():
-            call = actor.profile.remote(work.id, work.values)
-            layer_s = self._get(call, f"tier {tier!r} to profile", self._config.start_timeout_s)
-            opened = self._opened[tier]
-            tiers.append(Tier(tier, layer_s, opened.power, source=source, metering=opened.metering))
-        offered = list(self.runtimes().measure(work)) if self._config.needs_runtimes_first else []
-        for one in offered:
+        runtimes = self.runtimes()
+        rows: dict[str, list[Row]] = {tier: [] for tier in self._opened}
+        for tier, row in runtimes.eager(work).items():
+            rows[tier].append(row)
+        offered = list(runtimes.measure(work)) if runtimes.come_first else []
+        tiers = tuple(self._tier(tier, rows[tier], offered, source) for tier in rows)
+        return Profile(tiers, self._links(source))
+
+    def _tier(self, name: str, rows: list[Row], offered: Sequence[Offered], source: str) -> Tier:
+        """A tier as first measured, without torch where it is not wanted and another is there.
+
+        Raises RuntimeUnavailableError where it can run nothing.
+        """
+        mine = [one for one in offered if one.tier == name]
+        found = [*rows, *(one.row for one in mine if one.row is not None)]
+        if not found:
+            raise RuntimeUnavailableError(
+                f"tier {name!r} has no torch and can run nothing else: "
+                f"{'; '.join(f'{one.runtime}: {one.why}' for one in mine)}"
+            )
+        tier = tier_of(name, found, source, self._opened[name])
+        for one in mine:
             one.warn()
-        return Profile(with_rows(tiers, offered, self._config), self._links(source))
+            tier = tier.without(one.runtime, one.why)
+        is_left_out = TORCH not in self._config.runtimes_of(name) and len(tier.runtimes) > 1
+        return tier.without_row(TORCH) if is_left_out and rows else tier
 
     def tell_runtime(self, workload_id: str, offered: Offered) -> None:
         """Tell the scheduler of a runtime that was measured, or cannot be used; does not wait."""

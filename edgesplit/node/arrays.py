@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from edgesplit.errors import WireError
 from edgesplit.node import wire
+from edgesplit.node.form import TensorForm
 
 _BITS = {
     "bfloat16": np.uint16,
@@ -60,6 +61,18 @@ def unpack(specs: Sequence[wire.ValueSpec], body: Any) -> list[Any]:
         values.append(array)
         at += wire.padded(array.nbytes)
     return values
+
+
+def zeros(form: TensorForm) -> NDArray[Any]:
+    """An array of that form, filled with zeros; its strides may leave gaps or overlap.
+
+    Raises WireError for a dtype that is no array's.
+    """
+    dims = zip(form.shape, form.strides, strict=True)
+    last = sum((size - 1) * stride for size, stride in dims if size)
+    spec = wire.TensorSpec(form.dtype, list(form.shape), list(form.strides))
+    item_bytes = wire.ITEM_BYTES.get(form.dtype, 0)
+    return view(np.zeros((last + 1) * item_bytes, np.uint8), spec, 0)
 
 
 def set_threads(threads: int) -> None:

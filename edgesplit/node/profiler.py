@@ -4,18 +4,16 @@ Layers timed one by one overstate or understate their share of a run, so they gi
 the time of the whole run gives the sum.
 """
 
-import math
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import torch
-
 from edgesplit.core.graph import Graph
-from edgesplit.node.program import SCALAR_BYTES, Program
+from edgesplit.node.form import Forms, payload_bytes
+from edgesplit.node.program import Program
+from edgesplit.node.tensors import forms_of
 from edgesplit.node.turn import Turn, at_once, one_run_s
 
 WHOLE_RUNS = 5
@@ -23,36 +21,19 @@ LAYER_RUNS = 3
 _ENOUGH_S = 1.0  # of whole runs: a slow tier is not kept busy for more figures than it needs
 
 
-@dataclass(frozen=True)
-class ValueForm:
-    """A value of a payload without its content: for making up one like it."""
-
-    dtype: torch.dtype
-    shape: tuple[int, ...]
-    strides: tuple[int, ...]
-
-    @property
-    def n_bytes(self) -> int:
-        """Bytes of its elements."""
-        return math.prod(self.shape) * self.dtype.itemsize
-
-
-Forms = tuple[ValueForm | bool | int | float, ...]
-
-
 def payload_forms(program: Program, values: Sequence[Any]) -> tuple[Forms, ...]:
     """What the payload at each cut 0..n looks like, from one run of `values`."""
     payload = list(values)
-    forms = [_forms(payload)]
+    forms = [forms_of(payload)]
     for step in program.steps():
         payload = step(payload)
-        forms.append(_forms(payload))
+        forms.append(forms_of(payload))
     return tuple(forms)
 
 
 def graph_of(name: str, program: Program, forms: Sequence[Forms]) -> Graph:
     """The planner's view of a program whose payloads look like `forms`."""
-    sizes = tuple(sum(_form_bytes(form) for form in payload) for payload in forms)
+    sizes = tuple(map(payload_bytes, forms))
     return Graph(name, program.layers, sizes, program.weight_bytes)
 
 
@@ -71,19 +52,6 @@ def profile_layers(
     return tuple(s * scale for s in layer_s)
 
 
-def measure_segment(segment: Callable[[list[Any]], list[Any]], forms: Forms) -> float:
-    """Seconds of one run of a segment on a made-up payload; also warms it up."""
-    payload = made_up(forms)
-    start_s = time.perf_counter()
-    segment(payload)
-    return time.perf_counter() - start_s
-
-
-def made_up(forms: Forms) -> list[Any]:
-    """A payload that looks like `forms`."""
-    return [_value(form) for form in forms]
-
-
 def _whole_run_s(program: Program, values: Sequence[Any], turn: Turn) -> float:
     run: Callable[[list[Any]], list[Any]] = program.segment(0, len(program))
     turn(lambda: run(list(values)))  # the first run allocates and picks kernels
@@ -100,23 +68,3 @@ def _layer_run_s(program: Program, values: Sequence[Any]) -> list[float]:
         payload = step(payload)
         seconds.append(time.perf_counter() - start_s)
     return seconds
-
-
-def _forms(payload: Sequence[Any]) -> Forms:
-    return tuple(
-        ValueForm(value.dtype, tuple(value.shape), value.stride())
-        if isinstance(value, torch.Tensor)
-        else value
-        for value in payload
-    )
-
-
-def _form_bytes(form: ValueForm | bool | int | float) -> int:
-    return form.n_bytes if isinstance(form, ValueForm) else SCALAR_BYTES
-
-
-def _value(form: Any) -> Any:
-    if not isinstance(form, ValueForm):
-        return form
-    # Zeros: valid as an index, and no slower or faster than numbers for a dense layer.
-    return torch.empty_strided(form.shape, form.strides, dtype=form.dtype).zero_()

@@ -11,12 +11,12 @@ from functools import cached_property
 import torch
 
 from edgesplit.errors import PlanError
+from edgesplit.node.form import SCALAR_BYTES
 from edgesplit.node.ops import draws_numbers, find_op
 from edgesplit.node.runtime.cache import PreparedCache
 from edgesplit.node.segment import Segment, Value, build_module
 from edgesplit.node.structure import Ref, Structure, alive_at_cuts, used_weights
 
-SCALAR_BYTES = 8
 SEGMENTS_KEPT = 16
 
 

@@ -15,6 +15,7 @@ from edgesplit.node.ops import find_op
 from edgesplit.node.packed import Bytes, PackedProgram, WeightForm
 from edgesplit.node.program import Program
 from edgesplit.node.structure import Structure, leaves
+from edgesplit.node.tensors import dtype_of, name_of
 
 
 def pack(program: Program) -> PackedProgram:
@@ -54,13 +55,14 @@ def unpack(packed: PackedProgram) -> Program:
 
 
 def _form(weight: torch.Tensor, storage: int) -> WeightForm:
-    name = str(weight.dtype).removeprefix("torch.")
     offset_bytes = int(weight.storage_offset()) * weight.element_size()
-    return WeightForm(storage, name, tuple(weight.shape), weight.stride(), offset_bytes)
+    return WeightForm(
+        storage, name_of(weight.dtype), tuple(weight.shape), weight.stride(), offset_bytes
+    )
 
 
 def _weight(form: WeightForm, storage: torch.UntypedStorage) -> torch.Tensor:
-    dtype: torch.dtype = getattr(torch, form.dtype)
+    dtype = dtype_of(form.dtype)
     offset = form.offset_bytes // dtype.itemsize
     return torch.empty(0, dtype=dtype).set_(storage, offset, form.shape, form.strides)
 

@@ -1,6 +1,6 @@
 """The seam between frames and what computes: which kind of tensors the values of a payload are.
 
-tensors.py: torch's, arrays.py: numpy's. Each module has the three functions of TensorKind. Nothing
+tensors.py: torch's, arrays.py: numpy's. Each module has the four functions of TensorKind. Nothing
 here imports torch unless it is asked for.
 """
 
@@ -8,6 +8,7 @@ import importlib.util
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+from edgesplit.node.form import TensorForm
 from edgesplit.node.wire import Buffer, ValueSpec
 
 
@@ -22,6 +23,9 @@ class TensorKind(Protocol):
 
     def unpack(self, specs: Sequence[ValueSpec], body: Any) -> list[Any]:
         """The values of a body that wire.check_body has passed; its tensors are views of it."""
+
+    def zeros(self, form: TensorForm) -> Any:
+        """A tensor of that form, filled with zeros."""
 
     def set_threads(self, threads: int) -> None:
         """What the calling thread computes from now on may use that many threads."""

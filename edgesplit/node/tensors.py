@@ -11,6 +11,7 @@ import torch
 
 from edgesplit.errors import WireError
 from edgesplit.node import wire
+from edgesplit.node.form import Forms, TensorForm
 
 _DTYPES: dict[str, torch.dtype] = {name: getattr(torch, name) for name in wire.ITEM_BYTES}
 _DTYPE_NAMES = {dtype: name for name, dtype in _DTYPES.items()}
@@ -52,6 +53,32 @@ def unpack(specs: Sequence[wire.ValueSpec], body: Any) -> list[Any]:
         values.append(flat.as_strided(spec.shape, spec.strides))
         at += wire.padded(count * dtype.itemsize)
     return values
+
+
+def zeros(form: TensorForm) -> torch.Tensor:
+    """A tensor of that form, filled with zeros."""
+    return torch.empty_strided(form.shape, form.strides, dtype=dtype_of(form.dtype)).zero_()
+
+
+def forms_of(payload: Sequence[Any]) -> Forms:
+    """What the payload's tensors look like; its plain numbers as they are."""
+    return tuple(
+        TensorForm(name_of(value.dtype), tuple(value.shape), value.stride())
+        if isinstance(value, torch.Tensor)
+        else value
+        for value in payload
+    )
+
+
+def dtype_of(name: str) -> torch.dtype:
+    """The dtype that torch calls so; the reverse of name_of."""
+    dtype: torch.dtype = getattr(torch, name)
+    return dtype
+
+
+def name_of(dtype: torch.dtype) -> str:
+    """What torch calls it, as forms and specs hold it: `float32`."""
+    return str(dtype).removeprefix("torch.")
 
 
 def set_threads(threads: int) -> None:

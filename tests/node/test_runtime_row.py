@@ -8,7 +8,7 @@ import torch
 from runtime_cases import case
 
 from edgesplit.errors import ProfileError, RuntimeUnavailableError
-from edgesplit.node.runtime.row import Shape, measure_row
+from edgesplit.node.runtime.row import Reference, Shape, measure_row
 
 MS = 1e-3
 
@@ -73,7 +73,7 @@ class Fusing:
 
 def test_a_row_sums_to_the_whole_run_and_knows_where_the_time_goes():
     shape = Shape((MS,) * 20, (1,) * 21)
-    row = measure_row(Fusing(), [torch.zeros(1)], Busy(18 * MS, 20), shape)
+    row = measure_row(Fusing(), Reference([torch.zeros(1)], Busy(18 * MS, 20), shape))
     assert row.runtime == "fusing"
     assert row.error == 0.0
     # 9 ms beside torch's 18 ms, which were 20 ms when torch's own row was measured.
@@ -89,16 +89,24 @@ def test_every_run_waits_for_its_turn():
         return run()
 
     shape = Shape((MS,) * 20, (1,) * 21)
-    measure_row(Fusing(), [torch.zeros(1)], Busy(MS, 20), shape, turn)
+    measure_row(Fusing(), Reference([torch.zeros(1)], Busy(MS, 20), shape), turn)
     assert len(turns) == 2 + 2 * 5 + 6 * len(shape.chunks())
+
+
+def test_where_torch_does_not_run_the_seconds_are_the_runtimes_own():
+    shape = Shape((1.0,) * 20, (1,) * 21)
+    known = Reference([torch.zeros(1)], lambda values: [values[0] + 20], shape, False)
+    row = measure_row(Fusing(), known)
+    assert sum(row.layer_s) == pytest.approx(9 * MS, rel=0.3)
 
 
 def test_a_row_of_other_results_says_how_far_off():
     shape = Shape((1.0,) * 20, (1,) * 21)
-    row = measure_row(Fusing(), [torch.zeros(1)], lambda values: [values[0] + 16], shape)
+    x = [torch.zeros(1)]
+    row = measure_row(Fusing(), Reference(x, lambda values: [values[0] + 16], shape))
     assert row.error == 0.25
     with pytest.raises(RuntimeUnavailableError, match="another result than torch"):
-        measure_row(Fusing(), [torch.zeros(1)], lambda values: [], shape)
+        measure_row(Fusing(), Reference(x, lambda values: [], shape))
 
 
 def test_the_row_of_a_real_runtime():
@@ -106,7 +114,7 @@ def test_the_row_of_a_real_runtime():
     n = len(sample.program)
     shape = Shape((MS,) * n, sample.payload_bytes)
     reference = sample.program.segment(0, n)
-    row = measure_row(sample.runtimes["onnx"], sample.values, reference, shape)
+    row = measure_row(sample.runtimes["onnx"], Reference(sample.values, reference, shape))
     assert len(row.layer_s) == n
     assert min(row.layer_s) > 0
     assert 0 < row.error < 1e-5

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 from edgesplit.node import wire
-from edgesplit.node.program import Program
 from edgesplit.node.serve import SegmentServer
 
 Activity = Literal["compute", "transmit", "wait", "idle"]
@@ -17,10 +16,9 @@ _CALL_TIMEOUT_S = 120.0
 
 
 def compute(
-    server: SegmentServer, program: Program, values: list[Any], seconds: float
+    server: SegmentServer, segment: Callable[[Any], Any], values: list[Any], seconds: float
 ) -> dict[str, float]:
-    """Run the whole program again and again on the compute thread; seconds per phase."""
-    segment = program.segment(0, len(program))
+    """Run a segment again and again on the compute thread; seconds per phase."""
 
     def run() -> float:
         began_s = time.perf_counter()

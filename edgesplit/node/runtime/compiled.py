@@ -13,9 +13,9 @@ from typing import Any
 import torch
 
 from edgesplit.errors import RuntimeUnavailableError
-from edgesplit.node.profiler import made_up
 from edgesplit.node.runtime.torch_range import TorchRange, Workload, tried
 from edgesplit.node.segment import Segment, Value
+from edgesplit.node.trial import made_up
 
 _COMPILERS = ("g++", "clang++", "c++")
 # Inductor's settings belong to the process, so one range of the process is compiled at a time.

@@ -14,11 +14,12 @@ import torch
 from torch import fx
 
 from edgesplit.errors import RuntimeUnavailableError
-from edgesplit.node.profiler import Forms, ValueForm
+from edgesplit.node.form import Form, Forms, TensorForm
 from edgesplit.node.program import value_bytes
 from edgesplit.node.runtime.torch_range import TorchRange, Workload, tried
 from edgesplit.node.segment import Segment, Value
 from edgesplit.node.structure import Layer, Structure, map_leaves
+from edgesplit.node.tensors import dtype_of
 
 _WARM_UPS = 3
 
@@ -100,11 +101,12 @@ class _Buffer:
     host: torch.Tensor
 
     @classmethod
-    def like(cls, form: ValueForm, device: torch.device) -> "_Buffer":
+    def like(cls, form: TensorForm, device: torch.device) -> "_Buffer":
         """Of the form's shape and dtype; plain layout, or the form's where that is dense."""
-        memory = torch.empty_strided(form.shape, form.strides, dtype=form.dtype, device="meta")
+        dtype = dtype_of(form.dtype)
+        memory = torch.empty_strided(form.shape, form.strides, dtype=dtype, device="meta")
         gpu = torch.empty_like(memory, device=device)
-        host = torch.empty_strided(gpu.shape, gpu.stride(), dtype=form.dtype, pin_memory=True)
+        host = torch.empty_strided(gpu.shape, gpu.stride(), dtype=dtype, pin_memory=True)
         return cls(gpu, host)
 
 
@@ -173,10 +175,8 @@ class _GpuRun:
                 buffer.gpu.copy_(result)
 
 
-def _buffer(
-    form: ValueForm | bool | int | float, device: torch.device
-) -> _Buffer | bool | int | float:
-    return _Buffer.like(form, device) if isinstance(form, ValueForm) else form
+def _buffer(form: Form, device: torch.device) -> _Buffer | bool | int | float:
+    return _Buffer.like(form, device) if isinstance(form, TensorForm) else form
 
 
 @contextmanager

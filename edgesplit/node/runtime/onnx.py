@@ -17,8 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgesplit.errors import RequestError, RuntimeUnavailableError
+from edgesplit.node.form import TensorForm
 from edgesplit.node.runtime.layout import laid_out
-from edgesplit.node.runtime.onnx_graph import GraphCutter, OnnxGraph, TensorForm, value_name
+from edgesplit.node.runtime.onnx_graph import GraphCutter, OnnxGraph, value_name
 
 _PACKAGES = ("onnx", "onnxruntime")
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}

@@ -14,11 +14,13 @@ import torch
 from torch import fx
 
 from edgesplit.errors import RuntimeUnavailableError
+from edgesplit.node.form import Form, TensorForm
 from edgesplit.node.program import Program, is_random
 from edgesplit.node.runtime.onnx_fold import fold
-from edgesplit.node.runtime.onnx_graph import Form, OnnxGraph, TensorForm, value_name
+from edgesplit.node.runtime.onnx_graph import OnnxGraph, value_name
 from edgesplit.node.segment import Value, build_module
 from edgesplit.node.structure import Ref
+from edgesplit.node.tensors import forms_of, name_of
 
 if TYPE_CHECKING:
     import onnx_ir
@@ -70,11 +72,10 @@ def _forms(program: Program, values: Sequence[Value]) -> dict[int, Form]:
                 "the model draws random numbers, which ONNX Runtime draws differently; run it in "
                 "torch"
             )
-    return {number: _form(value) for number, value in zip(numbers, made, strict=True)}
-
-
-def _dtype_name(tensor: torch.Tensor) -> str:
-    return str(tensor.dtype).removeprefix("torch.")
+    forms = forms_of(made)
+    for form in forms:
+        _check_dtype(form)
+    return dict(zip(numbers, forms, strict=True))
 
 
 def _is_same(a: Value, b: Value) -> bool:
@@ -83,16 +84,12 @@ def _is_same(a: Value, b: Value) -> bool:
     return a == b
 
 
-def _form(value: Value) -> Form:
-    if not isinstance(value, torch.Tensor):
-        return value
-    dtype = _dtype_name(value)
-    if dtype not in _DTYPES:
+def _check_dtype(form: Form) -> None:
+    if isinstance(form, TensorForm) and form.dtype not in _DTYPES:
         raise RuntimeUnavailableError(
-            f"a payload of {dtype} cannot be handed to ONNX Runtime, which takes "
+            f"a payload of {form.dtype} cannot be handed to ONNX Runtime, which takes "
             f"{', '.join(sorted(_DTYPES))}; run this model in torch"
         )
-    return TensorForm(dtype, tuple(value.shape), value.stride())
 
 
 def _translate(
@@ -137,7 +134,7 @@ def _strip(model: "onnx_ir.Model", weights: Sequence[torch.Tensor]) -> tuple[tup
     places = {
         _place(weight): index
         for index, weight in enumerate(weights)
-        if weight.numel() and _dtype_name(weight) in _DTYPES
+        if weight.numel() and name_of(weight.dtype) in _DTYPES
     }
     found: list[tuple[str, int]] = []
     for name, value in model.graph.initializers.items():

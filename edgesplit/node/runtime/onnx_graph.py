@@ -4,34 +4,15 @@ The graph holds no weights: it names those of the program that each of its own s
 some 100 KB are enough for a tier that has them. Written by onnx_export.py, run by onnx.py.
 """
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from edgesplit.errors import PlanError, RuntimeUnavailableError
+from edgesplit.node.form import Form, TensorForm
 
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, NodeProto
-
-
-@dataclass(frozen=True)
-class TensorForm:
-    """A tensor of a payload without its content. dtype: torch's name; strides in elements."""
-
-    dtype: str
-    shape: tuple[int, ...]
-    strides: tuple[int, ...]
-
-    @property
-    def n_bytes(self) -> int:
-        """Bytes of its elements."""
-        return math.prod(self.shape) * np.dtype(self.dtype).itemsize
-
-
-Form = TensorForm | bool | int | float
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,16 +7,17 @@ by layer it would be another program. No torch is imported here.
 import itertools
 import math
 import statistics
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from edgesplit.core.row import Row
 from edgesplit.errors import ProfileError, RuntimeUnavailableError
-from edgesplit.node.runtime import Runtime
-from edgesplit.node.runtime.check import compare
-from edgesplit.node.turn import Turn, at_once, one_run_s
+from edgesplit.node.runtime import Prepared, Runtime
+from edgesplit.node.runtime.check import Run, compare
+from edgesplit.node.turn import Clock, Turn, at_once, one_run_s
 
 CHUNKS = 12
 _RUNS = 5
@@ -60,55 +61,81 @@ class Shape:
         return spread
 
 
-def measure_row(
-    runtime: Runtime,
-    values: Sequence[Any],
-    reference: Callable[..., Any],
-    shape: Shape,
-    turn: Turn = at_once,
-) -> Row:
-    """The runtime's row for the payload `values` at cut 0.
+@dataclass(frozen=True, eq=False)
+class Reference:
+    """What runtimes are measured against: a payload at cut 0, and eager torch on it.
 
-    layer_s sums to the seconds that torch's row has, times the ratio of the whole run's seconds to
-    those of `reference`, eager torch on the same payload: both run in turns, so that a busy or
-    throttled host slows both. error is compare's. turn(run) is to return run(), one run of one
-    range, when it disturbs nobody; ranges are built outside of it and held one at a time. The
-    program is built twice, and run 8 to 12 times: ONNX Runtime took 0.3 s for MobileNetV2 and 5 s
-    for VGG-16 (7.8 and 290 ms a run).
+    run: gives torch's outputs. is_run_here: it computes them here and now, so that its seconds
+    count; else they are known from elsewhere. shape: of torch's row.
+    """
+
+    values: Sequence[Any]
+    run: Run
+    shape: Shape
+    is_run_here: bool = True
+
+
+def measure_row(
+    runtime: Runtime, known: Reference, turn: Turn = at_once, clock: Clock = time.perf_counter
+) -> Row:
+    """The runtime's row.
+
+    layer_s sums to the seconds of the whole run by `clock`. Where eager torch runs here, that is
+    the sum of torch's row times the ratio of the two whole runs, timed in turns, so that a busy or
+    throttled host slows both. error is the larger of compare's for the whole and for the chunks
+    one after another. turn(run) is to return run(), one run of one range, when it disturbs nobody;
+    ranges are built outside of it and held one at a time. The program is built twice, and run 8 to
+    12 times: ONNX Runtime took 0.3 s for MobileNetV2 and 5 s for VGG-16 (7.8 and 290 ms a run).
     Raises RuntimeUnavailableError where the runtime cannot run every range, or gives what is no
     result at all.
     """
-    n = len(shape.layer_s)
-    whole = runtime.prepare(0, n)
-    error = compare(_in_turn(turn, whole), _in_turn(turn, reference), values)
+    timing = _Timing(turn, clock)
+    whole = runtime.prepare(0, len(known.shape.layer_s))
+    expected = turn(lambda: known.run(known.values))
+    error = _error(runtime, turn(partial(whole, known.values)), expected)
+    whole_s = timing.whole_s(whole, known)
+    del whole  # its memory is needed for the chunks
+    chunks = known.shape.chunks()
+    chunk_s: list[float] = []
+    payload = list(known.values)
+    for start, stop in chunks:
+        prepared = runtime.prepare(start, stop)
+        made = turn(partial(prepared, payload))  # the first run allocates and picks kernels
+        chunk_s += timing.seconds(payload, prepared)
+        payload = made
+    error = max(error, _error(runtime, payload, expected))
+    layer_s = known.shape.spread(chunks, chunk_s)
+    scale = whole_s / sum(layer_s)
+    return Row(runtime.name, tuple(s * scale for s in layer_s), "measured", error)
+
+
+@dataclass(frozen=True)
+class _Timing:
+    turn: Turn
+    clock: Clock
+
+    def whole_s(self, whole: Prepared, known: Reference) -> float:
+        """Seconds of the whole run after the first."""
+        if not known.is_run_here:
+            return self.seconds(known.values, whole)[0]
+        whole_s, torch_s = self.seconds(known.values, whole, known.run)
+        return whole_s / torch_s * sum(known.shape.layer_s)
+
+    def seconds(self, payload: Sequence[Any], *runs: Run) -> list[float]:
+        """Median seconds of a run of each, one after another in every round."""
+        times: list[list[float]] = [[] for _ in runs]
+        while len(times[0]) < _RUNS and (len(times[0]) < 2 or sum(times[0]) < _ENOUGH_S):
+            for run, seconds in zip(runs, times, strict=True):
+                seconds.append(self.turn(partial(one_run_s, run, payload, self.clock)))
+        return [statistics.median(seconds) for seconds in times]
+
+
+def _error(runtime: Runtime, made: Sequence[Any], expected: Sequence[Any]) -> float:
+    """How far off the outputs are; RuntimeUnavailableError where they are no result at all."""
+    error = compare(lambda _: made, lambda _: expected, ())
     if not math.isfinite(error):
         raise RuntimeUnavailableError(
             f"{runtime.name} gives another result than torch on the sample input: not the same "
             "shapes, dtypes, whole numbers or NaNs; run this model in torch"
         )
-    whole_s, torch_s = _seconds(turn, values, whole, reference)
-    del whole  # its memory is needed for the chunks
-    chunks = shape.chunks()
-    chunk_s: list[float] = []
-    payload = list(values)
-    for start, stop in chunks:
-        prepared = runtime.prepare(start, stop)
-        made = _in_turn(turn, prepared)(payload)  # the first run allocates and picks kernels
-        chunk_s += _seconds(turn, payload, prepared)
-        payload = made
-    layer_s = shape.spread(chunks, chunk_s)
-    scale = whole_s / torch_s * sum(shape.layer_s) / sum(layer_s)
-    return Row(runtime.name, tuple(s * scale for s in layer_s), "measured", error)
-
-
-def _in_turn(turn: Turn, run: Callable[..., Any]) -> Callable[[Sequence[Any]], Any]:
-    return lambda payload: turn(lambda: run(payload))
-
-
-def _seconds(turn: Turn, payload: Sequence[Any], *runs: Callable[..., Any]) -> list[float]:
-    """Median seconds of a run of each, one after another in every round."""
-    times: list[list[float]] = [[] for _ in runs]
-    while len(times[0]) < _RUNS and (len(times[0]) < 2 or sum(times[0]) < _ENOUGH_S):
-        for run, seconds in zip(runs, times, strict=True):
-            seconds.append(_in_turn(turn, partial(one_run_s, run))(payload))
-    return [statistics.median(seconds) for seconds in times]
+    return error

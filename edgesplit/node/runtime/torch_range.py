@@ -11,10 +11,12 @@ import torch
 from torch import fx
 
 from edgesplit.errors import PlanError, RequestError, RuntimeUnavailableError
-from edgesplit.node.profiler import Forms, ValueForm, made_up
+from edgesplit.node.form import Form, Forms, TensorForm
 from edgesplit.node.program import Program
 from edgesplit.node.segment import Value, build_module
 from edgesplit.node.structure import Layer, Ref, Structure, map_leaves, used_weights
+from edgesplit.node.tensors import dtype_of
+from edgesplit.node.trial import made_up
 
 Module = Callable[..., Sequence[Value]]
 
@@ -106,9 +108,9 @@ def tried(workload: Workload, prepared: TorchRange, name: str) -> TorchRange:
     return prepared
 
 
-def laid_out(value: Value, form: ValueForm | bool | int | float) -> Value:
+def laid_out(value: Value, form: Form) -> Value:
     """The value with the strides of `form`, copied if need be. Raises RuntimeError if it cannot."""
-    if not isinstance(value, torch.Tensor) or not isinstance(form, ValueForm):
+    if not isinstance(value, torch.Tensor) or not isinstance(form, TensorForm):
         return value
     if value.stride() == form.strides or not value.numel():
         return value
@@ -141,9 +143,9 @@ def targets(layers: Sequence[Layer]) -> frozenset[str]:
     return frozenset(op.target for layer in layers for op in layer.ops)
 
 
-def _fits(form: ValueForm | bool | int | float, value: Value) -> bool:
-    if not isinstance(form, ValueForm):
+def _fits(form: Form, value: Value) -> bool:
+    if not isinstance(form, TensorForm):
         return type(value) is type(form) and value == form
     if not isinstance(value, torch.Tensor):
         return False
-    return value.dtype == form.dtype and tuple(value.shape) == form.shape
+    return value.dtype == dtype_of(form.dtype) and tuple(value.shape) == form.shape

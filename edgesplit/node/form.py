@@ -1,0 +1,37 @@
+"""What the values of a payload look like, without their content and without torch.
+
+The frame's own description of a tensor is wire.TensorSpec, which a header is decoded into; a form
+is a value of the program's: compared, hashed, shipped ahead of any payload.
+"""
+
+import math
+from dataclasses import dataclass
+
+from edgesplit.node.wire import ITEM_BYTES
+
+SCALAR_BYTES = 8
+# torch's dtypes that no frame carries (other float8 variants, integers below a byte) take one byte.
+_OTHER_ITEM_BYTES = 1
+
+
+@dataclass(frozen=True)
+class TensorForm:
+    """A tensor of a payload without its content. dtype: torch's name; strides in elements."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes of its elements."""
+        return math.prod(self.shape) * ITEM_BYTES.get(self.dtype, _OTHER_ITEM_BYTES)
+
+
+Form = TensorForm | bool | int | float
+Forms = tuple[Form, ...]  # of the payload at one cut
+
+
+def payload_bytes(forms: Forms) -> int:
+    """Bytes of a payload: its tensors' elements, and 8 for each plain number."""
+    return sum(form.n_bytes if isinstance(form, TensorForm) else SCALAR_BYTES for form in forms)
