@@ -16,8 +16,9 @@ import click
 
 from edgesplit import Goal
 from experiments.comparison import INPUTS, Comparison, Wanted
-from experiments.options import plain_errors, scene_options
+from experiments.options import scene_options
 from experiments.paper import PAPER
+from experiments.plain_errors import plain_errors
 from experiments.report import print_rows, progress_bars, write_csv, write_rows, write_text
 from experiments.resume import Journal
 from experiments.scene import Scene, scene_named

@@ -10,7 +10,7 @@ from edgesplit.node.profiler import Forms, profile_layers
 from edgesplit.node.program import Program
 from edgesplit.node.runtime import Prepared, Runtime
 from edgesplit.node.runtime.cache import PreparedCache
-from edgesplit.node.runtime.channels_last import ChannelsLastRuntime
+from edgesplit.node.runtime.channels_last import ChannelsLastRuntime, has_convolutions
 from edgesplit.node.runtime.check import Exactness, compare, eligible
 from edgesplit.node.runtime.compiled import CompiledRuntime
 from edgesplit.node.runtime.cuda import CudaRuntime
@@ -56,7 +56,10 @@ class TierWorkload:
         return self.layer_s
 
     def offer(self, runtime: str, graph: OnnxGraph | None) -> None:
-        """Make a runtime available. graph: what `onnx` runs. Raises RuntimeUnavailableError."""
+        """Make a runtime available. graph: what `onnx` runs.
+
+        Raises RuntimeUnavailableError where it cannot do better than torch, whatever is measured.
+        """
         self._runtimes[runtime] = self._made(runtime, graph)
 
     def row(self, runtime: str, wanted: Exactness) -> Row:
@@ -95,7 +98,7 @@ class TierWorkload:
         workload = Workload(self.program, self.forms)
         match runtime:
             case "torch-channels-last":
-                return ChannelsLastRuntime(workload)
+                return _channels_last(workload)
             case "compile":
                 return CompiledRuntime(workload, self.threads)
             case "cuda":
@@ -103,6 +106,15 @@ class TierWorkload:
             case "onnx" if graph is not None:
                 return OnnxRuntime(graph, self.program.weights, self.threads)
         return EagerRuntime(self.program)
+
+
+def _channels_last(workload: Workload) -> ChannelsLastRuntime:
+    if not has_convolutions(workload.program):
+        raise RuntimeUnavailableError(
+            f"no layer convolves images, so {ChannelsLastRuntime.name} would run them as torch "
+            "does; run this model in torch"
+        )
+    return ChannelsLastRuntime(workload)
 
 
 def _bytes_of(forms: Forms) -> int:
