@@ -26,6 +26,7 @@ from edgesplit.node.allocator import ALLOCATOR_ENV
 
 _REACH_TIMEOUT_S = 5.0
 
+
 @dataclass(frozen=True)
 class Placement:
     """A cluster that this process is connected to.
