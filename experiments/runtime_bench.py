@@ -19,6 +19,7 @@ from edgesplit.node.profiler import graph_of, payload_forms
 from edgesplit.node.runtime.cache import PreparedCache
 from edgesplit.node.runtime.check import Exactness
 from edgesplit.node.runtime.onnx_export import export_graph
+from edgesplit.node.runtime.row import Shape, measure_row
 from edgesplit.node.runtime.tier_workload import TierWorkload
 from edgesplit.node.zoo import load_model
 
@@ -40,11 +41,15 @@ class Seconds:
 
 @dataclass(frozen=True, eq=False)
 class Bench:
-    """A model's workload and graph, a row per runtime, and why others are missing, by name."""
+    """A model's workload and graph, rows per runtime, and why others are missing, by name.
+
+    rows: as a tier measures them. cpu_rows: by this thread's seconds on a processor.
+    """
 
     graph: Graph
     workload: TierWorkload
     rows: Mapping[str, Row]
+    cpu_rows: Mapping[str, Row]
     missing: Mapping[str, str]
 
     def run(self, start: int, stop: int, runtime: str) -> Callable[[Any], list[Any]]:
@@ -95,7 +100,27 @@ def bench_of(model: str, runtimes: Sequence[str]) -> Bench:
             rows[runtime] = workload.row(runtime, Exactness())
         except RuntimeUnavailableError as error:
             missing[runtime] = str(error)
-    return Bench(graph, workload, rows, missing)
+    cpu_rows = {runtime: _cpu_row(graph, workload, runtime) for runtime in rows}
+    return Bench(graph, workload, rows, cpu_rows, missing)
+
+
+@dataclass(frozen=True)
+class _Ranges:
+    """A workload's ranges in one runtime, as measure_row wants them."""
+
+    workload: TierWorkload
+    name: str
+
+    def prepare(self, start: int, stop: int) -> Any:
+        """Layers [start, stop). Raises as Runtime.prepare."""
+        return self.workload.segment(start, stop, self.name)
+
+
+def _cpu_row(graph: Graph, workload: TierWorkload, runtime: str) -> Row:
+    shape = Shape(workload.layer_s, graph.payload_bytes)
+    whole = workload.segment(0, len(graph))
+    ranges = _Ranges(workload, runtime)
+    return measure_row(ranges, workload.values, whole, shape, time.thread_time)
 
 
 def take_turns(runs: Sequence[Run], rounds: int) -> list[list[Seconds]]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from edgesplit.config import TIERS
 from edgesplit.core.plan import Plan, Stage
-from edgesplit.core.row import TORCH, Row
+from edgesplit.core.row import Row
 from experiments.runtime_bench import Bench, take_turns
 
 HELD = 5  # plans whose ranges are held in memory at once, and take turns
@@ -41,25 +41,22 @@ def predicted_s(plan: Plan, rows: Mapping[str, Row]) -> float:
 def measure_plans(bench: Bench, plans: Sequence[Plan], rounds: int) -> list[dict[str, Any]]:
     """A row per plan: predicted and measured seconds, the latter medians over rounds.
 
-    slowdown: eager torch's whole run, which takes turns with the plan, over its row: what a tier
-    would believe of itself meanwhile.
+    cpu_...: the same by seconds of this thread on a processor, rows and runs alike, which leaves
+    out what the machine did beside.
     """
-    eager = Plan((Stage(TIERS[0], 0, len(bench.graph)),))
     found = []
     for first in range(0, len(plans), HELD):
         held = plans[first : first + HELD]
-        runs = [_run(bench, plan) for plan in (eager, *held)]
-        eager_s, *measured = (
-            median(one.wall_s for one in series) for series in take_turns(runs, rounds)
-        )
-        slowdown = eager_s / bench.rows[TORCH].total_s
-        for plan, seconds in zip(held, measured, strict=True):
-            expected_s = predicted_s(plan, bench.rows)
+        taken = take_turns([_run(bench, plan) for plan in held], rounds)
+        for plan, series in zip(held, taken, strict=True):
+            expected_s = predicted_s(plan, bench.rows), predicted_s(plan, bench.cpu_rows)
+            wall_s = median(one.wall_s for one in series)
+            cpu_s = median(one.cpu_s for one in series)
             found.append(
-                {"plan": str(plan), "ranges": len(plan.stages), "predicted_s": expected_s}
-                | {"measured_s": seconds, "slowdown": slowdown}
-                | {"error": expected_s / seconds - 1}
-                | {"error_at_slowdown": expected_s * slowdown / seconds - 1}
+                {"plan": str(plan), "ranges": len(plan.stages)}
+                | {"predicted_s": expected_s[0], "measured_s": wall_s}
+                | {"cpu_predicted_s": expected_s[1], "cpu_measured_s": cpu_s}
+                | {"error": expected_s[0] / wall_s - 1, "cpu_error": expected_s[1] / cpu_s - 1}
             )
     return found
 

@@ -63,6 +63,7 @@ def _model(request: Request) -> dict[str, Any]:
     return {
         "chosen": _chosen(bench.graph, list(bench.rows.values())),
         "row_s": {name: row.total_s for name, row in bench.rows.items()},
+        "cpu_row_s": {name: row.total_s for name, row in bench.cpu_rows.items()},
         "missing": dict(bench.missing),
         "parts": measure_parts(bench, request["rounds"]),
         "plans": measure_plans(bench, plans, request["plan_rounds"]),

@@ -32,17 +32,17 @@ def part_rows(entry: Entry) -> list[Row]:
 
 
 def prediction(entry: Entry) -> Row:
-    """Median and 90th percentile of the plans' absolute errors, as predicted and at the slowdown.
+    """Median and 90th percentile of the plans' absolute errors; cpu_...: by seconds on the processor.
 
-    bias_N: the median signed error at the slowdown of plans of N ranges, None where there is none;
-    a fixed cost per range that rows do not hold would make it fall with N.
+    bias_N: the median signed error by those seconds of plans of N ranges, None where none has N; a
+    fixed cost per range that rows do not hold would make it fall with N.
     """
     found: Row = {"model": entry["model"], "plans": len(entry["plans"])}
-    for key in ("error", "error_at_slowdown"):
+    for key in ("error", "cpu_error"):
         sizes = sorted(abs(plan[key]) for plan in entry["plans"])
         found |= {f"{key}_median": median(sizes), f"{key}_p90": sizes[int(0.9 * (len(sizes) - 1))]}
     for ranges in (1, 2, 3):
-        errors = [p["error_at_slowdown"] for p in entry["plans"] if p["ranges"] == ranges]
+        errors = [p["cpu_error"] for p in entry["plans"] if p["ranges"] == ranges]
         found[f"bias_{ranges}"] = median(errors) if errors else None
     return found
 

@@ -100,6 +100,7 @@ def _write(out: Path, settings: dict[str, Any], journal: Journal) -> dict[str, A
         "load_average": {entry["model"]: entry["load_average"] for entry in entries},
         "chosen": {entry["model"]: entry["chosen"] for entry in entries},
         "row_s": {entry["model"]: entry["row_s"] for entry in entries},
+        "cpu_row_s": {entry["model"]: entry["cpu_row_s"] for entry in entries},
         "first_use": first_use,
         "predictions": [prediction(entry) for entry in entries],
         "verdicts": judged,

@@ -60,12 +60,14 @@ def _draw_latency(axes: Axes, rows: Sequence[Row]) -> None:
 
 
 def _draw_errors(axes: Axes, plans: Mapping[str, Sequence[Row]]) -> None:
-    for model, found in plans.items():
-        sizes = sorted(100 * abs(row["error_at_slowdown"]) for row in found)
-        share = [100 * (rank + 1) / len(sizes) for rank in range(len(sizes))]
-        axes.step(sizes, share, where="post", label=model)
-    axes.axvline(100 * PREDICTION_ERROR, color="0.4", lw=1, ls=":")
-    axes.set_xlabel("predicted against measured latency of a plan, at the slowdown, %")
+    for index, (model, found) in enumerate(plans.items()):
+        for key, style, label in (("error", "-", model), ("cpu_error", ":", None)):
+            sizes = sorted(100 * abs(row[key]) for row in found)
+            share = [100 * (rank + 1) / len(sizes) for rank in range(len(sizes))]
+            axes.step(sizes, share, style, where="post", color=f"C{index}", label=label)
+    axes.axvline(100 * PREDICTION_ERROR, color="0.4", lw=1)
+    axes.set_xscale("symlog", linthresh=10)  # the tail of a busy machine is long
+    axes.set_xlabel("predicted against measured plan, % (dotted: seconds on the processor)")
     axes.set_ylabel("plans with at most that error, %")
     axes.set_xlim(left=0)
     axes.set_ylim(0, 102)

@@ -22,6 +22,8 @@ _RUNS = 5
 _ENOUGH_S = 0.5  # of runs of one range: a slow tier gets fewer
 _WINDOW = 0.25  # how far from its place, in chunks, a cut may be moved to one with a small payload
 
+Clock = Callable[[], float]  # seconds since whenever
+
 
 @dataclass(frozen=True)
 class Shape:
@@ -60,13 +62,17 @@ class Shape:
 
 
 def measure_row(
-    runtime: Runtime, values: Sequence[Any], reference: Callable[..., Any], shape: Shape
+    runtime: Runtime,
+    values: Sequence[Any],
+    reference: Callable[..., Any],
+    shape: Shape,
+    clock: Clock = time.perf_counter,
 ) -> Row:
     """The runtime's row for the payload `values` at cut 0, on this thread.
 
-    layer_s sums to the seconds of the whole run; error is compare's against `reference`, eager
-    torch on the same payload. One range is held at a time. The program is built twice, and run 8
-    to 12 times: ONNX Runtime took 0.3 s for MobileNetV2 and 5 s for VGG-16 (7.8 and 290 ms a run).
+    layer_s sums to the whole run's seconds by `clock`; error is compare's against `reference`,
+    eager torch on the same payload. One range is held at a time. The program is built twice, and
+    run 8 to 12 times: ONNX Runtime took 0.3 s for MobileNetV2, 5 s for VGG-16 (7.8, 290 ms a run).
     Raises RuntimeUnavailableError where the runtime cannot run every range, or gives what is no
     result at all.
     """
@@ -78,25 +84,25 @@ def measure_row(
             f"{runtime.name} gives another result than torch on the sample input: not the same "
             "shapes, dtypes, whole numbers or NaNs; run this model in torch"
         )
-    whole_s, _ = _timed(whole, values)
+    whole_s, _ = _timed(whole, values, clock)
     del whole  # its memory is needed for the chunks
     chunks = shape.chunks()
     chunk_s: list[float] = []
     payload = list(values)
     for start, stop in chunks:
-        seconds, payload = _timed(runtime.prepare(start, stop), payload)
+        seconds, payload = _timed(runtime.prepare(start, stop), payload, clock)
         chunk_s.append(seconds)
     layer_s = shape.spread(chunks, chunk_s)
     scale = whole_s / sum(layer_s)
     return Row(runtime.name, tuple(s * scale for s in layer_s), "measured", error)
 
 
-def _timed(prepared: Prepared, payload: Sequence[Any]) -> tuple[float, list[Any]]:
+def _timed(prepared: Prepared, payload: Sequence[Any], clock: Clock) -> tuple[float, list[Any]]:
     """Median seconds of a run after the first, and what it gives."""
     made = prepared(payload)  # the first run allocates and picks kernels
     times: list[float] = []
     while len(times) < _RUNS and (len(times) < 2 or sum(times) < _ENOUGH_S):
-        start_s = time.perf_counter()
+        start_s = clock()
         prepared(payload)
-        times.append(time.perf_counter() - start_s)
+        times.append(clock() - start_s)
     return statistics.median(times), made
