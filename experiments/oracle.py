@@ -30,7 +30,7 @@ class Measured:
 
 
 def end_only(graph: Graph, profile: Profile) -> Plan:
-    """All layers on the tier that holds the input, in its quickest runtime: what scores relate to."""
+    """All layers on the tier that holds the input, quickest runtime: scores are relative to it."""
     quickest = profile.tiers[0].quickest_runtime
     return plan_along([profile.source], [], len(graph)).on({profile.source: quickest})
 

@@ -32,7 +32,7 @@ def part_rows(entry: Entry) -> list[Row]:
 
 
 def prediction(entry: Entry) -> Row:
-    """Median and 90th percentile of the plans' absolute errors; cpu_...: by seconds on the processor.
+    """Median and 90th percentile of the plans' absolute errors; cpu_...: by processor seconds.
 
     bias_N: the median signed error by those seconds of plans of N ranges, None where none has N; a
     fixed cost per range that rows do not hold would make it fall with N.
