@@ -149,6 +149,11 @@ class OnnxRange:
             is_torch = any(hasattr(value, "data_ptr") for value in values)
             for (number, form), array in zip(self._made, self._run(known), strict=True):
                 assert isinstance(form, TensorForm)
+                if array.shape != form.shape:
+                    raise RuntimeUnavailableError(
+                        f"range {self.start}-{self.stop} was exported to ONNX for a result like "
+                        f"{form}, which has the shape {array.shape}; run it in torch"
+                    )
                 array = laid_out(array, form.strides)
                 known[number] = sys.modules["torch"].from_numpy(array) if is_torch else array
         return [known.get(number, form) for number, form in self._wanted]

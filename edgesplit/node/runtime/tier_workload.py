@@ -19,6 +19,7 @@ from edgesplit.node.runtime.onnx import OnnxRuntime
 from edgesplit.node.runtime.onnx_graph import OnnxGraph
 from edgesplit.node.runtime.row import Shape, measure_row
 from edgesplit.node.runtime.torch_range import Workload
+from edgesplit.node.runtime.value_shapes import value_dependent
 
 
 @dataclass(eq=False)
@@ -58,8 +59,14 @@ class TierWorkload:
     def offer(self, runtime: str, graph: OnnxGraph | None) -> None:
         """Make a runtime available. graph: what `onnx` runs.
 
-        Raises RuntimeUnavailableError where it cannot do better than torch, whatever is measured.
+        Raises RuntimeUnavailableError where it could give other results than on the sample, or
+        could do no better than torch.
         """
+        if runtime != TORCH and (names := value_dependent(Workload(self.program, self.forms))):
+            raise RuntimeUnavailableError(
+                f"shapes in this model depend on values ({', '.join(names)}), and {runtime} is "
+                "prepared for those of one input; run this model in torch"
+            )
         self._runtimes[runtime] = self._made(runtime, graph)
 
     def row(self, runtime: str, wanted: Exactness) -> Row:
