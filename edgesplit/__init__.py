@@ -11,7 +11,6 @@ from edgesplit.extras import needs_full
 
 if TYPE_CHECKING:
     from edgesplit.api import EdgeSplit
-    from edgesplit.cluster.place import ALLOCATOR_ENV
     from edgesplit.config import EMBEDDED_EMULATION, Config, load_power
     from edgesplit.core.explain import Explanation
     from edgesplit.core.goal import Goal
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from edgesplit.core.power import Power
     from edgesplit.core.profile import Link, Profile, Tier
     from edgesplit.errors import EdgeSplitError
+    from edgesplit.node.allocator import ALLOCATOR_ENV
     from edgesplit.node.emulate import Emulation, LinkShape
     from edgesplit.node.images import load_image
     from edgesplit.node.zoo import load_model
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 _HOMES = {
     "edgesplit.api": ("EdgeSplit",),
-    "edgesplit.cluster.place": ("ALLOCATOR_ENV",),
     "edgesplit.config": ("EMBEDDED_EMULATION", "Config", "load_power"),
     "edgesplit.core.explain": ("Explanation",),
     "edgesplit.core.goal": ("Goal",),
@@ -37,6 +36,7 @@ _HOMES = {
     "edgesplit.core.power": ("Power",),
     "edgesplit.core.profile": ("Link", "Profile", "Tier"),
     "edgesplit.errors": ("EdgeSplitError",),
+    "edgesplit.node.allocator": ("ALLOCATOR_ENV",),
     "edgesplit.node.emulate": ("Emulation", "LinkShape"),
     "edgesplit.node.images": ("load_image",),
     "edgesplit.node.zoo": ("load_model",),

@@ -38,10 +38,13 @@ def middle(graph: Graph, tiers: Sequence[str]) -> Plan:
 
 
 def static_plans(split: EdgeSplit) -> dict[str, Plan]:
-    """The plans that stay as they are, chosen by what is believed now."""
-    explanation = split.explain()
+    """The plans that stay as they are, chosen by what is believed now.
+
+    The middle one runs in torch, or in a tier's quickest runtime where it has no torch.
+    """
+    explanation, profile = split.explain(), split.profile()
     return {
-        MIDDLE: middle(split.graph(), split.profile().names),
+        MIDDLE: middle(split.graph(), profile.names).on(profile.runtimes),
         BEST: explanation.chosen.plan,
         **_trivial(explanation),
     }

@@ -32,6 +32,7 @@ class Wanted:
 
     requests: per approach and repetition. oracle: how many plans it tries, None: all.
     oracle_requests, final_rounds: per plan it tries, per finalist. goal: its three weights.
+    runtimes: what plans may choose from; empty: as in Config.
     """
 
     models: tuple[str, ...]
@@ -43,6 +44,7 @@ class Wanted:
     oracle_requests: int
     final_rounds: int
     goal: tuple[float, float, float]
+    runtimes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         counts = (self.requests, self.repetitions, self.oracle_requests, self.final_rounds)
@@ -74,9 +76,10 @@ class Comparison:
         if self.is_complete:
             return
         inputs = inputs_for(self._model, self._wanted.inputs)
-        with session_on(scene, self._model, self._goal) as split:
+        with session_on(scene, self._model, self._goal, self._wanted.runtimes) as split:
             for x in [inputs[0]] * FIRST_REQUESTS:
                 split.infer(x)
+            split.wait_for_runtimes()  # so that every repetition chooses from the same
             plans: dict[str, Plan | None] = {**self._static_plans(split), ADAPTIVE: None}
             plans[ORACLE] = self._find_oracle(split, inputs)
             self._repeat(split, plans, inputs)

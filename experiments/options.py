@@ -1,13 +1,11 @@
-"""Command-line options that experiments on a scene share, and their errors as one paragraph."""
+"""Command-line options that experiments on a scene share."""
 
-import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
-from edgesplit import EdgeSplitError
 from experiments.scene import SCENES
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
@@ -36,16 +34,3 @@ def scene_options(command: _Command) -> _Command:
     for option in reversed(_OPTIONS):
         command = option(command)
     return command
-
-
-def plain_errors(function: _Command) -> _Command:
-    """Let click tell the project's errors, without a traceback."""
-
-    @functools.wraps(function)
-    def wrapped(*args: Any, **kwargs: Any) -> Any:
-        try:
-            return function(*args, **kwargs)
-        except EdgeSplitError as error:
-            raise click.ClickException(str(error)) from error
-
-    return wrapped  # type: ignore[return-value]

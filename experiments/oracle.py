@@ -30,8 +30,9 @@ class Measured:
 
 
 def end_only(graph: Graph, profile: Profile) -> Plan:
-    """All layers on the tier that holds the input: what scores are relative to."""
-    return plan_along([profile.source], [], len(graph))
+    """All layers on the tier that holds the input, quickest runtime: scores are relative to it."""
+    quickest = profile.tiers[0].quickest_runtime
+    return plan_along([profile.source], [], len(graph)).on({profile.source: quickest})
 
 
 def candidates(graph: Graph, profile: Profile, goal: Goal, limit: int | None) -> list[Plan]:

@@ -17,9 +17,10 @@ import torch
 
 from edgesplit import EdgeSplit, Emulation, Graph, Plan, load_model, plan_along
 from edgesplit.config import TIERS
-from experiments.options import plain_errors, scene_options
+from experiments.options import scene_options
 from experiments.peers import Peers
 from experiments.picture import grouped_bars
+from experiments.plain_errors import plain_errors
 from experiments.report import Row, print_rows, progress, write_rows
 from experiments.resume import Journal
 from experiments.scene import Scene, scene_named

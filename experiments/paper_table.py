@@ -15,9 +15,11 @@ from typing import Any
 import click
 
 from edgesplit import Goal
+from edgesplit.config import RUNTIMES
 from experiments.comparison import INPUTS, Comparison, Wanted
-from experiments.options import plain_errors, scene_options
+from experiments.options import scene_options
 from experiments.paper import PAPER
+from experiments.plain_errors import plain_errors
 from experiments.report import print_rows, progress_bars, write_csv, write_rows, write_text
 from experiments.resume import Journal
 from experiments.scene import Scene, scene_named
@@ -87,6 +89,13 @@ def _default(name: str) -> str:
     metavar="END TOTAL LATENCY",
     help="Weights of end energy, energy of all tiers and latency; their sum is 1.",
 )
+@click.option(
+    "--runtime",
+    "runtimes",
+    multiple=True,
+    type=click.Choice(RUNTIMES),
+    help="What segments may be run in; give several, of which plans choose. [default: Config's]",
+)
 @plain_errors
 def main(out: Path, fresh: bool, scene: str, address: str | None, **given: Any) -> None:
     """Compare adaptive plans with static ones, with one tier alone and with the oracle.
@@ -117,7 +126,12 @@ def wanted_of(given: dict[str, Any]) -> Wanted:
         raise click.BadParameter(f"all or a number, given {oracle!r}", param_hint="--oracle")
     limit = None if oracle == "all" else int(oracle)
     return Wanted(
-        models=models, oracle=limit, inputs=given["inputs"], goal=tuple(given["goal"]), **values
+        models=models,
+        oracle=limit,
+        inputs=given["inputs"],
+        goal=tuple(given["goal"]),
+        runtimes=tuple(given["runtimes"]),
+        **values,
     )
 
 

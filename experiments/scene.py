@@ -6,6 +6,7 @@ An experiment knows its tiers and links only through a scene, so that it runs on
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from typing import Protocol
 
 from edgesplit import Config, EdgeSplit, Emulation, Goal, LinkShape, Profile, load_model
@@ -169,9 +170,17 @@ def scene_named(
 
 
 @contextmanager
-def session_on(scene: Scene, model: str, goal: Goal) -> Iterator[EdgeSplit]:
-    """An open EdgeSplit of the named model, attached to the scene. Raises EdgeSplitError."""
-    split = EdgeSplit(load_model(model), goal, address=scene.address, config=scene.config())
+def session_on(
+    scene: Scene, model: str, goal: Goal, runtimes: tuple[str, ...] = ()
+) -> Iterator[EdgeSplit]:
+    """An open EdgeSplit of the named model, attached to the scene. Raises EdgeSplitError.
+
+    runtimes: as in Config; empty: those of the scene's.
+    """
+    config = scene.config()
+    if runtimes:
+        config = replace(config, runtimes=runtimes)
+    split = EdgeSplit(load_model(model), goal, address=scene.address, config=config)
     with split:
         scene.attach(split)
         yield split

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import Any
 
-from edgesplit import Goal
+from edgesplit import Goal, parse_plan
 from experiments.answer import Figures, mean, mean_figures
 from experiments.approaches import ADAPTIVE, MIDDLE, ORACLE, TRIVIAL, Answers
 from experiments.oracle import Measured
@@ -55,6 +55,7 @@ def rows(result: ModelResult, goal: Goal) -> list[Row]:
             "score": scores[name],
             "score_std": _std(per_repetition[name]),
             "plan": _most_used(result, name),
+            "runtimes": _runtimes(_most_used(result, name)),
             "regret": scores[name] / scores[ORACLE] - 1,
             **_counts(result, name),
         }
@@ -83,6 +84,11 @@ def _std(values: Sequence[float]) -> float | None:
 def _most_used(result: ModelResult, name: str) -> str:
     used = Counter(answer.plan for answers in result.repetitions for answer in answers[name])
     return used.most_common(1)[0][0]
+
+
+def _runtimes(plan: str) -> str:
+    """The runtimes of the stages that run something, in route order, each once."""
+    return ", ".join(dict.fromkeys(s.runtime for s in parse_plan(plan).stages if len(s)))
 
 
 def _counts(result: ModelResult, name: str) -> dict[str, int]:

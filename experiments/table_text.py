@@ -28,6 +28,7 @@ def row_cells(rows: Sequence[Row]) -> list[Row]:
             "score": _pm(row["score"], row["score_std"]),
             "regret": _percent(row["regret"]),
             "plan": f"{row['plan']}{_others(row['plans'])}",
+            "runtimes": row["runtimes"],
             "requests": f"{row['requests']}{_failed(row['failed'])}",
         }
         for row in rows

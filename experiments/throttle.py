@@ -19,8 +19,9 @@ from edgesplit.errors import ConfigError
 from edgesplit.testbed.rate import parse_rate
 from experiments.comparison import inputs_for
 from experiments.flow import LOOK_S, REDRAW_S, Course, Flow, SteadyRun
-from experiments.options import plain_errors, scene_options
+from experiments.options import scene_options
 from experiments.paper import THROTTLE
+from experiments.plain_errors import plain_errors
 from experiments.report import print_rows, progress_bars, write_csv, write_json
 from experiments.resume import Journal
 from experiments.scene import Scene, scene_named, session_on

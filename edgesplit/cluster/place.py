@@ -22,17 +22,9 @@ from edgesplit.cluster.embedded import EMBEDDED, NAMESPACE, start_embedded, stop
 from edgesplit.deploy.node_env import NodeEnv, read_node_env
 from edgesplit.deploy.ports import DATA_PORTS, GCS_PORT
 from edgesplit.errors import ClusterError
+from edgesplit.node.allocator import ALLOCATOR_ENV
 
 _REACH_TIMEOUT_S = 5.0
-
-# glibc gives freed tensors back to the kernel and page-faults them in again: MobileNetV2 spends
-# half its time there. These keep the memory. Set for every process that computes.
-ALLOCATOR_ENV = {
-    "MALLOC_MMAP_THRESHOLD_": str(1 << 30),
-    "MALLOC_TRIM_THRESHOLD_": str(2 << 30),
-    "MALLOC_TOP_PAD_": str(1 << 28),
-    "MALLOC_ARENA_MAX": "1",
-}
 
 
 @dataclass(frozen=True)

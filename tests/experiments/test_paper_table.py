@@ -49,6 +49,7 @@ def test_the_summary(played):
             assert row[f"{key}_std"] >= 0
         assert (row["requests"], row["failed"]) == (6, 0)
         assert row["plan"].startswith("end:")
+        assert row["runtimes"] == "torch"
     assert {row["score"] for row in told["rows"] if row["approach"] == "end-only"} == {1.0}
     assert {row["regret"] for row in told["rows"] if row["approach"] == "oracle"} == {0.0}
     assert len(told["targets"]) == 5
@@ -105,6 +106,7 @@ def test_an_interrupted_run_goes_on(played, tmp_path, monkeypatch):
         (["--requests", "0"], "all counts must be at least 1"),
         (["--scene", "moon"], "'moon' is not one of"),
         (["--address", "1.2.3.4:6379"], "use it with --scene cluster"),
+        (["--runtime", "magic"], "'magic' is not one of"),
         (["--goal", "1", "1", "1"], "weights must sum to 1"),
     ],
 )
@@ -117,8 +119,11 @@ def test_bad_options_are_told_in_a_paragraph(tmp_path, options, message):
 
 def test_quick_is_a_default_that_options_override():
     given = {"quick": True, "inputs": "dummy", "goal": (0.6, 0.2, 0.2), "requests": 7}
-    wanted = wanted_of({**given, "models": None, "oracle": "all"})
+    given |= {"models": None, "oracle": "all", "runtimes": ()}
+    wanted = wanted_of(given)
     assert (wanted.models, wanted.requests, wanted.oracle) == (("alexnet",), 7, None)
     full = wanted_of({**given, "quick": False, "requests": None, "oracle": "40"})
     assert (full.requests, full.repetitions, full.oracle) == (500, 10, 40)
     assert full.models == ("vgg16", "alexnet", "mobilenet_v2")
+    assert full.runtimes == ()
+    assert wanted_of({**given, "runtimes": ["onnx", "torch"]}).runtimes == ("onnx", "torch")

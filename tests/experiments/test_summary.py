@@ -1,5 +1,7 @@
 """From requests to the paper table's rows, by exact numbers."""
 
+from dataclasses import replace
+
 import pytest
 
 from edgesplit import EdgeSplitError, Goal
@@ -76,7 +78,16 @@ def test_rows_are_means_and_deviations_over_repetitions():
     assert row["energy_j_std"] == pytest.approx(4 * 2**0.5)
     assert row["score_std"] == pytest.approx(0.0)
     assert row["plan"] == PLANS["adaptive"]
+    assert row["runtimes"] == "torch"
     assert (row["requests"], row["failed"], row["plans"]) == (4, 0, 1)
+
+
+def test_the_runtimes_of_the_plan_used_most_in_route_order():
+    sent = [answer("end[onnx]:0-3 | edge:3-3 | cloud:3-9", 1.0, 1.0, 1.0)] * 2
+    repetition = result((1.0,)).repetitions[0]
+    played = replace(result((1.0,)), repetitions=({**repetition, "adaptive": sent},))
+    (row,) = [row for row in rows(played, GOAL) if row["approach"] == "adaptive"]
+    assert row["runtimes"] == "onnx, torch"
 
 
 def test_scores_are_relative_to_end_only_and_regret_to_the_oracle():

@@ -1,6 +1,5 @@
 """Rows of runtimes that fuse: chunks, how they are spread, and that they sum to the whole."""
 
-import time
 from dataclasses import dataclass
 
 import pytest
@@ -9,6 +8,7 @@ from runtime_cases import case
 
 from edgesplit.errors import ProfileError, RuntimeUnavailableError
 from edgesplit.node.runtime.row import Reference, Shape, measure_row
+from edgesplit.node.turn import at_once
 
 MS = 1e-3
 
@@ -45,18 +45,27 @@ def test_a_shape_has_a_payload_per_cut():
         Shape((1.0, 2.0), (1, 1))
 
 
+@dataclass
+class Clock:
+    """Goes on only where somebody says so."""
+
+    now_s: float = 0.0
+
+    def __call__(self):
+        return self.now_s
+
+
 @dataclass(frozen=True)
 class Busy:
-    """A prepared range that keeps a thread busy for so long and adds its layers' count."""
+    """A prepared range that takes so long by the clock and adds its layers' count."""
 
+    clock: Clock
     seconds: float
     layers: int
     n_bytes: int = 0
 
     def __call__(self, values):
-        until_s = time.perf_counter() + self.seconds
-        while time.perf_counter() < until_s:
-            pass
+        self.clock.now_s += self.seconds
         return [values[0] + self.layers]
 
 
@@ -64,20 +73,29 @@ class Busy:
 class Fusing:
     """Each range costs 1 ms, and its last layers 4 ms each: no sum of single layers tells."""
 
+    clock: Clock
     name = "fusing"
 
     def prepare(self, start, stop):
         late = max(0, stop - max(start, 18))
-        return Busy(MS + 4 * MS * late, stop - start)
+        return Busy(self.clock, MS + 4 * MS * late, stop - start)
+
+
+def row_of(shape, eager, turn=at_once, is_run_here=True):
+    """eager(clock): what stands for eager torch."""
+    clock = Clock()
+    known = Reference([torch.zeros(1)], eager(clock), shape, is_run_here)
+    return measure_row(Fusing(clock), known, turn, clock)
 
 
 def test_a_row_sums_to_the_whole_run_and_knows_where_the_time_goes():
     shape = Shape((MS,) * 20, (1,) * 21)
-    row = measure_row(Fusing(), Reference([torch.zeros(1)], Busy(18 * MS, 20), shape))
+    row = row_of(shape, lambda clock: Busy(clock, 18 * MS, 20))
     assert row.runtime == "fusing"
     assert row.error == 0.0
     # 9 ms beside torch's 18 ms, which were 20 ms when torch's own row was measured.
-    assert sum(row.layer_s) == pytest.approx(10 * MS, rel=0.3)
+    assert sum(row.layer_s) == pytest.approx(10 * MS)
+    # Twelve chunks take 20 ms, the last one 9 or 5 of them, with two or one of the late layers.
     assert sum(row.layer_s[18:]) > 0.35 * sum(row.layer_s)
 
 
@@ -89,24 +107,21 @@ def test_every_run_waits_for_its_turn():
         return run()
 
     shape = Shape((MS,) * 20, (1,) * 21)
-    measure_row(Fusing(), Reference([torch.zeros(1)], Busy(MS, 20), shape), turn)
+    row_of(shape, lambda clock: Busy(clock, MS, 20), turn)
     assert len(turns) == 2 + 2 * 5 + 6 * len(shape.chunks())
 
 
 def test_where_torch_does_not_run_the_seconds_are_the_runtimes_own():
     shape = Shape((1.0,) * 20, (1,) * 21)
-    known = Reference([torch.zeros(1)], lambda values: [values[0] + 20], shape, False)
-    row = measure_row(Fusing(), known)
-    assert sum(row.layer_s) == pytest.approx(9 * MS, rel=0.3)
+    row = row_of(shape, lambda clock: lambda values: [values[0] + 20], is_run_here=False)
+    assert sum(row.layer_s) == pytest.approx(9 * MS)
 
 
 def test_a_row_of_other_results_says_how_far_off():
     shape = Shape((1.0,) * 20, (1,) * 21)
-    x = [torch.zeros(1)]
-    row = measure_row(Fusing(), Reference(x, lambda values: [values[0] + 16], shape))
-    assert row.error == 0.25
+    assert row_of(shape, lambda clock: Busy(clock, MS, 16)).error == 0.25
     with pytest.raises(RuntimeUnavailableError, match="another result than torch"):
-        measure_row(Fusing(), Reference(x, lambda values: [], shape))
+        row_of(shape, lambda clock: lambda values: [])
 
 
 def test_the_row_of_a_real_runtime():

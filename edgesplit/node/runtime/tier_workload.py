@@ -79,7 +79,11 @@ class TierWorkload:
         self.reference = Reference(values, lambda _: expected, self._shape(layer_s), False)
 
     def offer(self, runtime: str, graph: OnnxGraph | None) -> None:
-        """Make a runtime available. graph: what `onnx` runs. Raises RuntimeUnavailableError."""
+        """Make a runtime available. graph: what `onnx` runs.
+
+        Raises RuntimeUnavailableError where it could give other results than on the sample, or
+        could do no better than torch.
+        """
         self._runtimes[runtime] = self.engine.runtime(runtime, graph)
 
     def row(self, runtime: str, wanted: Exactness, turn: Turn) -> Row:

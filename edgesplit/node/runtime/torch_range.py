@@ -109,9 +109,17 @@ def tried(workload: Workload, prepared: TorchRange, name: str) -> TorchRange:
 
 
 def laid_out(value: Value, form: Form) -> Value:
-    """The value with the strides of `form`, copied if need be. Raises RuntimeError if it cannot."""
+    """The value with the strides of `form`, copied if need be.
+
+    Raises RuntimeUnavailableError for another shape, RuntimeError where it cannot be laid out so.
+    """
     if not isinstance(value, torch.Tensor) or not isinstance(form, TensorForm):
         return value
+    if tuple(value.shape) != form.shape:
+        raise RuntimeUnavailableError(
+            f"a result has the shape {tuple(value.shape)}, this range was prepared for {form}; "
+            "run it in torch"
+        )
     if value.stride() == form.strides or not value.numel():
         return value
     # An expanded dimension has one place for all of its elements.
