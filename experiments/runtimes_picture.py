@@ -7,6 +7,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from edgesplit.core.row import TORCH
 from experiments.runtime_parts import WHOLE
 from experiments.runtime_verdicts import PREDICTION_ERROR
 
@@ -46,9 +47,11 @@ def _draw_latency(axes: Axes, rows: Sequence[Row]) -> None:
         axes.bar(x, row["latency_s"] * 1e3, width, color=COLOURS[row["runtime"]])
         quartiles = [row["latency_s_q1"] * 1e3, row["latency_s_q3"] * 1e3]
         axes.plot([x, x], quartiles, color="0.15", lw=1)
+        if row["runtime"] == TORCH:
+            continue
         axes.annotate(
             f"{row['speedup']:.2f}x", (x, quartiles[1]), (0, 3), textcoords="offset points",
-            ha="center", fontsize=7,
+            ha="center", fontsize=6.5,
         )  # fmt: skip
     axes.set_yscale("log")
     axes.set_xticks(range(len(models)), models, fontsize=8)
@@ -67,8 +70,9 @@ def _draw_errors(axes: Axes, plans: Mapping[str, Sequence[Row]]) -> None:
             axes.step(sizes, share, style, where="post", color=f"C{index}", label=label)
     axes.axvline(100 * PREDICTION_ERROR, color="0.4", lw=1)
     axes.set_xscale("symlog", linthresh=10)  # the tail of a busy machine is long
-    axes.set_xlabel("predicted against measured plan, % (dotted: seconds on the processor)")
+    axes.set_xlabel("error of a plan's predicted seconds, %")
     axes.set_ylabel("plans with at most that error, %")
     axes.set_xlim(left=0)
     axes.set_ylim(0, 102)
-    axes.legend(fontsize=8, loc="lower right")
+    title = "dotted: processor seconds"
+    axes.legend(fontsize=8, title=title, title_fontsize=8, loc="lower right")
