@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from edgesplit.errors import EdgeSplitError
     from edgesplit.node.emulate import Emulation, LinkShape
     from edgesplit.node.images import load_image
+    from edgesplit.node.security import InsecureTransportWarning
     from edgesplit.node.zoo import load_model
     from edgesplit.workloads import InfeasibleGoalWarning
 
@@ -36,6 +37,7 @@ _HOMES = {
     "edgesplit.errors": ("EdgeSplitError",),
     "edgesplit.node.emulate": ("Emulation", "LinkShape"),
     "edgesplit.node.images": ("load_image",),
+    "edgesplit.node.security": ("InsecureTransportWarning",),
     "edgesplit.node.zoo": ("load_model",),
     "edgesplit.workloads": ("InfeasibleGoalWarning",),
 }
@@ -51,6 +53,7 @@ __all__ = [
     "Goal",
     "Graph",
     "InfeasibleGoalWarning",
+    "InsecureTransportWarning",
     "Link",
     "LinkShape",
     "Plan",

@@ -20,6 +20,7 @@ from edgesplit.core.sample import Sample
 from edgesplit.errors import WireError
 from edgesplit.node import wire
 from edgesplit.node.connection import Connection
+from edgesplit.node.security import Credentials
 from edgesplit.node.shaper import Shaper
 from edgesplit.node.tensor_kind import TensorKind
 from edgesplit.node.worker import Done, Job, Worker
@@ -29,7 +30,8 @@ from edgesplit.node.worker import Done, Job, Worker
 class ServeSettings:
     """Where a tier listens and what it bears. threads: how many a segment may compute on.
 
-    ports: the first of them that is free is taken; empty: any.
+    ports: the first of them that is free is taken; empty: any. credentials: the session's, which
+    whoever connects must have too; None: anybody may.
     """
 
     tier: str
@@ -38,6 +40,7 @@ class ServeSettings:
     threads: int = 1
     max_queue: int = 64
     max_frame_bytes: int = wire.DEFAULT_MAX_FRAME_BYTES
+    credentials: Credentials | None = None
 
 
 @dataclass(frozen=True)
