@@ -23,7 +23,13 @@ from edgesplit.node.security import Credentials, accepting, connecting, new_cred
 from experiments.picture import grouped_bars
 from experiments.report import print_rows, progress, write_rows
 
-SIZES = {"4 KB": 4_000, "98 KB": 98_000, "600 KB": 600_000, "1.6 MB": 1_600_000, "3.2 MB": 3_200_000}
+SIZES = {
+    "4 KB": 4_000,
+    "98 KB": 98_000,
+    "600 KB": 600_000,
+    "1.6 MB": 1_600_000,
+    "3.2 MB": 3_200_000,
+}
 WAYS = ("plain", "tls")
 LIMIT_BYTES = 1 << 28
 Links = dict[str, Connection]
@@ -86,7 +92,9 @@ def _measure(addresses: dict[str, str], credentials: Credentials, rounds: int) -
     rows = []
     with progress("transport security", len(SIZES)) as advance:
         for name, n_bytes in SIZES.items():
-            rows.append({"payload": name, "payload_bytes": n_bytes, **_turns(links, n_bytes, rounds)})
+            rows.append(
+                {"payload": name, "payload_bytes": n_bytes, **_turns(links, n_bytes, rounds)}
+            )
             advance()
     for link in links.values():
         link.close()
@@ -141,7 +149,10 @@ def _write(out: Path, rows: list[Any], handshake: float) -> None:
         [row["payload"] for row in rows],
         {way: [row[f"{way}_s"] * 1e3 for row in rows] for way in WAYS},
         "there and back, median and quartiles, ms\n(measured, loopback)",
-        {way: [(row[f"{way}_s_q1"] * 1e3, row[f"{way}_s_q3"] * 1e3) for row in rows] for way in WAYS},
+        {
+            way: [(row[f"{way}_s_q1"] * 1e3, row[f"{way}_s_q3"] * 1e3) for row in rows]
+            for way in WAYS
+        },
     )
     write_rows(out, "transport_security", rows, {"connection_s": handshake})
     shown = ("payload", "plain_s", "tls_s", "added_s", "ratio")

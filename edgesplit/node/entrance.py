@@ -18,7 +18,7 @@ _log = logging.getLogger(__name__)
 
 
 class Entrance:
-    """The connections of one tier whose handshake is not done. refused: how many were not let in."""
+    """Connections of a tier before their handshake is done. refused: how many were not let in."""
 
     def __init__(self, tier: str) -> None:
         self.refused = 0
