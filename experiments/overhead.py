@@ -4,7 +4,8 @@
 
 Nothing is slowed or shaped; EdgeSplit, plain TCP and plain Ray calls take turns in one run, and
 every figure is a median. TCP and Ray encrypt nothing, so EdgeSplit does not either unless it is
-asked to; python -m experiments.transport_security measures what that costs. Measured, on one machine: its loopback, or the testbed's three hosts.
+asked to; python -m experiments.transport_security measures what that costs. Measured, on one
+machine: its loopback, or the testbed's three hosts.
 """
 
 from collections.abc import Callable, Sequence
