@@ -152,7 +152,11 @@ class Router:
         except OSError as error:
             self._refuse(job, "unreachable", f"cannot connect to {after.tier}: {error}")
             return
-        self._sent[request.id] = _Sent(done, link, now_s, _size(buffers))
+        sent = _Sent(done, link, now_s, _size(buffers))
+        if self._sent.setdefault(request.id, sent) is not sent:
+            # Its reply could not be told from the other's, which would then wait here for ever.
+            self._refuse(job, "malformed", f"a request {request.id!r} is under way already")
+            return
         try:
             self._send(link, after.tier, request, buffers)
         except OSError as error:
