@@ -1,16 +1,21 @@
 """Who may talk to a tier, over real sockets: the session's key opens, nothing else does."""
 
 import pickle
+import shutil
 import socket
 import ssl
+import subprocess
 import threading
 import time
 from dataclasses import replace
 
+import msgspec
 import numpy as np
 import pytest
 import torch
 from cryptography import x509
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from tiers import tiers
 from wiretap import wiretap
 
@@ -200,6 +205,71 @@ def test_a_peer_that_closes_is_an_end(pair):
     assert far.wait(WAIT_S)
     with pytest.raises(EOFError):
         far.receive()
+
+
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**63 - 1)
+    | st.floats()
+    | st.text()
+    | st.binary(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=20,
+)
+FIELDS = ("id", "program", "route", "at", "timeout_s", "values", "samples", "sender")
+TYPED = st.fixed_dictionaries(
+    {"type": st.sampled_from(["request", "reply", "refusal", "probe", "echo", "x"])},
+    optional=dict.fromkeys(FIELDS, JSON),
+)
+HEADERS = st.binary(max_size=200) | (JSON | TYPED).map(msgspec.msgpack.encode)
+VERSIONS = st.sampled_from([1, 1, 1, 1, 0, 2, 255])
+
+
+@settings(
+    max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(header=HEADERS, body=st.binary(max_size=100), version=VERSIONS)
+def test_what_holders_of_the_key_make_up_is_refused_and_the_tier_goes_on(
+    three, header, body, version
+):
+    end = three.servers["end"]
+    link = connect(end.address, LIMIT_BYTES, arrays, connecting(end.settings.credentials))
+    frame = wire._PREFIX.pack(wire.MAGIC, version, len(header), len(body)) + header + body
+    link._stream.send_all([memoryview(frame)])
+    try:
+        link.send(wire.Probe(id="still", sender="x"))
+        while link.receive()[0] != wire.Echo(id="still"):
+            assert link.wait(WAIT_S)
+    except (EOFError, OSError):
+        assert version != wire.VERSION
+    link.close()
+    assert still_serves(three)
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="needs the command openssl")
+def test_a_change_of_keys_that_the_peer_asks_for_is_answered(credentials, tmp_path):
+    pem = tmp_path / "session.pem"
+    pem.write_text(credentials.certificate + credentials.key)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        command = ["openssl", "s_client", "-connect", f"127.0.0.1:{port}", "-msg"]
+        for option in ("-cert", "-key", "-CAfile"):
+            command += [option, str(pem)]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as peer:
+            link = Connection(listener.accept()[0], LIMIT_BYTES, arrays, accepting(credentials))
+            link.handshake()
+            for line in peer.stdout:
+                if b"Verify return code" in line or b"Max Early Data" in line:
+                    break
+            peer.stdin.write(b"K\n")  # its own command: change the keys, both of them
+            peer.stdin.flush()
+            assert not link.wait(1.0)
+            link.send(wire.Echo(id="after"))
+            link.close()
+            said = peer.stdout.read()
+    assert said.count(b"KeyUpdate") == 2
+    assert b"after" in said
 
 
 # Whoever has not
