@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from edgesplit.node.allocator import ALLOCATOR_ENV
     from edgesplit.node.emulate import Emulation, LinkShape
     from edgesplit.node.images import load_image
+    from edgesplit.node.security import InsecureTransportWarning
     from edgesplit.node.zoo import load_model
     from edgesplit.workloads import InfeasibleGoalWarning
 
@@ -39,6 +40,7 @@ _HOMES = {
     "edgesplit.node.allocator": ("ALLOCATOR_ENV",),
     "edgesplit.node.emulate": ("Emulation", "LinkShape"),
     "edgesplit.node.images": ("load_image",),
+    "edgesplit.node.security": ("InsecureTransportWarning",),
     "edgesplit.node.zoo": ("load_model",),
     "edgesplit.workloads": ("InfeasibleGoalWarning",),
 }
@@ -54,6 +56,7 @@ __all__ = [
     "Goal",
     "Graph",
     "InfeasibleGoalWarning",
+    "InsecureTransportWarning",
     "Link",
     "LinkShape",
     "Plan",

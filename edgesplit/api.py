@@ -236,7 +236,8 @@ class EdgeSplit:
     def _channels(self, workload: ActiveWorkload) -> Client:
         with self._lock:
             if self._client is None:
-                self._client = Client(workload.addresses[self._config.tiers[0]])
+                address = workload.addresses[self._config.tiers[0]]
+                self._client = Client(address, credentials=self._session.credentials)
                 self._clients.append(self._client)
             return self._client
 

@@ -9,6 +9,7 @@ from edgesplit.core.power import Power
 from edgesplit.errors import ConfigError, ProfileError, UnknownNameError
 from edgesplit.node.emulate import Emulation, LinkShape
 from edgesplit.node.runtime.check import Exactness
+from edgesplit.node.security import TLS, TRANSPORT_SECURITY
 from edgesplit.node.wire import DEFAULT_MAX_FRAME_BYTES, LONGEST_TIMEOUT_S
 
 TIERS = ("end", "edge", "cloud")
@@ -47,6 +48,8 @@ class Config:
     relative difference from eager torch above which a runtime is not used; exact: only
     bit-identical ones, with runtimes=None torch alone. interval_s: between two looks at the plan
     while nothing changes. in_flight: requests that map() has under way at once.
+    transport_security: `tls`: payloads are encrypted, and only who has the session's key may talk
+    to a tier; `none`: neither, with a warning.
     """
 
     tiers: tuple[str, ...] = TIERS
@@ -62,6 +65,7 @@ class Config:
     start_timeout_s: float = 120.0
     in_flight: int = 6
     max_frame_bytes: int = DEFAULT_MAX_FRAME_BYTES
+    transport_security: str = TLS
 
     def __post_init__(self) -> None:
         if not self.tiers or len(set(self.tiers)) != len(self.tiers):
@@ -74,6 +78,11 @@ class Config:
             raise ConfigError(f"timeout_s is at most {LONGEST_TIMEOUT_S:g}, given {self.timeout_s}")
         self._check_tiers("meters", self.meters)
         self._check_runtimes()
+        if self.transport_security not in TRANSPORT_SECURITY:
+            known = ", ".join(TRANSPORT_SECURITY)
+            raise UnknownNameError(
+                f"transport_security is one of {known}, given {self.transport_security!r}"
+            )
         if self.threads is not None and self.threads < 1:
             raise ConfigError(f"threads must be 1 or more, or None, given {self.threads}")
 

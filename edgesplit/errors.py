@@ -73,6 +73,10 @@ class WireError(EdgeSplitError):
     """A frame that is malformed, too large or of another version."""
 
 
+class TransportSecurityError(EdgeSplitError, ConnectionError):
+    """A peer of the data plane that has not shown that it holds the session's key."""
+
+
 class RequestError(EdgeSplitError):
     """A tier refused a request or failed while running it."""
 

@@ -3,7 +3,9 @@
     python -m experiments.overhead --out DIR [--quick] [--scene testbed]
 
 Nothing is slowed or shaped; EdgeSplit, plain TCP and plain Ray calls take turns in one run, and
-every figure is a median. Measured, on one machine: its loopback, or the testbed's three hosts.
+every figure is a median. TCP and Ray encrypt nothing, so EdgeSplit does not either unless it is
+asked to; python -m experiments.transport_security measures what that costs. Measured, on one
+machine: its loopback, or the testbed's three hosts.
 """
 
 from collections.abc import Callable, Sequence
@@ -35,9 +37,23 @@ KINDS = ("end only", "one cut", "two cuts")
 @click.option(
     "--rounds", type=click.IntRange(5), help="Requests per model and plan. [default: 60, quick 10]"
 )
+@click.option(
+    "--transport-security",
+    "security",
+    type=click.Choice(["none", "tls"]),
+    default="none",
+    show_default=True,
+    help="Of EdgeSplit's payloads; those it is compared with travel as they are.",
+)
 @plain_errors
 def main(
-    out: Path, fresh: bool, scene: str, address: str | None, quick: bool, rounds: int | None
+    out: Path,
+    fresh: bool,
+    scene: str,
+    address: str | None,
+    quick: bool,
+    rounds: int | None,
+    security: str,
 ) -> None:
     """Measure EdgeSplit's overhead and compare it with plain Ray calls.
 
@@ -47,18 +63,20 @@ def main(
     models = ["mobilenet_v2"] if quick else list(TARGETS)
     count = rounds or (10 if quick else 60)
     settings = {"experiment": "overhead", "scene": scene, "models": models, "rounds": count}
+    settings["transport_security"] = security
     with scene_named(scene, address, is_nominal=False) as place:
         journal = Journal(out, settings).open(fresh)
         with progress("overhead", len(models) * len(KINDS)) as advance:
             for _ in journal.find(kind="row"):
                 advance()
             for name in models:
-                _measure(name, count, place, journal, advance)
-    _write(out, scene, [entry["row"] for entry in journal.find(kind="row")])
+                _measure(name, (count, security), place, journal, advance)
+    _write(out, (scene, security), [entry["row"] for entry in journal.find(kind="row")])
 
 
-def _write(out: Path, scene: str, rows: Sequence[Row]) -> None:
-    title = f"Overhead (measured, scene {scene}, nothing slowed)"
+def _write(out: Path, conditions: tuple[str, str], rows: Sequence[Row]) -> None:
+    scene, security = conditions
+    title = f"Overhead (measured, scene {scene}, nothing slowed, transport security {security})"
     grouped_bars(
         out / "overhead.png",
         [f"{row['model']}\n{row['plan_kind']}" for row in rows],
@@ -68,7 +86,8 @@ def _write(out: Path, scene: str, rows: Sequence[Row]) -> None:
             "EdgeSplit": [row["latency_s"] * 1e3 for row in rows],
             "plain Ray calls": [row["ray_s"] * 1e3 for row in rows],
         },
-        f"median latency and quartiles, ms\n(measured, scene {scene}, nothing slowed)",
+        f"median latency and quartiles, ms\n(measured, scene {scene}, nothing slowed, "
+        f"transport security {security})",
         {
             "segments' own time": _quartiles(rows, "compute_s"),
             "EdgeSplit": _quartiles(rows, "latency_s"),
@@ -78,7 +97,12 @@ def _write(out: Path, scene: str, rows: Sequence[Row]) -> None:
     reached = all(
         row["ratio"] <= TARGETS[row["model"]] and row["latency_s"] <= row["ray_s"] for row in rows
     )
-    summary = {"scene": scene, "targets": TARGETS, "targets_reached": reached}
+    summary = {
+        "scene": scene,
+        "transport_security": security,
+        "targets": TARGETS,
+        "targets_reached": reached,
+    }
     write_rows(out, "overhead", rows, summary)
     shown = ("model", "plan_kind", "plan", "latency_s", "compute_s", "tcp_s", "ray_s", "ratio")
     print_rows([{key: row[key] for key in shown} for row in rows], title)
@@ -91,14 +115,20 @@ def _quartiles(rows: Sequence[Row], key: str) -> list[tuple[float, float]]:
 
 
 def _measure(
-    name: str, rounds: int, place: Scene, journal: Journal, advance: Callable[[], None]
+    name: str,
+    how: tuple[int, str],
+    place: Scene,
+    journal: Journal,
+    advance: Callable[[], None],
 ) -> None:
-    """A row per plan of one model that the journal lacks."""
+    """A row per plan of one model that the journal lacks. how: rounds, transport security."""
     missing = [kind for kind in KINDS if not journal.has(kind="row", model=name, plan_kind=kind)]
     if not missing:
         return
     x = torch.rand(1, 3, 224, 224, generator=torch.Generator().manual_seed(0))
+    rounds, security = how
     config = replace(place.config(), emulation=Emulation(), threads=1, interval_s=3600.0)
+    config = replace(config, transport_security=security)
     policy = f"{TIERS[0]}-only"
     with EdgeSplit(load_model(name), policy=policy, address=place.address, config=config) as split:
         split.infer(x)

@@ -61,6 +61,13 @@ _SESSION = (
     runtime_option,
     click.option("--exact", is_flag=True, help="Only runtimes that give torch's bits."),
     click.option(
+        "--transport-security",
+        type=click.Choice(["tls", "none"]),
+        default="tls",
+        show_default=True,
+        help="Whether payloads are encrypted and only this session may talk to its tiers.",
+    ),
+    click.option(
         "--weights",
         default="random",
         show_default=True,
@@ -207,6 +214,7 @@ def _split(model: str, goal: "Goal", options: Mapping[str, Any]) -> "EdgeSplit":
         meters=named_meters(options["meters"]),
         runtimes=options["runtimes"] or None,
         exact=options["exact"],
+        transport_security=options["transport_security"],
     )
     return EdgeSplit(module, goal, options["policy"], options["address"], config)
 

@@ -3,6 +3,7 @@
 import itertools
 import time
 import uuid
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -28,6 +29,7 @@ from edgesplit.node.emulate import Emulation
 from edgesplit.node.form import Forms
 from edgesplit.node.program import Program
 from edgesplit.node.router import ServeSettings
+from edgesplit.node.security import NONE, Credentials, InsecureTransportWarning, new_credentials
 from edgesplit.node.shipping import pack
 
 _CONTROL_TIMEOUT_S = 30.0
@@ -54,6 +56,7 @@ class Session:
         self._config = config
         self._power = config.power()
         self._id = uuid.uuid4().hex[:8]
+        self._credentials: Credentials | None = None
         self._started: _Started | None = None
         self._was_closed = False
         self._tiers: dict[str, TierHandle] = {}
@@ -66,6 +69,7 @@ class Session:
         placement = connect(self._address, self._config.tiers)
         default = EMBEDDED_EMULATION if placement.is_embedded else Emulation()
         emulation = self._config.emulation if self._config.emulation is not None else default
+        self._credentials = _made_credentials(self._config)
         try:
             actors = {tier: self._actor(placement, tier) for tier in placement.tiers}
             opening = {tier: actor.open.remote() for tier, actor in actors.items()}
@@ -130,6 +134,11 @@ class Session:
         ]
         self._get_all(calls, "tiers to take the emulation")
         self._started = replace(started, emulation=emulation)
+
+    @property
+    def credentials(self) -> Credentials | None:
+        """What every connection of this session has to show; None where nothing is secured."""
+        return self._credentials
 
     def addresses(self) -> dict[str, str]:
         """The data plane's address of each tier."""
@@ -255,6 +264,7 @@ class Session:
             ports=placement.ports,
             threads=self._config.threads or placement.threads(tier),
             max_frame_bytes=self._config.max_frame_bytes,
+            credentials=self._credentials,
         )
         return (
             ray.remote(SegmentActor)
@@ -310,3 +320,16 @@ class Session:
         except ray.exceptions.RayError as error:
             reason = " / ".join(str(error).strip().splitlines()[-3:])
             raise ClusterError(f"waiting for {what}: {reason}") from error
+
+
+def _made_credentials(config: Config) -> Credentials | None:
+    """New ones for one session; None, with a warning, where the user wants none."""
+    if config.transport_security != NONE:
+        return new_credentials()
+    warnings.warn(
+        "transport_security is 'none': payloads travel unencrypted, and whoever reaches a tier's "
+        "port may read them, send requests and keep the tier busy; see docs/security.md",
+        InsecureTransportWarning,
+        stacklevel=2,
+    )
+    return None

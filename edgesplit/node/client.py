@@ -15,6 +15,7 @@ from edgesplit.core.sample import Sample
 from edgesplit.errors import ClosedError, RequestError, RequestTimeoutError
 from edgesplit.node import wire
 from edgesplit.node.connection import Connection, connect
+from edgesplit.node.security import Credentials, connecting
 from edgesplit.node.tensor_kind import TensorKind, kind_here
 
 _GRACE_S = 1.0  # the tiers give up first, so that their refusal says where it stuck
@@ -99,11 +100,18 @@ def _error(request_id: str, refusal: wire.Refusal) -> RequestError:
 class Client:
     """A pool of channels to one address, each lent to one thread at a time.
 
-    kind: of the tensors in an answer; None: as kind_here() says.
+    kind: of the tensors in an answer; None: as kind_here() says. credentials: the session's; None:
+    nothing is secured.
     """
 
-    def __init__(self, address: str, kind: TensorKind | None = None) -> None:
+    def __init__(
+        self,
+        address: str,
+        kind: TensorKind | None = None,
+        credentials: Credentials | None = None,
+    ) -> None:
         self._address = address
+        self._security = connecting(credentials)
         self._kind = kind or kind_here()
         self._idle: collections.deque[Channel] = collections.deque()
         self._lent: set[Channel] = set()
@@ -136,7 +144,7 @@ class Client:
         if channel is None:
             try:
                 # Replies are ours: what the tiers let through is not judged a second time.
-                channel = Channel(connect(self._address, 1 << 62, self._kind))
+                channel = Channel(connect(self._address, 1 << 62, self._kind, self._security))
             except OSError as error:
                 raise RequestError(f"cannot connect to {self._address}: {error}") from error
         with self._lock:

@@ -5,24 +5,24 @@ a wake-up costs as much as a small message itself.
 """
 
 import contextlib
-import select
 import socket
-import struct
-import threading
+import ssl
 import time
 from collections.abc import Sequence
 from typing import Any
 
-from edgesplit.errors import WireError
+from edgesplit.errors import TransportSecurityError, WireError
 from edgesplit.node import wire
+from edgesplit.node.stream import PlainStream, Stream
 from edgesplit.node.tensor_kind import TensorKind
+from edgesplit.node.tls_stream import TlsStream
 
-_CONNECT_TIMEOUT_S = 5.0
-_STALL_TIMEOUT_S = 60  # of a peer that stops in the middle of a frame, either way
+CONNECT_TIMEOUT_S = 5.0  # and for the handshake as much again
 
 _DISCARD_BYTES = 1 << 20
 _BUFFER_BYTES = 1 << 13
 _LINGER_S = 10.0  # for what a refused peer is still sending
+_TLS_RECORDS = (0x15, 0x16)  # alert, handshake: RFC 8446, section 5.1; no frame begins so
 
 
 class FrameError(WireError):
@@ -36,34 +36,39 @@ class FrameError(WireError):
 class Connection:
     """A connected socket. close() may be called by any thread and ends a receive() under way.
 
-    kind: of the tensors that receive() gives.
+    kind: of the tensors that receive() gives. security: of node/security.py's accepting() or
+    connecting(); handshake() then comes first. None: frames travel as they are.
     """
 
-    def __init__(self, connected: socket.socket, max_frame_bytes: int, kind: TensorKind) -> None:
-        connected.setblocking(True)
-        connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        # Time limits in the kernel: Python's own would cost a poll() for every call.
-        limit = struct.pack("ll", _STALL_TIMEOUT_S, 0)
-        connected.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
-        connected.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
-        self._socket = connected
+    def __init__(
+        self,
+        connected: socket.socket,
+        max_frame_bytes: int,
+        kind: TensorKind,
+        security: ssl.SSLContext | None = None,
+    ) -> None:
+        self._stream: Stream = (
+            PlainStream(connected) if security is None else TlsStream(connected, security)
+        )
         self._max_frame_bytes = max_frame_bytes
         self._kind = kind
-        self._sending = threading.Lock()
-        self._poller = select.poll()
-        self._poller.register(connected, select.POLLIN)
         # One call reads prefix, header and a small body together; what is too much is kept.
         self._buffer = bytearray(_BUFFER_BYTES)
         self._begin = self._end = 0
+
+    def handshake(self, timeout_s: float = CONNECT_TIMEOUT_S) -> None:
+        """Prove to each other that both belong to the session; nothing where that is not asked.
+
+        Raises TransportSecurityError.
+        """
+        self._stream.handshake(timeout_s)
 
     def send(self, message: wire.Message, buffers: Sequence[wire.Buffer] = ()) -> None:
         """Send one frame, buffers as they lie in memory. Raises OSError where the peer is gone."""
         parts = [memoryview(buffer).cast("B") for buffer in buffers if buffer.nbytes]
         size = sum([part.nbytes for part in parts])
         parts.insert(0, memoryview(wire.encode(message, size)))
-        with self._sending:
-            _send_all(self._socket, parts)
+        self._stream.send_all(parts)
 
     def receive(self, passes_replies: bool = False) -> tuple[wire.Message, list[Any]]:
         """The next message and the values in its body, waiting as long as it takes to begin.
@@ -73,6 +78,7 @@ class Connection:
         for a frame that was skipped, WireError where nothing after it can be read either.
         """
         self._await_frame()
+        _check_is_no_tls(self._buffer[self._begin])
         prefix = self._next(wire.PREFIX_BYTES)
         header_bytes, body_bytes = wire.read_prefix(prefix, self._max_frame_bytes)
         header = self._next(header_bytes)
@@ -98,7 +104,7 @@ class Connection:
         """Whether something has arrived within the time."""
         if self._begin < self._end:
             return True
-        return bool(self._poller.poll(max(0, int(timeout_s * 1000))))
+        return self._stream.wait(timeout_s)
 
     def refuse_and_close(self, refusal: wire.Refusal) -> None:
         """Say why and close, after what is still coming: else the reset would outrun the word."""
@@ -106,23 +112,21 @@ class Connection:
         deadline_s = time.monotonic() + _LINGER_S
         with contextlib.suppress(OSError):
             self.send(refusal)
-            self._socket.shutdown(socket.SHUT_WR)
+            self._stream.end_sending()
             while time.monotonic() < deadline_s and self.wait(1.0):
-                if not self._socket.recv_into(scratch):
+                if not self._stream.receive_into(memoryview(scratch), False):
                     break
         self.close()
 
     def close(self) -> None:
         """Close both ways; safe to call twice."""
-        with contextlib.suppress(OSError):
-            self._socket.shutdown(socket.SHUT_RDWR)
-        self._socket.close()
+        self._stream.close()
 
     def _await_frame(self) -> None:
         while self._begin == self._end:
             self._begin = self._end = 0
             with contextlib.suppress(BlockingIOError):  # a connection may be idle for long
-                self._end = self._receive(memoryview(self._buffer), 0)
+                self._end = self._receive(memoryview(self._buffer))
 
     def _next(self, count: int) -> memoryview:
         """The next `count` bytes, valid until the next call."""
@@ -135,7 +139,7 @@ class Connection:
             self._buffer[: len(rest)] = rest
             self._begin, self._end = 0, len(rest)
         while self._end - self._begin < count:
-            self._end += self._receive(memoryview(self._buffer)[self._end :], 0)
+            self._end += self._receive(memoryview(self._buffer)[self._end :])
         self._begin += count
         return memoryview(self._buffer)[self._begin - count : self._begin]
 
@@ -148,11 +152,11 @@ class Connection:
             self._begin = self._end = 0
         view = view[kept:]
         while view.nbytes:
-            view = view[self._receive(view, socket.MSG_WAITALL) :]
+            view = view[self._receive(view, is_whole=True) :]
 
-    def _receive(self, view: memoryview, flags: int) -> int:
+    def _receive(self, view: memoryview, is_whole: bool = False) -> int:
         try:
-            count = self._socket.recv_into(view, view.nbytes, flags)
+            count = self._stream.receive_into(view, is_whole)
         except BlockingIOError:  # the time limit
             raise
         except OSError as error:  # reset, or closed here
@@ -169,20 +173,34 @@ class Connection:
             count -= part
 
 
-def connect(address: str, max_frame_bytes: int, kind: TensorKind) -> Connection:
-    """A connection to HOST:PORT. Raises OSError where nobody listens or that is no address."""
+def _check_is_no_tls(first_byte: int) -> None:
+    if first_byte in _TLS_RECORDS:
+        raise TransportSecurityError(
+            "transport security: the peer speaks TLS and this side does not; transport_security "
+            "has to be the same for both, and both need the session's key"
+        )
+
+
+def connect(
+    address: str,
+    max_frame_bytes: int,
+    kind: TensorKind,
+    security: ssl.SSLContext | None = None,
+) -> Connection:
+    """A connection to HOST:PORT, its handshake done.
+
+    Raises OSError where nobody listens or that is no address, TransportSecurityError (one of them)
+    where whoever listens is not of the session.
+    """
     host, _, port = address.rpartition(":")
     try:
-        connected = socket.create_connection((host, int(port)), timeout=_CONNECT_TIMEOUT_S)
+        connected = socket.create_connection((host, int(port)), timeout=CONNECT_TIMEOUT_S)
     except (ValueError, OverflowError) as error:  # UnicodeError of a host name is a ValueError
         raise OSError(f"{address!r} is no HOST:PORT: {error}") from error
-    return Connection(connected, max_frame_bytes, kind)
-
-
-def _send_all(connected: socket.socket, parts: list[memoryview]) -> None:
-    while parts:
-        sent = connected.sendmsg(parts)
-        while parts and sent >= parts[0].nbytes:
-            sent -= parts.pop(0).nbytes
-        if parts and sent:
-            parts[0] = parts[0][sent:]
+    connection = Connection(connected, max_frame_bytes, kind, security)
+    try:
+        connection.handshake()
+    except OSError:
+        connection.close()
+        raise
+    return connection

@@ -20,6 +20,7 @@ from edgesplit.core.sample import Sample
 from edgesplit.errors import WireError
 from edgesplit.node import wire
 from edgesplit.node.connection import Connection
+from edgesplit.node.security import Credentials
 from edgesplit.node.shaper import Shaper
 from edgesplit.node.tensor_kind import TensorKind
 from edgesplit.node.worker import Done, Job, Worker
@@ -29,7 +30,8 @@ from edgesplit.node.worker import Done, Job, Worker
 class ServeSettings:
     """Where a tier listens and what it bears. threads: how many a segment may compute on.
 
-    ports: the first of them that is free is taken; empty: any.
+    ports: the first of them that is free is taken; empty: any. credentials: the session's, which
+    whoever connects must have too; None: anybody may.
     """
 
     tier: str
@@ -38,6 +40,7 @@ class ServeSettings:
     threads: int = 1
     max_queue: int = 64
     max_frame_bytes: int = wire.DEFAULT_MAX_FRAME_BYTES
+    credentials: Credentials | None = None
 
 
 @dataclass(frozen=True)
@@ -149,7 +152,11 @@ class Router:
         except OSError as error:
             self._refuse(job, "unreachable", f"cannot connect to {after.tier}: {error}")
             return
-        self._sent[request.id] = _Sent(done, link, now_s, _size(buffers))
+        sent = _Sent(done, link, now_s, _size(buffers))
+        if self._sent.setdefault(request.id, sent) is not sent:
+            # Its reply could not be told from the other's, which would then wait here for ever.
+            self._refuse(job, "malformed", f"a request {request.id!r} is under way already")
+            return
         try:
             self._send(link, after.tier, request, buffers)
         except OSError as error:

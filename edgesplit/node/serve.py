@@ -12,8 +12,10 @@ from edgesplit.errors import WireError
 from edgesplit.node import wire
 from edgesplit.node.connection import Connection, FrameError, connect
 from edgesplit.node.emulate import TierEmulation
+from edgesplit.node.entrance import Entrance
 from edgesplit.node.meter import Meter
 from edgesplit.node.router import Inbound, Router, ServeSettings
+from edgesplit.node.security import accepting, connecting
 from edgesplit.node.shaper import Shaper
 from edgesplit.node.tensor_kind import TensorKind, kind_here
 from edgesplit.node.worker import Done, Worker
@@ -37,6 +39,9 @@ class SegmentServer:
         self.worker = Worker(begin, settings.max_queue, meter, self._finished)
         self._shaper = Shaper(lambda: self._router.purge())
         self._router = Router(settings, self.worker, self._shaper, self._dial, kind)
+        self._accepting = accepting(settings.credentials)
+        self._connecting = connecting(settings.credentials)
+        self.entrance = Entrance(settings.tier)
         self._outbox = ThreadPoolExecutor(1, "edgesplit-outbox")
         self._listener: socket.socket | None = None
         self._links: dict[str, Connection] = {}
@@ -111,13 +116,17 @@ class SegmentServer:
                 accepted, _ = listener.accept()
             except OSError:
                 return  # closed
-            connection = Connection(accepted, self.settings.max_frame_bytes, self._kind)
+            connection = Connection(
+                accepted, self.settings.max_frame_bytes, self._kind, self._accepting
+            )
             self._keep(connection)
+            self.entrance.queue(connection)
             self._start("reader", partial(self._read_inbound, Inbound(connection)))
 
     def _read_inbound(self, link: Inbound) -> None:
         try:
-            self._serve(link)
+            if self.entrance.admit(link.connection):
+                self._serve(link)
         finally:  # whatever happened: the peer must not wait on a connection nobody reads
             self._drop(link.connection)
 
@@ -162,7 +171,7 @@ class SegmentServer:
             connection = self._links.get(address)
         if connection is not None:
             return connection
-        made = connect(address, self.settings.max_frame_bytes, self._kind)
+        made = connect(address, self.settings.max_frame_bytes, self._kind, self._connecting)
         with self._lock:
             connection = self._links.setdefault(address, made)
         if connection is not made:

@@ -31,6 +31,11 @@ def test_keeps_version_1_of_the_autoscaler():
     assert "RAY_enable_autoscaler_v2=0" in start_words("head")[0]
 
 
+@pytest.mark.parametrize("role", ["head", "worker"])
+def test_ray_answers_those_only_who_have_the_token(role):
+    assert "RAY_AUTH_MODE=token " in start_words(role)[0]
+
+
 def test_ray_stops_before_it_starts():
     for role in ("head", "worker"):
         assert SHIPPED[f"{role}_start_ray_commands"][0].endswith('"$ES_BIN/ray" stop')

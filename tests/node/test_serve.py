@@ -110,6 +110,25 @@ def test_a_relay_bears_so_many_requests_and_no_more():
         assert running.infer([torch.ones(1)], relayed).values
 
 
+def test_a_second_request_of_the_same_id_is_refused_and_leaves_nothing_behind():
+    held = Held()
+    with tiers(held) as running:
+        router = running.servers["end"]._router
+        request, buffers = running.request([torch.ones(1)], [("end", 0, 0), ("edge", 0, 9)], 20.0)
+        with running.client.channel() as first, running.client.channel() as second:
+            first.send(request, buffers)
+            deadline_s = time.monotonic() + 10
+            while request.id not in router._sent:
+                assert time.monotonic() < deadline_s
+                threading.Event().wait(0.01)
+            second.send(request, buffers)
+            with pytest.raises(RequestError, match=r"\(malformed\).*is under way already"):
+                second.receive(request.id, 20.0)
+            held.go_on.set()
+            assert first.receive(request.id, 20.0).values
+        assert not router._jobs
+
+
 def test_unknown_program_failing_segment_and_wrong_tier_are_refused(three):
     with pytest.raises(RequestError, match=r"tier 'edge' .*no program 'q'"):
         three.infer([torch.ones(1)], [("end", 0, 0), ("edge", 0, 9)], program="q")

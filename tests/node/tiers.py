@@ -75,6 +75,6 @@ def tiers(program=None, kinds=None, **settings) -> Iterator[Tiers]:
             server = SegmentServer(ServeSettings(name, **settings), meter, kind)
             servers[name] = stack.enter_context(server)
             server.worker.programs["p"] = program or Additions()
-        client = Client(servers["end"].address)
+        client = Client(servers["end"].address, credentials=settings.get("credentials"))
         stack.callback(client.close)
         yield Tiers(servers, client)

@@ -1,0 +1,182 @@
+"""Spoilt frames against a live tier that serves good requests meanwhile.
+
+    python -m experiments.fuzz --frames 100000 --seed S --out DIR
+
+The tier runs in a process of its own. Most frames come from somebody who has the session's key,
+the others are plain, of another key, recorded before, or break off within the handshake. Measured:
+whether good requests are answered right, and the tier's memory, threads and descriptors.
+"""
+
+import multiprocessing
+import threading
+import time
+from multiprocessing.connection import Connection as Pipe
+from pathlib import Path
+from statistics import quantiles
+from typing import Any
+
+import click
+import numpy as np
+import psutil
+
+from edgesplit.core.power import Power
+from edgesplit.node import arrays, wire
+from edgesplit.node.client import Client
+from edgesplit.node.meter.power_model import PowerModelMeter
+from edgesplit.node.router import ServeSettings
+from edgesplit.node.security import Credentials, new_credentials
+from edgesplit.node.serve import SegmentServer
+from experiments.attacker import Attacker, Found, Target
+from experiments.report import print_rows, progress, write_rows
+
+LIMIT_BYTES = 1 << 20
+MOST_GROWTH_BYTES = 32 << 20
+_ANSWER_TIMEOUT_S = 20.0
+_SETTLE_S = 6.0  # after the last frame: handshakes that broke off have ended then
+
+
+class Additions:
+    """A program whose layer k adds k."""
+
+    def segment(self, start: int, stop: int, runtime: str = "torch") -> Any:
+        """The layers as a function."""
+
+        def run(values: list[Any]) -> list[Any]:
+            with np.errstate(all="ignore"):  # flipped bits may be any number
+                return [value + sum(range(start, stop)) for value in values]
+
+        return run
+
+
+@click.command()
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for results.")
+@click.option("--frames", type=click.IntRange(100), default=100_000, show_default=True)
+@click.option("--seed", default=0, show_default=True)
+def main(out: Path, frames: int, seed: int) -> None:
+    """Send spoilt frames; write summary.json and fuzz.csv (the tier's resources over time)."""
+    with progress("fuzz", frames) as advance:
+        found, rows = fuzz(frames, seed, advance)
+    shares = quantiles(found.good_s, n=100)
+    summary = {
+        "frames": frames,
+        "seed": seed,
+        "ways": dict(found.ways),
+        "spoilt": dict(found.spoilt),
+        "good_requests": len(found.good_s),
+        "good_median_s": shares[49],
+        "good_p99_s": shares[98],
+        "good_slowest_s": max(found.good_s),
+        "wrong": found.wrong,
+    }
+    write_rows(_made(out), "fuzz", rows, summary)
+    print_rows([rows[0], max(rows, key=lambda row: row["rss_bytes"]), rows[-1]], "The tier")
+    click.echo(
+        f"{frames} spoilt frames {dict(found.ways)}; {len(found.good_s)} good requests, all "
+        f"answered right: {not found.wrong}; median {shares[49] * 1e3:.1f} ms, "
+        f"99 % within {shares[98] * 1e3:.1f} ms, slowest {max(found.good_s) * 1e3:.0f} ms"
+    )
+    for line in found.wrong[:20]:
+        click.echo(f"wrong: {line}")
+
+
+def fuzz(frames: int, seed: int, advance: Any = lambda: None) -> tuple[Found, list[dict[str, Any]]]:
+    """Send so many frames; what came of it, and rows of the tier's resources over time.
+
+    The first row is from after a tenth of the frames, when every way has been taken, the last
+    from after the tier had its peace again.
+    """
+    spawn = multiprocessing.get_context("spawn")
+    here, there = spawn.Pipe()
+    credentials = new_credentials()
+    process = spawn.Process(target=serve, args=(credentials, there), daemon=True)
+    process.start()
+    try:
+        target = Target(here.recv(), here.recv(), credentials)
+        return _attack(target, psutil.Process(process.pid), (frames, seed), advance)
+    finally:
+        process.kill()
+        process.join()
+
+
+def serve(credentials: Credentials, pipe: Pipe) -> None:
+    """The process under test: the tier `end`, and `edge` behind it."""
+    servers = []
+    for tier in ("end", "edge"):
+        settings = ServeSettings(tier, max_frame_bytes=LIMIT_BYTES, credentials=credentials)
+        server = SegmentServer(settings, PowerModelMeter(Power(1.0, 1.0, 1.0, 1.0)), arrays)
+        server.worker.programs["p"] = Additions()
+        server.open()
+        servers.append(server)
+        pipe.send(server.address)
+    threading.Event().wait()
+
+
+def _attack(
+    target: Target, tier: psutil.Process, load: tuple[int, int], advance: Any
+) -> tuple[Found, list[dict[str, Any]]]:
+    frames, seed = load
+    found, done = Found(), threading.Event()
+    good = threading.Thread(target=_send_good, args=(target, done, found), daemon=True)
+    good.start()
+    rows = []
+    attacker = Attacker(target, seed, found)
+    for number in range(frames):
+        attacker.send_one()
+        advance()
+        if number + 1 >= frames // 10 and (number + 1) % max(1, frames // 100) == 0:
+            rows.append({"frames": number + 1, **resources(tier)})
+    attacker.close()
+    time.sleep(_SETTLE_S)
+    rows.append({"frames": frames, **resources(tier)})
+    done.set()
+    good.join(_ANSWER_TIMEOUT_S)
+    growth = rows[-1]["rss_bytes"] - rows[0]["rss_bytes"]
+    if growth > MOST_GROWTH_BYTES:
+        found.wrong.append(f"the tier's memory has grown by {growth} bytes")
+    if rows[-1]["threads"] > rows[0]["threads"] or rows[-1]["fds"] > rows[0]["fds"]:
+        found.wrong.append(f"threads or descriptors are left: {rows[0]}, {rows[-1]}")
+    return found, rows
+
+
+def resources(tier: psutil.Process) -> dict[str, Any]:
+    """What the tier's process uses now."""
+    return {
+        "rss_bytes": tier.memory_info().rss,
+        "threads": tier.num_threads(),
+        "fds": tier.num_fds(),
+    }
+
+
+def _send_good(target: Target, done: threading.Event, found: Found) -> None:
+    """Requests over both tiers, each answer compared, until done."""
+    client = Client(target.end, arrays, target.credentials)
+    rng = np.random.default_rng(1)
+    number = 0
+    while not done.is_set():
+        number += 1
+        x = rng.random(int(rng.integers(1, 50_000)), np.float32)
+        specs, buffers = arrays.pack([x])
+        route = [wire.Hop("end", target.end, 0, 3), wire.Hop("edge", target.edge, 3, 9)]
+        request = wire.Request(
+            id=f"good-{number}", program="p", route=route, at=0, timeout_s=10.0, values=specs
+        )
+        begin_s = time.perf_counter()
+        try:
+            with client.channel() as channel:
+                channel.send(request, buffers)
+                (y,) = channel.receive(request.id, 10.0).values
+            if not np.array_equal(y, x + np.float32(3) + np.float32(33)):
+                found.wrong.append(f"good request {number}: another result")
+        except Exception as error:  # top of the thread's loop: becomes a finding
+            found.wrong.append(f"good request {number}: {error}")
+        found.good_s.append(time.perf_counter() - begin_s)
+    client.close()
+
+
+def _made(out: Path) -> Path:
+    out.mkdir(parents=True, exist_ok=True)
+    return out
+
+
+if __name__ == "__main__":
+    main()
