@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Table
 
@@ -73,7 +74,8 @@ def print_rows(rows: Sequence[Row], title: str) -> None:
     for key in rows[0] if rows else []:
         table.add_column(key)
     for row in rows:
-        table.add_row(*map(_cell, row.values()))
+        # A plan's [onnx] would be taken for markup.
+        table.add_row(*(escape(_cell(value)) for value in row.values()))
     console().print(table)
 
 

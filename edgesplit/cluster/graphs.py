@@ -25,11 +25,17 @@ class GraphWriter:
 
         Raises RuntimeUnavailableError for what ONNX cannot express, or where a package is missing.
         """
+        from edgesplit.node.profiler import payload_forms
         from edgesplit.node.runtime.onnx_export import export_graph
+        from edgesplit.node.runtime.torch_range import Workload
+        from edgesplit.node.runtime.value_shapes import require_fixed_shapes
         from edgesplit.node.shipping import unpack
 
         os.nice(_NICENESS)  # requests come first
-        return export_graph(unpack(packed), sample.values())
+        program, values = unpack(packed), sample.values()
+        # A tier without torch could not tell.
+        require_fixed_shapes(Workload(program, payload_forms(program, values)), "onnx")
+        return export_graph(program, values)
 
 
 def write_graph(packed: Any, sample: Any, get: Callable[..., Any]) -> Any:

@@ -172,7 +172,7 @@ def test_everything_on_it_is_prepared_and_calibration_keeps_it_busy(address, mod
 
 
 def test_a_session_without_a_runtime_for_it_says_what_to_do(address, model, x):
-    config = Config(tiers=TIERS, threads=1)
+    config = Config(tiers=TIERS, threads=1, runtimes=("torch",))
     opened = EdgeSplit(model, address=address, config=config)
     with opened as split, pytest.raises(RuntimeUnavailableError) as caught:
         split.infer(x)

@@ -4,7 +4,7 @@ import gzip
 
 import pytest
 
-from experiments.report import markdown_table, write_csv, write_json, write_rows
+from experiments.report import markdown_table, print_rows, write_csv, write_json, write_rows
 
 ROWS = [{"plan": "end:0-1 | edge:1-2", "latency_s": 0.123456}, {"plan": "x", "latency_s": None}]
 CSV = "plan,latency_s\nend:0-1 | edge:1-2,0.123456\nx,\n"
@@ -18,6 +18,11 @@ def test_markdown_escapes_what_would_end_a_cell():
         "| x | - |",
     ]
     assert markdown_table([]) == ""
+
+
+def test_a_plan_s_runtime_is_shown_and_not_taken_for_markup(capsys):
+    print_rows([{"plan": "end[onnx]:0-1"}], "plans")
+    assert "end[onnx]:0-1" in capsys.readouterr().out
 
 
 def test_csv_plain_and_compressed(tmp_path):

@@ -61,7 +61,7 @@ class ChannelsLastRuntime:
         return tried(self._workload, prepared, self.name)
 
     def _weights(self, layers: tuple[Layer, ...]) -> tuple[list[torch.Tensor], int]:
-        """The program's weights, those of convolutions in the other layout; bytes of the latter."""
+        """The program's weights, those of convolutions in the other layout; bytes of copies."""
         weights = list(self._workload.program.weights)
         own = {
             op.args[1].index
@@ -69,9 +69,13 @@ class ChannelsLastRuntime:
             for op in layer.ops
             if op.target in _CONVOLUTIONS and isinstance(op.args[1], Weight)
         }
+        n_bytes = 0
         for index in own:
-            weights[index] = _with_layout(weights[index])
-        return weights, sum(value_bytes(weights[index]) for index in own)
+            laid = _with_layout(weights[index])
+            # Those of 1 x 1 convolutions lie in both layouts at once and are not copied.
+            n_bytes += value_bytes(laid) if laid is not weights[index] else 0
+            weights[index] = laid
+        return weights, n_bytes
 
 
 def has_convolutions(program: Program) -> bool:

@@ -15,12 +15,9 @@ from torch import fx
 
 from edgesplit.errors import RuntimeUnavailableError
 from edgesplit.node.form import Form, TensorForm
-from edgesplit.node.profiler import payload_forms
 from edgesplit.node.program import Program, is_random
 from edgesplit.node.runtime.onnx_fold import fold
 from edgesplit.node.runtime.onnx_graph import OnnxGraph, value_name
-from edgesplit.node.runtime.torch_range import Workload
-from edgesplit.node.runtime.value_shapes import require_fixed_shapes
 from edgesplit.node.segment import Value, build_module
 from edgesplit.node.structure import Ref
 from edgesplit.node.tensors import forms_of, name_of
@@ -42,7 +39,6 @@ def export_graph(program: Program, values: Sequence[Value]) -> OnnxGraph:
     with torch's own reason.
     """
     _check_packages()
-    require_fixed_shapes(Workload(program, payload_forms(program, values)), "onnx")
     forms = _forms(program, values)
     tensors = [number for number, form in forms.items() if isinstance(form, TensorForm)]
     outputs = [Ref(number) for number in tensors if number not in program.alive(0)]
