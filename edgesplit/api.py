@@ -1,18 +1,16 @@
 """EdgeSplit: the caller's side. Exports the model, sends requests along the plan, keeps records."""
 
 import atexit
-import collections
 import contextlib
 import itertools
 import threading
-import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from torch import nn
 
+from edgesplit.calls import Calls, Wish
 from edgesplit.cluster.calibrate import Blocks, Calibrated, calibrate
 from edgesplit.cluster.session import Session
 from edgesplit.cluster.survey import RuntimeSurvey
@@ -23,41 +21,26 @@ from edgesplit.core.energy.window import tier_window
 from edgesplit.core.explain import Explanation, explain
 from edgesplit.core.goal import Goal
 from edgesplit.core.graph import Graph
-from edgesplit.core.plan import Plan, parse_plan
+from edgesplit.core.plan import Plan
 from edgesplit.core.policy import Policy, checked, policy_named
 from edgesplit.core.profile import Profile
-from edgesplit.core.record import Finished, Record, record_of
+from edgesplit.core.record import Record
 from edgesplit.errors import (
     ClosedError,
+    ClusterError,
     EdgeSplitError,
     InputError,
     MeterError,
-    RequestTimeoutError,
     UnknownNameError,
 )
 from edgesplit.metered import MeteredBlock
-from edgesplit.node import tensors, wire
-from edgesplit.node.client import Channel, Client
 from edgesplit.node.emulate import Emulation
 from edgesplit.node.model import ExportedModel, warm_up
 from edgesplit.records import DataFrame, frame_of
-from edgesplit.workloads import ActiveWorkload, Given, Threads, Wanted, Workloads
+from edgesplit.workloads import ActiveWorkload, Threads, Wanted, Workloads
 
-RECORDS_KEPT = 100_000
-_Key = tuple[Any, ...]
 _NOTHING = object()
 _T = TypeVar("_T")
-
-
-@dataclass(frozen=True)
-class _Sent:
-    """A request under way."""
-
-    id: str
-    workload: ActiveWorkload
-    plan: Plan
-    sent_s: float
-    is_telling: bool
 
 
 class EdgeSplit:
@@ -97,7 +80,8 @@ class EdgeSplit:
             raise InputError(f"policy must be a name or a function, given {policy!r}")
         chosen = policy_named(policy, self._config.tiers) if isinstance(policy, str) else policy
         settings = Settings(interval_s=self._config.interval_s)
-        wanted = Wanted(self._goal, checked(chosen), settings)
+        is_finished = self._config.finish == "anywhere"
+        wanted = Wanted(self._goal, checked(chosen), settings, is_finished)
         self._session = Session(address, self._config)
         self._watch = PlanWatch(self._session)
         self._survey = RuntimeSurvey(self._session, is_loud=self._config.runtimes is not None)
@@ -105,17 +89,11 @@ class EdgeSplit:
         self._workloads = Workloads(model, self._session, threads, wanted)
         self._warming = threading.Thread(target=warm_up, name="edgesplit-warm-up", daemon=True)
         self._lock = threading.RLock()
-        self._client: Client | None = None
-        self._clients: list[Client] = []
-        self._finished: collections.deque[tuple[ActiveWorkload, Finished]] = collections.deque(
-            maxlen=RECORDS_KEPT
-        )
-        self._count = 0
-        self._ids = map(f"{id(self):x}-{{}}".format, itertools.count())
-        self._began_s = time.perf_counter()
+        self._calls = Calls(self._session, self._watch, self._workloads, self._config)
+        self._history = self._calls.history
         self._is_open = self._is_closed = False
         # Without a reference to this object, which would keep it alive for ever.
-        self._finalizer = weakref.finalize(self, _shut_down, threads, self._clients, self._session)
+        self._finalizer = weakref.finalize(self, _shut_down, threads, self._calls, self._session)
 
     # Life
 
@@ -151,95 +129,33 @@ class EdgeSplit:
     def infer(self, *args: Any, **kwargs: Any) -> Any:
         """What model(*args, **kwargs) returns, computed along the plan in force.
 
-        Raises InputError before anything is sent, RequestError or RequestTimeoutError after.
+        Raises InputError before anything is sent, RequestError or DeadlineExceeded after.
         """
-        return self._infer(None, args, kwargs)
+        return self.open()._calls.infer(Wish(), args, kwargs)
+
+    def infer_within(self, timeout_s: float, *args: Any, **kwargs: Any) -> Any:
+        """The same within that many seconds instead of config.timeout_s, or DeadlineExceeded."""
+        return self.open()._calls.infer(Wish(timeout_s=timeout_s), args, kwargs)
 
     def infer_on(self, plan: Plan | str, *args: Any, **kwargs: Any) -> Any:
         """The same along `plan`, whatever the plan in force; adaptation does not learn from it."""
-        return self._infer(plan, args, kwargs)
+        return self.open()._calls.infer(Wish(plan), args, kwargs)
 
-    def map(self, batches: Iterable[Any], plan: Plan | str | None = None) -> Iterator[Any]:
+    def map(
+        self,
+        batches: Iterable[Any],
+        plan: Plan | str | None = None,
+        timeout_s: float | None = None,
+    ) -> Iterator[Any]:
         """Results in the order of `batches`, with up to config.in_flight requests under way.
 
         Tiers work on different inputs at once. A batch is one argument, or a tuple of several.
+        timeout_s: of each, None: config.timeout_s.
         """
-        waiting = collections.deque[_Sent]()
-        batches = iter(batches)
+        batches, wish = iter(batches), Wish(plan, timeout_s)
         first = next(batches, _NOTHING)
-        if first is _NOTHING:
-            return
-        client = self._channels(self._workload(Given(_arguments(first), {})))
-        with client.channel() as channel:
-            for batch in itertools.chain([first], batches):
-                if len(waiting) >= self._config.in_flight:
-                    yield self._receive(channel, waiting.popleft())
-                given = Given(_arguments(batch), {})
-                waiting.append(self._send(channel, plan, given, self._workload(given)))
-            while waiting:
-                yield self._receive(channel, waiting.popleft())
-
-    def _infer(self, plan: Plan | str | None, args: Any, kwargs: Mapping[str, Any]) -> Any:
-        given = Given(args, kwargs)
-        workload = self._workload(given)
-        with self._channels(workload).channel() as channel:
-            return self._receive(channel, self._send(channel, plan, given, workload))
-
-    def _send(
-        self, channel: Channel, plan: Plan | str | None, given: Given, workload: ActiveWorkload
-    ) -> _Sent:
-        used, hops = workload.route
-        if plan is not None:
-            used = self._checked(plan, workload)
-            hops = workload.hops(used)
-        specs, buffers = tensors.pack(workload.loaded.exported.payload(given.leaves))
-        size = sum(buffer.nbytes for buffer in buffers)
-        if size > self._config.max_frame_bytes:
-            raise InputError(
-                f"the input has {size} bytes, over the limit of {self._config.max_frame_bytes} "
-                "per message; use smaller batches or raise Config(max_frame_bytes=...)"
-            )
-        request = wire.Request(
-            id=next(self._ids),
-            program=workload.id,
-            route=hops,
-            at=0,
-            timeout_s=self._config.timeout_s,
-            values=specs,
-        )
-        channel.send(request, buffers)
-        return _Sent(request.id, workload, used, given.at_s, plan is None)
-
-    def _receive(self, channel: Channel, sent: _Sent) -> Any:
-        answer = channel.receive(sent.id, self._config.timeout_s)
-        workload = sent.workload
-        result = workload.loaded.exported.unflatten(answer.values)
-        latency_s = time.perf_counter() - sent.sent_s
-        at_s = sent.sent_s - self._began_s
-        done = Finished(sent.id, at_s, workload.graph.name, sent.plan, latency_s, answer.samples)
-        self._finished.append((workload, done))
-        with self._lock:
-            self._count += 1
-        if sent.is_telling:
-            self._watch.finished(workload.id, answer.samples)
-        return result
-
-    def _checked(self, plan: Plan | str, workload: ActiveWorkload) -> Plan:
-        parsed = parse_plan(plan) if isinstance(plan, str) else _is_a(Plan, "plan", plan)
-        parsed.check(workload.graph, workload.profile.names)
-        return parsed.check_runtimes(workload.profile.offered)
-
-    def _workload(self, given: Given) -> ActiveWorkload:
-        self.open()
-        return self._workloads.of(given)
-
-    def _channels(self, workload: ActiveWorkload) -> Client:
-        with self._lock:
-            if self._client is None:
-                address = workload.addresses[self._config.tiers[0]]
-                self._client = Client(address, credentials=self._session.credentials)
-                self._clients.append(self._client)
-            return self._client
+        if first is not _NOTHING:
+            yield from self.open()._calls.map(wish, itertools.chain([first], batches))
 
     @contextlib.contextmanager
     def metered(self) -> Iterator[MeteredBlock]:
@@ -250,10 +166,10 @@ class EdgeSplit:
         """
         self._used()
         found = MeteredBlock()
-        before, marks = self._count, self._session.meters.marks()
+        before, marks = self._history.count, self._session.meters.marks()
         yield found
         windows = self._session.meters.since(marks)
-        found.requests = self._count - before
+        found.requests = self._history.count - before
         found.tiers = {
             tier: tier_window(window, self._session.meters.power(tier))
             for tier, window in windows.items()
@@ -281,7 +197,7 @@ class EdgeSplit:
     @property
     def plan(self) -> Plan | None:
         """The plan in force for the input signature used last; None before the first input."""
-        return self._workloads.latest.route[0] if self._workloads.latest else None
+        return self._workloads.latest.route.plan if self._workloads.latest else None
 
     @property
     def emulation(self) -> Emulation:
@@ -304,10 +220,10 @@ class EdgeSplit:
     def wait_for_runtimes(self, timeout_s: float = 600.0) -> None:
         """Return once the runtimes of the signature used last are measured: plans know them all.
 
-        Raises RequestTimeoutError where that takes longer.
+        Raises ClusterError where that takes longer.
         """
         if not self._survey.wait(self._used().id, timeout_s):
-            raise RequestTimeoutError(f"runtimes are still being measured after {timeout_s:g} s")
+            raise ClusterError(f"runtimes are still being measured after {timeout_s:g} s")
 
     def profile(self) -> Profile:
         """Tiers and links as they are believed to be now, for the signature used last."""
@@ -316,26 +232,23 @@ class EdgeSplit:
     def explain(self) -> Explanation:
         """Why this plan: its cost, the best plan of every other route, and what limits it."""
         workload, profile = self._used(), self.profile()
-        running = workload.route[0].as_offered(profile.offered)  # a row may have gone just now
+        running = workload.route.plan.as_offered(profile.offered)  # a row may have gone just now
         return explain(workload.graph, profile, self._goal, running)
 
     def switches(self) -> tuple[tuple[float, Plan, str], ...]:
         """(seconds since the session began, plan, reason) of every plan put in force."""
-        return tuple((a.at_s - self._began_s, a.plan, a.reason) for a in self._used().activations)
+        return tuple(
+            (a.at_s - self._history.began_s, a.plan, a.reason) for a in self._used().activations
+        )
 
     def records(self) -> DataFrame:
         """One row per request that came back: see edgesplit.records.frame_of for the columns."""
-        return frame_of(self._records(), self._goal.boundary, self._session.is_emulated)
+        records = self._history.records(self._goal)
+        return frame_of(records, self._goal.boundary, self._session.is_emulated)
 
     def last_record(self) -> Record | None:
         """The record of the request that came back last."""
-        return self._record(*self._finished[-1]) if self._finished else None
-
-    def _records(self) -> list[Record]:
-        return [self._record(workload, done) for workload, done in list(self._finished)]
-
-    def _record(self, workload: ActiveWorkload, done: Finished) -> Record:
-        return record_of(done, workload.profile, self._goal)
+        return self._history.last(self._goal)
 
     def _used(self) -> ActiveWorkload:
         if self._workloads.latest is None:
@@ -343,12 +256,11 @@ class EdgeSplit:
         return self._workloads.latest
 
 
-def _shut_down(threads: Threads, clients: list[Client], session: Session) -> None:
+def _shut_down(threads: Threads, calls: Calls, session: Session) -> None:
     """The end of an EdgeSplit, also of one that was dropped without close()."""
     threads.survey.stop()
     threads.watch.stop()
-    for client in clients:
-        client.close()
+    calls.close()
     session.close()
 
 
@@ -362,7 +274,3 @@ def _is_a(kind: type[_T], name: str, given: Any) -> _T:
 def _known(tier: str, tiers: tuple[str, ...]) -> None:
     if tier not in tiers:
         raise UnknownNameError(f"memory_bytes: no tier {tier!r}; known: {', '.join(tiers)}")
-
-
-def _arguments(batch: Any) -> tuple[Any, ...]:
-    return batch if isinstance(batch, tuple) else (batch,)

@@ -4,6 +4,7 @@ import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Literal
 
 from edgesplit.core.power import Power
 from edgesplit.errors import ConfigError, ProfileError, UnknownNameError
@@ -47,9 +48,11 @@ class Config:
     out: only where nothing else runs; None: torch, and onnx where it is installed. tolerance:
     relative difference from eager torch above which a runtime is not used; exact: only
     bit-identical ones, with runtimes=None torch alone. interval_s: between two looks at the plan
-    while nothing changes. in_flight: requests that map() has under way at once.
-    transport_security: `tls`: payloads are encrypted, and only who has the session's key may talk
-    to a tier; `none`: neither, with a warning.
+    while nothing changes. timeout_s: of a request, unless the call has its own. finish:
+    `anywhere`, where a tier that fails is done without, on another one or in the caller's process;
+    `planned`, which makes that an error, for measuring a plan as it is. in_flight: requests that
+    map() has under way at once. transport_security: `tls`: payloads are encrypted, and only who has
+    the session's key may talk to a tier; `none`: neither, with a warning.
     """
 
     tiers: tuple[str, ...] = TIERS
@@ -62,6 +65,7 @@ class Config:
     exact: bool = False
     interval_s: float = 1.0
     timeout_s: float = 60.0
+    finish: Literal["anywhere", "planned"] = "anywhere"
     start_timeout_s: float = 120.0
     in_flight: int = 6
     max_frame_bytes: int = DEFAULT_MAX_FRAME_BYTES
@@ -74,6 +78,8 @@ class Config:
             value = getattr(self, name)
             if not (isinstance(value, (int, float)) and value > 0):
                 raise ConfigError(f"{name} must be a number above 0, given {value!r}")
+        if self.finish not in ("anywhere", "planned"):
+            raise ConfigError(f"finish is anywhere or planned, given {self.finish!r}")
         if self.timeout_s > LONGEST_TIMEOUT_S:
             raise ConfigError(f"timeout_s is at most {LONGEST_TIMEOUT_S:g}, given {self.timeout_s}")
         self._check_tiers("meters", self.meters)

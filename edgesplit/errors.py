@@ -78,11 +78,18 @@ class TransportSecurityError(EdgeSplitError, ConnectionError):
 
 
 class RequestError(EdgeSplitError):
-    """A tier refused a request or failed while running it."""
+    """A tier refused a request or failed while running it. reason: the refusal's, in one word."""
+
+    def __init__(self, message: str, reason: str = "failed") -> None:
+        super().__init__(message)
+        self.reason = reason
+
+    def __reduce__(self) -> tuple[type["RequestError"], tuple[str, str]]:
+        return (type(self), (str(self), self.reason))
 
 
-class RequestTimeoutError(RequestError, TimeoutError):
-    """No answer within the request's time limit."""
+class DeadlineExceeded(RequestError, TimeoutError):
+    """No answer within the request's time limit; the work was dropped where it was."""
 
 
 class ClosedError(EdgeSplitError):

@@ -20,6 +20,7 @@ from edgesplit.core.control.state import Settings
 from edgesplit.core.cost import CostModel
 from edgesplit.core.goal import Goal
 from edgesplit.core.graph import Graph
+from edgesplit.core.patience import patience
 from edgesplit.core.plan import Plan
 from edgesplit.core.policy import Policy
 from edgesplit.core.profile import Profile, Tier
@@ -31,6 +32,7 @@ from edgesplit.node.profiler import graph_of, payload_forms
 from edgesplit.node.signature import flatten_args
 
 Key = tuple[Any, ...]
+_ROUTES_KEPT = 256  # explicit plans: an experiment may try all of them
 
 
 class InfeasibleGoalWarning(UserWarning):
@@ -59,20 +61,33 @@ class Loaded:
     program_id: str
 
 
+@dataclass(frozen=True)
+class Route:
+    """A plan as the wire carries it. patience_s: the caller's with the first tier, 0: for ever."""
+
+    plan: Plan
+    hops: list[wire.Hop]
+    patience_s: float
+
+
 @dataclass(eq=False)
 class ActiveWorkload:
     """What is fixed of a workload, and the plan in force, which the watch replaces.
 
-    activations: every plan that was in force, oldest first.
+    finishes: whether another tier may finish what a planned one does not. activations: every plan
+    that was in force, oldest first.
     """
 
     id: str
     loaded: Loaded
     graph: Graph
     profile: Profile
+    goal: Goal
     addresses: dict[str, str]
+    finishes: bool
     activations: list[Activation] = field(default_factory=list)
-    _route: tuple[Plan, list[wire.Hop]] | None = None
+    _route: Route | None = None
+    _routes: dict[Plan, Route] = field(default_factory=dict)
 
     def offer(self, offered: Offered) -> None:
         """Plans may from now on name a runtime that was measured."""
@@ -82,20 +97,34 @@ class ActiveWorkload:
     def activate(self, activation: Activation) -> None:
         """Send the next requests along this plan."""
         self.activations.append(activation)
-        self._route = (activation.plan, self.hops(activation.plan))
+        self._route = self.along(activation.plan)
 
     @property
-    def route(self) -> tuple[Plan, list[wire.Hop]]:
-        """The plan in force and its hops: one reference, so that a request sees one plan."""
+    def route(self) -> Route:
+        """That of the plan in force: one reference, so that a request sees one plan."""
         assert self._route is not None, "a workload is activated before it is used"
         return self._route
 
-    def hops(self, plan: Plan) -> list[wire.Hop]:
-        """The plan as the wire carries it."""
-        return [
-            wire.Hop(s.tier, self.addresses[s.tier], s.start, s.stop, s.runtime)
-            for s in plan.stages
+    def along(self, plan: Plan) -> Route:
+        """The route of that plan; made once per plan."""
+        route = self._routes.get(plan)
+        if route is None:
+            if len(self._routes) >= _ROUTES_KEPT:
+                self._routes.clear()
+            route = self._routes[plan] = self._made(plan)
+        return route
+
+    def _made(self, plan: Plan) -> Route:
+        waits_s = [0.0] * (len(plan.stages) + 1)
+        if self.finishes:
+            model = CostModel(self.graph, self.profile, self.goal)
+            longest = wire.LONGEST_TIMEOUT_S
+            waits_s = [*(min(s, longest) for s in patience(model, plan)), 0.0]
+        hops = [
+            wire.Hop(s.tier, self.addresses[s.tier], s.start, s.stop, s.runtime, wait_s)
+            for s, wait_s in zip(plan.stages, waits_s[1:], strict=True)
         ]
+        return Route(plan, hops, waits_s[0])
 
 
 @dataclass(frozen=True)
@@ -105,6 +134,7 @@ class Wanted:
     goal: Goal
     policy: Policy
     settings: Settings
+    finishes: bool
 
 
 @dataclass(frozen=True)
@@ -162,7 +192,15 @@ class Workloads:
             factor = graph.payload_bytes[0] / max(1, like.graph.payload_bytes[0])
             profile = _scaled(self._session.current_profile(like.id), factor)
             work = replace(work, whole_s={t.name: sum(t.layer_s) for t in profile.tiers})
-        workload = ActiveWorkload(workload_id, loaded, graph, profile, self._session.addresses())
+        workload = ActiveWorkload(
+            workload_id,
+            loaded,
+            graph,
+            profile,
+            self._wanted.goal,
+            self._session.addresses(),
+            self._wanted.finishes,
+        )
         self._start(workload)
         if not self._session.runtimes().come_first:  # else they are measured already
             self._survey.add(work, workload.offer)

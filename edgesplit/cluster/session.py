@@ -144,6 +144,10 @@ class Session:
         """The data plane's address of each tier."""
         return {tier: handle.address for tier, handle in self._tiers.items()}
 
+    def threads(self, tier: str) -> int:
+        """How many threads the tier computes on."""
+        return self._config.threads or self._running.placement.threads(tier)
+
     @property
     def meters(self) -> TierMeters:
         """The tiers' meters, once ready() has returned."""

@@ -1,7 +1,8 @@
 """Records: what one request took and cost, from the samples that came back with its reply."""
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from edgesplit.core.energy.figure import Energy, total
 from edgesplit.core.energy.spent import spent
@@ -10,13 +11,18 @@ from edgesplit.core.plan import Plan
 from edgesplit.core.profile import Profile
 from edgesplit.core.sample import Sample, Transfer, transfers
 
+CALLER = "caller"
+UNCOUNTED = "computed by the caller, whose joules nobody counts"
+
 
 @dataclass(frozen=True)
 class Record:
     """One request. at_s: when it was sent, since the session began. Energy per the boundary.
 
     compute_s, link_s: sums over the route; samples has them per tier. energy: per tier, also of
-    those that had no part in it. end: the tier that holds the input.
+    those that had no part in it. end: the tier that holds the input. why: empty where all went as
+    planned, else why the layers were finished on another tier, or by the caller, whose joules
+    nobody counts.
     """
 
     id: str
@@ -29,6 +35,12 @@ class Record:
     energy: Mapping[str, Energy]
     end: str
     samples: tuple[Sample, ...]
+    why: str = ""
+
+    @property
+    def finished_by(self) -> str:
+        """The tier that ran the last layer, or `caller`."""
+        return self.samples[-1].tier if self.samples else CALLER
 
     @property
     def end_energy(self) -> Energy:
@@ -53,7 +65,10 @@ class Record:
 
 @dataclass(frozen=True)
 class Finished:
-    """What the caller knows of a request that came back."""
+    """What the caller knows of a request that came back.
+
+    samples: none where the caller ran the layers itself; why then says for what reason.
+    """
 
     id: str
     at_s: float
@@ -61,6 +76,7 @@ class Finished:
     plan: Plan
     latency_s: float
     samples: tuple[Sample, ...]
+    why: str = ""
 
 
 def record_of(done: Finished, profile: Profile, goal: Goal) -> Record:
@@ -80,6 +96,10 @@ def record_of(done: Finished, profile: Profile, goal: Goal) -> Record:
         tier.name: spent(tier, samples.get(tier.name), seconds[tier.name], goal.boundary)
         for tier in profile.tiers
     }
+    if not done.samples:
+        energy = {
+            tier: replace(e, joules=math.nan, flags=(UNCOUNTED,)) for tier, e in energy.items()
+        }
     return Record(
         done.id,
         done.at_s,
@@ -91,6 +111,7 @@ def record_of(done: Finished, profile: Profile, goal: Goal) -> Record:
         energy,
         profile.source,
         done.samples,
+        done.why or (done.samples[-1].finished if done.samples else ""),
     )
 
 

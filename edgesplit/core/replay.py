@@ -6,7 +6,7 @@ Deterministic: the same events, or the same world and generator seed, give the s
 import heapq
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -46,14 +46,16 @@ class World:
     """What is true while requests run one after another.
 
     profile: at first, with the row of every runtime that a plan may ever name; changes: (from
-    when, profile). events: what happens besides, such as TierLost or RowMeasured. noise: sigma of a
-    lognormal on every duration; outliers: share of durations that take 2-5 times as long.
+    when, profile). events: what happens besides, such as TierLost or RowMeasured. silences:
+    (tier, from when, until when) it answers nobody. noise: sigma of a lognormal on every duration;
+    outliers: share of durations that take 2-5 times as long.
     prepare_s: until a tier is ready. pause_s: between two requests.
     """
 
     profile: Profile
     changes: tuple[tuple[float, Profile], ...] = ()
     events: tuple[Event, ...] = ()
+    silences: tuple[tuple[str, float, float], ...] = ()
     noise: float = 0.1
     outliers: float = 0.03
     prepare_s: float = 0.2
@@ -68,10 +70,14 @@ class World:
                 true = profile
         return true
 
+    def is_silent(self, tier: str, at_s: float) -> bool:
+        """Whether the tier answers nobody at that time."""
+        return any(name == tier and a <= at_s < b for name, a, b in self.silences)
+
 
 @dataclass(frozen=True)
 class Request:
-    """One simulated request. failed_over: its plan used a lost tier, so the first tier ran it."""
+    """One simulated request. failed_over: a tier of its plan was away; another one finished it."""
 
     start_s: float
     latency_s: float
@@ -163,29 +169,29 @@ class _Simulation:
             event: Event = TierMeasured(
                 now_s + seconds, ask.tier, ask.start, ask.stop, seconds, ask.runtime
             )
-            lost = ask.tier in self._lost
+            asked = {ask.tier}
         else:
             pair = (ask.source, ask.target)
             seconds = self._hop_s(true, pair, (ask.sent_bytes, 64))
             latency_s = self._hop_s(true, pair, (64, 64)) / 2
             at_s = now_s + seconds + 2 * latency_s
             event = LinkProbed(at_s, *pair, ask.sent_bytes, seconds, latency_s)
-            lost = bool(self._lost.intersection(pair))
-        if not lost:
+            asked = set(pair)
+        if not any(self._is_away(tier, now_s) for tier in asked):
             self.put(event)
+
+    def _is_away(self, tier: str, at_s: float) -> bool:
+        return tier in self._lost or self._world.is_silent(tier, at_s)
 
     def _request(self, at_s: float, plan: Plan) -> None:
         true = self._world.at(at_s)
-        failed_over = bool(self._lost.intersection(plan.route))
-        if failed_over:
-            runtime = true.tiers[0].runtime
-            whole = Stage(true.source, 0, plan.n_layers, runtime)
-            latency_s = self._compute_s(true, whole)
-            event = Observed(at_s + latency_s, ())
-        else:
-            samples = self._samples(true, plan)
-            latency_s = samples[0].own_s
-            event = Observed(at_s + latency_s, samples)
+        away = [tier for tier in plan.route[1:] if self._is_away(tier, at_s)]
+        failed_over = bool(away)
+        samples = self._samples(true, _up_to(plan, away[0]) if away else plan)
+        if away:
+            samples = (*samples[:-1], replace(samples[-1], finished=f"{away[0]} silent"))
+        latency_s = samples[0].own_s
+        event = Observed(at_s + latency_s, samples)
         self.run.requests.append(Request(at_s, latency_s, plan, failed_over))
         self._free_s = at_s + latency_s + self._world.pause_s
         self.put(event)
@@ -229,3 +235,9 @@ class _Simulation:
         if self._generator.random() < self._world.outliers:
             factor *= self._generator.uniform(2.0, 5.0)
         return seconds * factor
+
+
+def _up_to(plan: Plan, tier: str) -> Plan:
+    """The plan whose last tier before `tier` runs all the rest."""
+    stages = plan.stages[: plan.route.index(tier)]
+    return Plan((*stages[:-1], replace(stages[-1], stop=plan.n_layers)))

@@ -17,6 +17,9 @@ class Sample:
     energy_j: what the tier's meter counted during compute_s, an idle device's draw included.
     energy_u_j: its standard uncertainty; None where none is known.
     runtime: what executed the layers; `torch` where there were none.
+    finished: empty where all went as planned. Else this tier also ran the layers that were the next
+    tiers', and it says why: the next tier's name and one of `silent`, `unreachable` and the other
+    reasons of a refusal. Such a sample sent nothing on, and its compute_s is of both together.
     """
 
     tier: str
@@ -32,6 +35,13 @@ class Sample:
     energy_j: float
     energy_u_j: float | None = None
     runtime: str = TORCH
+    finished: str = ""
+
+    @property
+    def given_up(self) -> tuple[str, str] | None:
+        """(the tier that this one did without, the reason); None where all went as planned."""
+        tier, _, reason = self.finished.rpartition(" ")
+        return (tier, reason) if tier else None
 
 
 @dataclass(frozen=True)

@@ -13,12 +13,14 @@ from edgesplit.node import wire
 from edgesplit.node.connection import Connection, FrameError, connect
 from edgesplit.node.emulate import TierEmulation
 from edgesplit.node.entrance import Entrance
+from edgesplit.node.inbound import Inbound
+from edgesplit.node.job import Done
 from edgesplit.node.meter import Meter
-from edgesplit.node.router import Inbound, Router, ServeSettings
+from edgesplit.node.router import Router, ServeSettings
 from edgesplit.node.security import accepting, connecting
 from edgesplit.node.shaper import Shaper
 from edgesplit.node.tensor_kind import TensorKind, kind_here
-from edgesplit.node.worker import Done, Worker
+from edgesplit.node.worker import Worker
 
 _BACKLOG = 64
 
@@ -37,14 +39,13 @@ class SegmentServer:
         self._kind = kind = kind or kind_here()
         begin = partial(kind.set_threads, settings.threads)
         self.worker = Worker(begin, settings.max_queue, meter, self._finished)
-        self._shaper = Shaper(lambda: self._router.purge())
+        self._shaper = Shaper()
         self._router = Router(settings, self.worker, self._shaper, self._dial, kind)
         self._accepting = accepting(settings.credentials)
         self._connecting = connecting(settings.credentials)
         self.entrance = Entrance(settings.tier)
         self._outbox = ThreadPoolExecutor(1, "edgesplit-outbox")
         self._listener: socket.socket | None = None
-        self._links: dict[str, Connection] = {}
         self._connections: set[Connection] = set()
         self._threads: list[threading.Thread] = []
         self._lock = threading.Lock()
@@ -80,7 +81,7 @@ class SegmentServer:
 
     def probe(self, target: wire.Hop, n_bytes: int, timeout_s: float) -> float:
         """Round trip in seconds of `n_bytes` there and a few back. Raises TimeoutError, OSError."""
-        return self._router.probe(target, n_bytes, timeout_s)
+        return self._router.outbound.probe(target, n_bytes, timeout_s)
 
     def close(self, timeout_s: float = 5.0) -> None:
         """End every thread; safe to call twice."""
@@ -90,6 +91,7 @@ class SegmentServer:
         with contextlib.suppress(OSError):
             listener.shutdown(socket.SHUT_RDWR)
         listener.close()
+        self._router.outbound.close(timeout_s)
         self.worker.stop(timeout_s)
         self._outbox.shutdown(wait=True, cancel_futures=True)
         self._shaper.stop(timeout_s)
@@ -128,6 +130,7 @@ class SegmentServer:
             if self.entrance.admit(link.connection):
                 self._serve(link)
         finally:  # whatever happened: the peer must not wait on a connection nobody reads
+            link.is_gone = True
             self._drop(link.connection)
 
     def _serve(self, link: Inbound) -> None:
@@ -149,36 +152,25 @@ class SegmentServer:
                 connection.refuse_and_close(self._refusal("", str(error)))
                 return
 
-    def _read_link(self, address: str, connection: Connection) -> None:
+    def _read_link(self, connection: Connection) -> None:
         why = "closed"
         while True:
             try:
-                self._router.take_answer(*connection.receive(passes_replies=True))
+                answer = connection.receive(passes_replies=True)
+                self._router.outbound.take_answer(connection, *answer)
             except FrameError:
                 continue  # whoever waits for it runs into its time limit
             except (EOFError, OSError, WireError) as error:
                 why = str(error)
                 break
-        with self._lock:
-            if self._links.get(address) is connection:
-                del self._links[address]
         self._drop(connection)
-        self._router.lost(connection, why)
+        self._router.outbound.lost(connection, why)
 
     def _dial(self, address: str) -> Connection:
-        """The connection to another tier, made at the first use or after a loss."""
-        with self._lock:
-            connection = self._links.get(address)
-        if connection is not None:
-            return connection
+        """A new connection to another tier, read from then on. Raises OSError."""
         made = connect(address, self.settings.max_frame_bytes, self._kind, self._connecting)
-        with self._lock:
-            connection = self._links.setdefault(address, made)
-        if connection is not made:
-            made.close()
-            return connection
         self._keep(made)
-        self._start("link", partial(self._read_link, address, made))
+        self._start("link", partial(self._read_link, made))
         return made
 
     def _finished(self, done: Done) -> None:

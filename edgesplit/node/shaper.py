@@ -1,4 +1,4 @@
-"""Holds frames back as the emulated links that leave a tier would."""
+"""Sends frames, held back as the emulated links that leave a tier would."""
 
 import contextlib
 import heapq
@@ -6,20 +6,20 @@ import itertools
 import math
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+from edgesplit.node import wire
+from edgesplit.node.connection import Connection
 from edgesplit.node.emulate import LinkShape, TierEmulation
 
 Send = Callable[[], None]
-_HOUSEKEEPING_S = 0.1
 
 
 class Shaper:
-    """One thread that sends what is due. housekeeping() is called about ten times a second."""
+    """One thread that sends what was held back, once it is due."""
 
-    def __init__(self, housekeeping: Callable[[], None]) -> None:
+    def __init__(self) -> None:
         self.emulation = TierEmulation()
-        self._housekeeping = housekeeping
         self._due: list[tuple[float, int, Send]] = []
         self._free_at_s: dict[str | None, float] = {}
         self._order = itertools.count()
@@ -38,12 +38,25 @@ class Shaper:
             self._changed.notify()
         self._thread.join(timeout_s)
 
-    def shape(self, target: str | None) -> LinkShape | None:
-        """What the link to `target` is held to, if anything. target None: the caller, never."""
-        return None if target is None else self.emulation.shapes.get(target)
+    def send(
+        self,
+        link: Connection,
+        target: str | None,
+        message: wire.Message,
+        buffers: Sequence[wire.Buffer] = (),
+    ) -> None:
+        """Send now, or once the emulated link to `target` would have brought it over.
 
-    def hold(self, target: str | None, shape: LinkShape, n_bytes: int, send: Send) -> None:
-        """Call send() when a link of that shape to `target` would have brought its bytes over."""
+        target None: the caller, never held back. Raises OSError where the peer is gone.
+        """
+        shape = None if target is None else self.emulation.shapes.get(target)
+        if shape is None:
+            link.send(message, buffers)
+        else:
+            n_bytes = sum([buffer.nbytes for buffer in buffers])
+            self._hold(target, shape, n_bytes, lambda: link.send(message, buffers))
+
+    def _hold(self, target: str | None, shape: LinkShape, n_bytes: int, send: Send) -> None:
         with self._changed:
             due_s = self._due_s(target, n_bytes, shape)
             heapq.heappush(self._due, (due_s, next(self._order), send))
@@ -56,21 +69,17 @@ class Shaper:
         return self._free_at_s[target] + shape.latency_s
 
     def _run(self) -> None:
-        kept_s = 0.0
         while self._running:
             for send in self._wait():
                 with contextlib.suppress(OSError):  # the peer is gone: its reader tells
                     send()
-            if time.perf_counter() - kept_s > _HOUSEKEEPING_S:
-                kept_s = time.perf_counter()
-                self._housekeeping()
 
     def _wait(self) -> list[Send]:
-        """What is due, after waiting for it or for the next housekeeping."""
+        """What is due, after waiting for it."""
         with self._changed:
             rest_s = self._next_s() - time.perf_counter()
             if rest_s > 0 and self._running:
-                self._changed.wait(min(rest_s, _HOUSEKEEPING_S))
+                self._changed.wait(min(rest_s, threading.TIMEOUT_MAX))
             now_s = time.perf_counter()
             sends = []
             while self._due and self._due[0][0] <= now_s:

@@ -56,13 +56,18 @@ ValueSpec = TensorSpec | bool | int | float
 
 
 class Hop(msgspec.Struct, frozen=True, array_like=True):
-    """One stage of the route with the address that runs it."""
+    """One stage of the route with the address that runs it.
+
+    patience_s: how long its tier goes without a sign of life from the next one before it runs the
+    rest itself; 0: it never does.
+    """
 
     tier: Name
     address: Annotated[str, msgspec.Meta(max_length=256)]
     start: Size
     stop: Size
     runtime: Name = TORCH
+    patience_s: Annotated[float, msgspec.Meta(ge=0, le=LONGEST_TIMEOUT_S)] = 0.0
 
 
 class Request(msgspec.Struct, frozen=True, tag="request", kw_only=True):
@@ -85,12 +90,19 @@ class Reply(msgspec.Struct, frozen=True, tag="reply", kw_only=True):
 
 
 class Refusal(msgspec.Struct, frozen=True, tag="refusal", kw_only=True):
-    """Why a frame was not served. id is empty where it could not be read."""
+    """Why a frame was not served. id is empty where it could not be read.
+
+    reason: `failed` is the model's own error on this input; `busy` passes; `timeout` and `gone` say
+    that nobody waits any more; with the others another tier can still do it: OTHERS_CAN.
+    """
 
     id: Name
     tier: Name
     reason: str
     message: str
+
+
+OTHERS_CAN = frozenset({"unknown", "unable", "unreachable", "silent", "malformed"})
 
 
 class Probe(msgspec.Struct, frozen=True, tag="probe", kw_only=True):

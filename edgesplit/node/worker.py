@@ -1,63 +1,31 @@
 """The compute thread of one tier: runs the layer range a request names, one request at a time."""
 
+import math
 import queue
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any, Protocol
 
-from edgesplit.errors import RequestError
-from edgesplit.node import wire
-from edgesplit.node.connection import Connection
+from edgesplit.core.row import TORCH
+from edgesplit.errors import PlanError, RequestError, RuntimeUnavailableError
 from edgesplit.node.emulate import TierEmulation
+from edgesplit.node.job import Done, Job, Rest
 from edgesplit.node.meter import Meter
+
+Segment = Callable[[list[Any]], list[Any]]
+# What a tier finishes in: eager torch defines the right answer and needs no check; where there is
+# no torch, what the tier runs its own stage in.
+_ONNX = "onnx"
 
 
 class SegmentSource(Protocol):
     """What a worker needs of a loaded program."""
 
-    def segment(self, start: int, stop: int, runtime: str) -> Callable[[list[Any]], list[Any]]:
+    def segment(self, start: int, stop: int, runtime: str) -> Segment:
         """Layers [start, stop) in that runtime, as a function of the payload at cut `start`."""
-
-
-@dataclass(frozen=True)
-class Job:
-    """A request that has arrived here, its payload, and when (this machine's monotonic clock).
-
-    sender: the connection to answer on; upstream: its tier, None for the caller.
-    """
-
-    request: wire.Request
-    values: list[Any]
-    sender: Connection
-    upstream: str | None
-    arrived_s: float
-    gap_s: float
-
-    @property
-    def hop(self) -> wire.Hop:
-        """The stage of the plan that runs here."""
-        return self.request.route[self.request.at]
-
-    @property
-    def deadline_s(self) -> float:
-        """When the caller gives up, on this machine's clock."""
-        return self.arrived_s + self.request.timeout_s
-
-
-@dataclass(frozen=True)
-class Done:
-    """A job with the payload it produced, or with why it failed."""
-
-    job: Job
-    values: list[Any]
-    queue_s: float = 0.0
-    compute_s: float = 0.0
-    energy_j: float = 0.0
-    energy_u_j: float | None = 0.0
-    failure: tuple[str, str] | None = None
 
 
 class Worker:
@@ -80,7 +48,7 @@ class Worker:
         self.jobs_done = 0
         self._begin = begin
         self._finished = finished
-        self._queue: queue.SimpleQueue[Job | Callable[[], None] | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[Job | Rest | Callable[[], None] | None] = queue.SimpleQueue()
         self._max_queue = max_queue
         self._thread = threading.Thread(target=self._loop, name="edgesplit-compute", daemon=True)
 
@@ -105,6 +73,15 @@ class Worker:
         self._queue.put(job)
         return True
 
+    def finish(self, done: Done, reason: str) -> None:
+        """Queue what the next tier does not do of a job, for that reason. Never refused.
+
+        The router bounds the jobs under way, of which this is one.
+        """
+        after = done.job.after
+        assert after is not None, "there is a next tier to do without"
+        self._queue.put(Rest(done, f"{after.tier} {reason}"))
+
     def call(self, function: Callable[[], Any]) -> "Future[Any]":
         """Run `function` on the compute thread, between jobs, with its thread settings."""
         future: Future[Any] = Future()
@@ -121,38 +98,91 @@ class Worker:
     def _loop(self) -> None:
         self._begin()
         while (task := self._queue.get()) is not None:
-            if isinstance(task, Job):
+            if isinstance(task, Job | Rest):
                 self._finished(self._answer(task))
                 self.jobs_done += 1
             else:
                 task()
 
-    def _answer(self, job: Job) -> Done:
+    def _answer(self, task: Job | Rest) -> Done:
+        job = _job(task)
         began_s = time.perf_counter()
+        if job.sender.is_gone:
+            return _failed(job, "gone", "whoever asked has closed the connection")
         if began_s > job.deadline_s:
             return _failed(job, "timeout", "the time limit passed while the request was queued")
         try:
-            return self._run(job, began_s)
+            segment = self._segment(task)
         except RequestError as error:
             return _failed(job, "unknown", str(error))
+        except Exception as error:  # a range that cannot be built here may be on another tier
+            return _failed(job, "unable", f"layers {_text(task)} cannot be prepared: {error!r}")
+        try:
+            return self._run(task, segment, began_s)
+        except RequestError as error:
+            return _failed(job, "unknown", str(error))
+        except (RuntimeUnavailableError, MemoryError) as error:
+            return _failed(job, "unable", f"layers {_text(task)}: {error!r}")
         except Exception as error:  # top of the thread's loop: becomes the sender's refusal
-            return _failed(job, "failed", f"layers {job.hop.start}-{job.hop.stop}: {error!r}")
+            return _failed(job, "failed", f"layers {_text(task)}: {error!r}")
 
-    def _run(self, job: Job, began_s: float) -> Done:
-        hop = job.hop
-        program = self.programs.get(job.request.program)
+    def _segment(self, task: Job | Rest) -> Segment:
+        name = _job(task).request.program
+        program = self.programs.get(name)
         if program is None:
-            raise RequestError(f"no program {job.request.program!r} is loaded on this tier")
-        segment = program.segment(hop.start, hop.stop, hop.runtime)
+            raise RequestError(f"no program {name!r} is loaded on this tier")
+        if isinstance(task, Job):
+            return program.segment(*task.layers, task.hop.runtime)
+        return _rest_of(program, task)
+
+    def _run(self, task: Job | Rest, segment: Segment, began_s: float) -> Done:
         metered = self.meter.start()
         start_s = time.perf_counter()
-        values = segment(job.values)
+        values = segment(task.values)
         extra_s = self.emulation.extra_s(time.perf_counter() - start_s)
         if extra_s > 0:
             time.sleep(extra_s)
         compute_s = time.perf_counter() - start_s
         energy_j, energy_u_j = self.meter.stop(metered)
-        return Done(job, values, began_s - job.arrived_s, compute_s, energy_j, energy_u_j)
+        if isinstance(task, Job):
+            return Done(task, values, began_s - task.arrived_s, compute_s, energy_j, energy_u_j)
+        return _added(task, Done(task.job, values, 0.0, compute_s, energy_j, energy_u_j))
+
+
+def _rest_of(program: SegmentSource, rest: Rest) -> Segment:
+    """The rest in torch, else in the runtime of the tier's stage, else in ONNX Runtime."""
+    first: Exception | None = None
+    for runtime in dict.fromkeys((TORCH, rest.job.hop.runtime, _ONNX)):
+        try:
+            return program.segment(*rest.layers, runtime)
+        except (RuntimeUnavailableError, PlanError, ImportError) as error:
+            first = first or error
+    assert first is not None, "there is a runtime to try"
+    raise first
+
+
+def _added(rest: Rest, now: Done) -> Done:
+    """Both parts of the work together."""
+    before = rest.done
+    u_j = None
+    if before.energy_u_j is not None and now.energy_u_j is not None:
+        u_j = math.hypot(before.energy_u_j, now.energy_u_j)
+    return replace(
+        now,
+        queue_s=before.queue_s,
+        compute_s=before.compute_s + now.compute_s,
+        energy_j=before.energy_j + now.energy_j,
+        energy_u_j=u_j,
+        finished=rest.why,
+    )
+
+
+def _job(task: Job | Rest) -> Job:
+    return task if isinstance(task, Job) else task.job
+
+
+def _text(task: Job | Rest) -> str:
+    return "{}-{}".format(*task.layers)
 
 
 def _failed(job: Job, reason: str, message: str) -> Done:

@@ -10,7 +10,7 @@ import pytest
 import torch
 from tiers import Additions, tiers
 
-from edgesplit.errors import ClosedError, RequestError, RequestTimeoutError
+from edgesplit.errors import ClosedError, DeadlineExceeded, RequestError
 from edgesplit.node import arrays, tensors, wire
 from edgesplit.node.connection import Connection
 from edgesplit.node.emulate import LinkShape, TierEmulation
@@ -161,7 +161,10 @@ def test_bfloat16_passes_a_relay_of_arrays_but_is_not_computed_on():
 def _broken_program(three):
     class Broken:
         def segment(self, start, stop, runtime="torch"):
-            raise ZeroDivisionError("no such luck")
+            def run(values):
+                raise ZeroDivisionError("no such luck")
+
+            return run
 
     three.servers["end"].worker.programs["broken"] = Broken()
 
@@ -240,7 +243,7 @@ def test_a_full_queue_and_a_late_answer_are_refused():
                 outcomes.append("busy" if "(busy)" in str(error) else str(error))
         assert outcomes[0] == 4.0
         assert outcomes[-1] == "busy"
-        with pytest.raises(RequestTimeoutError, match=r"tier 'end' .*no answer from edge"):
+        with pytest.raises(DeadlineExceeded, match=r"tier 'end' .*no answer from edge"):
             slow.infer([torch.ones(1)], [("end", 0, 0), ("edge", 0, 9)], timeout_s=0.3)
 
 

@@ -12,6 +12,7 @@ from edgesplit.core.control.belief import Pair, hope, suspect
 from edgesplit.core.control.decide import candidate, cost_of, is_worth, model_of
 from edgesplit.core.control.event import Action, Measure, Probe
 from edgesplit.core.control.state import Ask, Asking, ControlState, Key, Wanted, current_profile
+from edgesplit.core.control.trust import doubted
 from edgesplit.core.cost import Cost
 from edgesplit.core.plan import Plan
 from edgesplit.core.profile import Link, Profile, Tier
@@ -39,13 +40,26 @@ def answered(state: ControlState, key: Key, seconds: float) -> ControlState:
 
 
 def repeat(state: ControlState) -> tuple[ControlState, list[Action]]:
-    """Ask what is wanted and due, briefly."""
+    """Ask what is wanted and due, briefly; tiers in doubt first, whether they answer again."""
     settings, actions = state.settings, list[Action]()
     longest_s = min(settings.probe_longest_s, settings.probe_share * settings.probe_interval_s)
-    for wanted in state.wanted:
+    for wanted in (*_trials(state), *state.wanted):
         state, asks = _ask(state, wanted.ask, wanted.every_s, longest_s)
         actions += asks
     return state, actions
+
+
+def _trials(state: ControlState) -> list[Wanted]:
+    """A probe of each tier in doubt, over its link from the tier that reported it if that is up."""
+    probes = list[Wanted]()
+    for tier in sorted(doubted(state.trusts) - state.lost):
+        sources = [ln.source for ln in state.profile.links if ln.target == tier]
+        reporter = state.trusts[tier].asked_by
+        sources.sort(key=lambda name: (name in state.away, name != reporter))
+        if sources:
+            ask = Probe(sources[0], tier, _LEAST_BYTES)
+            probes.append(Wanted(ask, state.settings.probe_interval_s))
+    return probes
 
 
 def confirm(state: ControlState, asks: Iterable[Ask]) -> tuple[ControlState, list[Action]]:

@@ -101,8 +101,13 @@ def believe(profile: Profile, at_s: float) -> Beliefs:
 def learn_request(
     beliefs: Beliefs, profile: Profile, samples: tuple[Sample, ...], at_s: float
 ) -> Beliefs:
-    """What one request's samples, in route order, add: segments' seconds and links' transfers."""
+    """What one request's samples, in route order, add: segments' seconds and links' transfers.
+
+    A tier that finished for others ran a cold range: its seconds teach nothing.
+    """
     for sample in samples:
+        if sample.finished:
+            continue
         stage = Stage(sample.tier, sample.start, sample.stop, sample.runtime)
         beliefs = _learn_compute(beliefs, profile, stage, sample.compute_s, at_s)
     for transfer in transfers(samples):

@@ -45,6 +45,8 @@ def _check_samples(state: ControlState, event: Observed) -> None:
     for sample in event.samples:
         _check_segment(state, sample.tier, sample.start, sample.stop)
         _check_durations(event, sample.compute_s, sample.own_s, sample.hop_s)
+        if sample.given_up is not None:
+            state.profile.tier(sample.given_up[0])
     route = [sample.tier for sample in event.samples]
     for pair in pairwise(route):
         if pair not in state.beliefs.links:

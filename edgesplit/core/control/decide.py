@@ -14,13 +14,13 @@ _TOLD = math.log(1.05)  # a change below 5 % is not given as a reason
 
 
 def model_of(state: ControlState, profile: Profile) -> CostModel:
-    """Costs under `profile`, as one of which the lost tiers have no links."""
-    return CostModel(state.graph, profile.without(tuple(state.lost)), state.goal)
+    """Costs under `profile`, as one of which the tiers that are away have no links."""
+    return CostModel(state.graph, profile.without(tuple(state.away)), state.goal)
 
 
 def cost_of(state: ControlState, model: CostModel, plan: Plan | None) -> Cost | None:
-    """The plan's cost, None where it cannot run: no plan, a lost tier, no such link or runtime."""
-    if plan is None or state.lost.intersection(plan.route):
+    """The plan's cost, None where it cannot run: no plan, a tier away, no such link or runtime."""
+    if plan is None or state.away.intersection(plan.route):
         return None
     try:
         return model.cost(plan)
@@ -86,7 +86,7 @@ def reason(state: ControlState, best: Cost, current: Cost | None) -> str:
     """For people: what has changed since the last choice, and what the switch brings."""
     if state.active is None:
         return f"first plan: score {best.score:.3f}"
-    now = Basis(current_profile(state), state.lost)
+    now = Basis(current_profile(state), state.away)
     cause = _rows(state.active, best.plan, state.basis, now) or _cause(state.basis, now)
     if current is None:
         return f"{cause}: score {best.score:.3f}"
@@ -112,8 +112,8 @@ def _lacks(offered: Mapping[str, Sequence[str]], stage: Stage) -> bool:
 
 
 def _cause(old: Basis, new: Basis) -> str:
-    gone = [f"tier {tier} lost" for tier in sorted(new.lost - old.lost)]
-    back = [f"tier {tier} back" for tier in sorted(old.lost - new.lost)]
+    gone = [f"tier {tier} lost" for tier in sorted(new.away - old.away)]
+    back = [f"tier {tier} back" for tier in sorted(old.away - new.away)]
     if gone or back:
         return ", ".join(gone + back)
     size, text = max(_changes(old.profile, new.profile), default=(0.0, ""))

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, fields
 
 from edgesplit.core.control.belief import Beliefs, Pair, apply
 from edgesplit.core.control.event import Measure, Probe
+from edgesplit.core.control.trust import Trusts, doubted
 from edgesplit.core.goal import Goal
 from edgesplit.core.graph import Graph
 from edgesplit.core.plan import Plan
@@ -100,7 +101,7 @@ class Basis:
     """What the last chosen plan was chosen for, to say later what has changed."""
 
     profile: Profile
-    lost: frozenset[str]
+    away: frozenset[str]
 
 
 @dataclass(frozen=True)
@@ -111,6 +112,7 @@ class ControlState:
     now_s, decided_s, requested_s: time of the last event, evaluation and request.
     request_gap_s: between the last two requests' ends, infinite before the second.
     is_due: a decision waits for a doubt to be cleared. asked_s: total seconds probes have taken.
+    lost: tiers whose process is gone. trusts: of tiers that have failed before.
     """
 
     graph: Graph
@@ -132,6 +134,12 @@ class ControlState:
     wanted: tuple[Wanted, ...] = ()
     is_due: bool = False
     asked_s: float = 0.0
+    trusts: Trusts = field(default_factory=dict)
+
+    @property
+    def away(self) -> frozenset[str]:
+        """Tiers that no plan may use: lost, or in doubt. The first tier always stays."""
+        return (self.lost | doubted(self.trusts)) - {self.profile.source}
 
 
 def current_profile(state: ControlState) -> Profile:

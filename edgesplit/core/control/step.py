@@ -41,6 +41,7 @@ from edgesplit.core.control.state import (
     Settings,
     current_profile,
 )
+from edgesplit.core.control.trust import TRUSTED, after_probe, after_request, doubted
 from edgesplit.core.cost import Cost, CostModel
 from edgesplit.core.goal import Goal
 from edgesplit.core.graph import Graph
@@ -102,11 +103,15 @@ def _take(state: ControlState, event: Event) -> tuple[ControlState, bool, list[A
         case Observed():
             beliefs = learn_request(state.beliefs, state.profile, event.samples, event.at_s)
             gap_s = event.at_s - state.requested_s
-            state = replace(state, beliefs=beliefs, request_gap_s=gap_s, requested_s=event.at_s)
-            return state, False, []
+            trusts = after_request(state.trusts, event.samples, event.at_s)
+            is_news = doubted(trusts) != doubted(state.trusts)
+            state = replace(state, beliefs=beliefs, trusts=trusts)
+            return replace(state, request_gap_s=gap_s, requested_s=event.at_s), is_news, []
         case LinkProbed():
-            state = replace(state, beliefs=learn_probe(state.beliefs, event))
-            return answered(state, (event.source, event.target), event.seconds), False, []
+            trusts = after_probe(state.trusts, event.target, event.at_s)
+            is_news = doubted(trusts) != doubted(state.trusts)
+            state = replace(state, beliefs=learn_probe(state.beliefs, event), trusts=trusts)
+            return answered(state, (event.source, event.target), event.seconds), is_news, []
         case TierMeasured():
             state = replace(state, beliefs=learn_measure(state.beliefs, state.profile, event))
             return answered(state, event.tier, event.seconds), False, []
@@ -116,15 +121,29 @@ def _take(state: ControlState, event: Event) -> tuple[ControlState, bool, list[A
         case RowDropped():
             return _without_row(state, event), True, []
         case TierLost():
-            return replace(state, lost=state.lost | {event.tier}), True, []
+            return _lost(state, event.tier), True, []
         case TierJoined():
-            return replace(state, lost=state.lost - {event.tier}), True, []
+            return _joined(state, event.tier), True, []
         case Ready():
             return _ready(state, event)
         case PrepareFailed():
             return _refuse(state, event.plan), False, []
         case Tick():
             return _timed_out(state), False, []
+
+
+def _lost(state: ControlState, tier: str) -> ControlState:
+    if tier in state.lost:
+        return state  # every call that finds the actor dead says so
+    trust = state.trusts.get(tier, TRUSTED).failed(state.profile.source, state.now_s)
+    return replace(state, lost=state.lost | {tier}, trusts={**state.trusts, tier: trust})
+
+
+def _joined(state: ControlState, tier: str) -> ControlState:
+    if tier not in state.lost:
+        return state
+    trust = state.trusts.get(tier, TRUSTED).joined(state.now_s)
+    return replace(state, lost=state.lost - {tier}, trusts={**state.trusts, tier: trust})
 
 
 def _without_row(state: ControlState, event: RowDropped) -> ControlState:
@@ -148,7 +167,7 @@ def _ready(state: ControlState, event: Ready) -> tuple[ControlState, bool, list[
     model = model_of(state, current_profile(state))
     if not _holds(state, pending.plan, cost_of(state, model, state.active)):
         return replace(state, pending=None), True, []  # put in doubt while it was prepared
-    basis = Basis(current_profile(state), state.lost)
+    basis = Basis(current_profile(state), state.away)
     state = replace(state, active=pending.plan, pending=None, basis=basis)
     return state, True, [Activate(pending.plan, pending.reason)]
 

@@ -1,0 +1,123 @@
+"""Whether a tier can be relied on: put in doubt by requests that had to do without it, or lost.
+
+A tier in doubt is left out of plans as a lost one is, and probed until it has answered steadily for
+a while. The while doubles each time the tier fails again soon after it was taken back, so that a
+link that comes and goes does not make the plan come and go.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from edgesplit.core.sample import Sample
+
+STRIKES = 2  # in a row: one silence may be a hiccup
+STRIKE_S = 10.0  # further apart, two silences are two hiccups
+STEADY_ANSWERS = 3
+APART_S = 0.45  # probes are asked every half second; answers closer together show nothing new
+STEADY_S = 1.0  # of answers, the first time
+LONGEST_STEADY_S = 60.0
+GAP_S = 4.0  # two probe timeouts: an answer missing for so long ends the steady row
+RELAPSE_S = 60.0  # failed again within so long of being taken back, or of twice the steady time
+AT_ONCE = "unreachable"
+IN_A_ROW = ("silent", "unknown")
+
+
+@dataclass(frozen=True)
+class Trust:
+    """What is held of one tier.
+
+    strikes, struck_s: requests in a row that did without it, and when the last one came back.
+    asked_by: the tier that did without it, and should ask it; empty while it is trusted.
+    answers, since_s, answered_s: of the steady row of probes: how many, when it began, the last.
+    steady_s: for how long answers must come. back_s: when it was taken back last.
+    """
+
+    strikes: int = 0
+    struck_s: float = float("-inf")
+    asked_by: str = ""
+    answers: int = 0
+    since_s: float = 0.0
+    answered_s: float = float("-inf")
+    steady_s: float = STEADY_S
+    back_s: float = float("-inf")
+
+    @property
+    def in_doubt(self) -> bool:
+        """Whether plans are to leave the tier out."""
+        return bool(self.asked_by)
+
+    def failed(self, asked_by: str, at_s: float) -> "Trust":
+        """In doubt from now on, for longer than the last time where that was a moment ago."""
+        if self.in_doubt:
+            return replace(self, answers=0, struck_s=at_s)
+        return replace(
+            self, strikes=0, struck_s=at_s, asked_by=asked_by, answers=0, steady_s=self._next(at_s)
+        )
+
+    def struck(self, asked_by: str, reason: str, at_s: float) -> "Trust":
+        """A request has done without the tier, for that reason."""
+        if reason == AT_ONCE or self.in_doubt:
+            return self.failed(asked_by, at_s)
+        if reason not in IN_A_ROW:
+            return self
+        strikes = self.strikes + 1 if at_s - self.struck_s <= STRIKE_S else 1
+        if strikes >= STRIKES:
+            return self.failed(asked_by, at_s)
+        return replace(self, strikes=strikes, struck_s=at_s)
+
+    def answered(self, at_s: float) -> "Trust":
+        """A probe was answered: one more of the steady row, which may be the last that it takes."""
+        if not self.in_doubt:
+            return self
+        if not self.answers or at_s - self.answered_s > GAP_S:
+            return replace(self, answers=1, since_s=at_s, answered_s=at_s)
+        if at_s - self.answered_s < APART_S:
+            return self
+        now = replace(self, answers=self.answers + 1, answered_s=at_s)
+        if now.answers >= STEADY_ANSWERS and at_s - now.since_s >= self.steady_s - APART_S / 2:
+            return replace(now, asked_by="", back_s=at_s)
+        return now
+
+    def served(self) -> "Trust":
+        """A request has been served by the tier."""
+        return replace(self, strikes=0) if self.strikes else self
+
+    def joined(self, at_s: float) -> "Trust":
+        """Its process is back: taken at its word the first time, on trial after a relapse."""
+        if self.steady_s <= STEADY_S:
+            return replace(self, asked_by="", strikes=0, back_s=at_s)
+        return replace(self, answers=0)
+
+    def _next(self, at_s: float) -> float:
+        """Doubled after a relapse; halved for every long stretch that it was trusted before."""
+        trusted_s = at_s - self.back_s
+        if trusted_s < max(RELAPSE_S, 2 * self.steady_s):
+            return min(LONGEST_STEADY_S, 2 * self.steady_s)
+        halvings = int(min(10.0, trusted_s / RELAPSE_S))
+        return float(max(STEADY_S, self.steady_s / 2**halvings))
+
+
+TRUSTED = Trust()
+Trusts = Mapping[str, Trust]
+
+
+def after_request(trusts: Trusts, samples: tuple[Sample, ...], at_s: float) -> Trusts:
+    """What one request's samples say of the tiers that served it, and of one that did not."""
+    changed = dict(trusts)
+    for sample in samples:
+        if sample.tier in changed:
+            changed[sample.tier] = changed[sample.tier].served()
+        if sample.given_up is not None:
+            tier, reason = sample.given_up
+            changed[tier] = changed.get(tier, TRUSTED).struck(sample.tier, reason, at_s)
+    return changed
+
+
+def after_probe(trusts: Trusts, tier: str, at_s: float) -> Trusts:
+    """The same with an answer of that tier."""
+    return {**trusts, tier: trusts[tier].answered(at_s)} if tier in trusts else trusts
+
+
+def doubted(trusts: Trusts) -> frozenset[str]:
+    """The tiers in doubt."""
+    return frozenset(tier for tier, trust in trusts.items() if trust.in_doubt)
