@@ -12,6 +12,7 @@ from torch import nn
 
 from edgesplit.calls import Calls, Wish
 from edgesplit.cluster.calibrate import Blocks, Calibrated, calibrate
+from edgesplit.cluster.keeper import Keeper
 from edgesplit.cluster.session import Session
 from edgesplit.cluster.survey import RuntimeSurvey
 from edgesplit.cluster.watch import PlanWatch
@@ -85,7 +86,7 @@ class EdgeSplit:
         self._session = Session(address, self._config)
         self._watch = PlanWatch(self._session)
         self._survey = RuntimeSurvey(self._session, is_loud=self._config.runtimes is not None)
-        threads = Threads(self._watch, self._survey)
+        threads = Threads(self._watch, self._survey, Keeper(self._session))
         self._workloads = Workloads(model, self._session, threads, wanted)
         self._warming = threading.Thread(target=warm_up, name="edgesplit-warm-up", daemon=True)
         self._lock = threading.RLock()
@@ -258,8 +259,7 @@ class EdgeSplit:
 
 def _shut_down(threads: Threads, calls: Calls, session: Session) -> None:
     """The end of an EdgeSplit, also of one that was dropped without close()."""
-    threads.survey.stop()
-    threads.watch.stop()
+    threads.stop()
     calls.close()
     session.close()
 

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from edgesplit.cluster.keeper import Keeper
 from edgesplit.cluster.runtimes import Offered, with_offer
 from edgesplit.cluster.scheduler import Activation, Workload
 from edgesplit.cluster.session import Session
@@ -97,6 +98,9 @@ class ActiveWorkload:
     def activate(self, activation: Activation) -> None:
         """Send the next requests along this plan."""
         self.activations.append(activation)
+        if self.addresses != activation.addresses:
+            self.addresses = dict(activation.addresses)
+            self._routes.clear()
         self._route = self.along(activation.plan)
 
     @property
@@ -143,6 +147,13 @@ class Threads:
 
     watch: PlanWatch
     survey: RuntimeSurvey
+    keeper: Keeper
+
+    def stop(self) -> None:
+        """End all of them; nothing of Ray's is called any more when this returns."""
+        self.keeper.stop()
+        self.survey.stop()
+        self.watch.stop()
 
 
 class Workloads:
@@ -153,7 +164,7 @@ class Workloads:
     ) -> None:
         self._model = model
         self._session = session
-        self._watch, self._survey = threads.watch, threads.survey
+        self._threads = threads
         self._wanted = wanted
         self._lock = threading.Lock()
         self._loaded: list[Loaded] = []
@@ -179,6 +190,7 @@ class Workloads:
         payloads = payload_forms(exported.program, values)
         graph = graph_of(type(self._model).__name__, exported.program, payloads)
         self._session.ready()
+        self._threads.keeper.start()
         if loaded is None:
             loaded = Loaded(exported, self._session.load(exported.program))
         workload_id = f"{loaded.program_id}-w{len(self._known)}"
@@ -203,7 +215,7 @@ class Workloads:
         )
         self._start(workload)
         if not self._session.runtimes().come_first:  # else they are measured already
-            self._survey.add(work, workload.offer)
+            self._threads.survey.add(work, workload.offer)
         if loaded not in self._loaded:
             self._loaded.append(loaded)
         self._known[given.key] = workload
@@ -234,7 +246,7 @@ class Workloads:
             )
         )
         workload.activate(first)
-        self._watch.add(workload.id, first, workload.activate)
+        self._threads.watch.add(workload.id, first, workload.activate)
         cost = CostModel(workload.graph, workload.profile, goal).cost(first.plan)
         if not cost.feasible:
             warnings.warn(

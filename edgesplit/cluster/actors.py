@@ -5,6 +5,7 @@ It also runs on a host without torch, so what needs torch is imported when it is
 
 import gc
 import time
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -70,12 +71,17 @@ class SegmentActor:
         if not settings.host:
             settings = replace(settings, host=str(ray.util.get_node_ip_address()))
         self._power, self._meter_name = power, meter
+        self._incarnation = uuid.uuid4().hex
         self._server = SegmentServer(settings, PowerModelMeter(power))
         self._address = ""
         self._engines: dict[str, Callable[[tuple[Forms, ...]], Engine]] = {}
         self._workloads: dict[str, TierWorkload] = {}
         self._prepared: PreparedCache[Prepared] = PreparedCache(_PREPARED_BYTES, _PREPARED_COUNT)
         self._exactness = Exactness()
+
+    def incarnation(self) -> str:
+        """Another one for each start of this actor: one that was restarted remembers nothing."""
+        return self._incarnation
 
     def open(self) -> Opened:
         """Open the meter and listen. Raises MeterError, OSError."""
@@ -135,10 +141,17 @@ class SegmentActor:
         Requests may flow: single runs take their turns between them, for a quarter of the time.
         Raises RuntimeUnavailableError where it is not here, or cannot run the layers well enough.
         """
-        workload, self._exactness = self._workloads[workload_id], wanted
-        workload.offer(runtime, graph)
+        self.offer(workload_id, runtime, graph, wanted)
+        workload = self._workloads[workload_id]
         row = workload.row(runtime, wanted, self._turn)
         return replace(row, layer_s=tuple(s * workload.slowdown for s in row.layer_s))
+
+    def offer(
+        self, workload_id: str, runtime: str, graph: OnnxGraph | None, wanted: Exactness
+    ) -> None:
+        """Make a runtime available, measured here before the actor was restarted. As row()."""
+        self._exactness = wanted
+        self._workloads[workload_id].offer(runtime, graph)
 
     def prepare(self, workload_id: str, start: int, stop: int, runtime: str = TORCH) -> None:
         """Build, check and warm up a segment, so that its first request finds it ready.

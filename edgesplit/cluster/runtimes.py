@@ -12,6 +12,7 @@ import ray
 
 from edgesplit.cluster.actors import Opened
 from edgesplit.cluster.graphs import write_graph
+from edgesplit.cluster.recipe import Recipes
 from edgesplit.config import Config
 from edgesplit.core.row import TORCH, Row
 from edgesplit.core.tier import Tier
@@ -74,9 +75,9 @@ class Runtimes:
     """
 
     def __init__(
-        self, actors: Mapping[str, Any], opened: Mapping[str, Opened], config: Config, get: Get
+        self, recipes: Recipes, opened: Mapping[str, Opened], config: Config, get: Get
     ) -> None:
-        self._actors, self._opened = actors, opened
+        self._recipes, self._opened = recipes, opened
         self._config, self._get = config, get
 
     @property
@@ -98,7 +99,7 @@ class Runtimes:
     def eager(self, work: Work) -> dict[str, Row]:
         """torch's row of each tier that has torch; the others learn what to expect."""
         sample = ray.put(pack_payload(work.values))
-        with_torch = [tier for tier in self._actors if tier not in self._without_torch]
+        with_torch = [tier for tier in self._recipes.actors if tier not in self._without_torch]
         rows = {tier: Row(TORCH, self._profile(tier, work, sample)) for tier in with_torch}
         if self._without_torch:
             known = next((row.layer_s for row in rows.values()), None)
@@ -116,7 +117,7 @@ class Runtimes:
             for tier, whole_s in work.whole_s.items()
         }
         for runtime in self._config.wanted_runtimes:
-            tiers = [tier for tier in self._actors if self._is_for(tier, runtime)]
+            tiers = [tier for tier in self._recipes.actors if self._is_for(tier, runtime)]
             if runtime == TORCH or not tiers:
                 continue
             try:
@@ -137,7 +138,7 @@ class Runtimes:
         return is_possible and runtime in self._config.runtimes_of(tier)
 
     def _profile(self, tier: str, work: Work, sample: Any) -> tuple[float, ...]:
-        call = self._actors[tier].profile.remote(work.id, sample)
+        call = self._recipes.call(tier, "profile", work.id, sample)
         layer_s = self._get(call, f"tier {tier!r} to profile", self._config.start_timeout_s)
         return layer_s  # type: ignore[no-any-return]
 
@@ -145,12 +146,12 @@ class Runtimes:
         whole = work.program.segment(0, len(work.program))
         outputs = ray.put(pack_payload(whole(list(work.values))))
         for tier in self._without_torch:
-            call = self._actors[tier].expect.remote(work.id, sample, outputs, layer_s)
+            call = self._recipes.call(tier, "expect", work.id, sample, outputs, layer_s)
             self._get(call, f"tier {tier!r} to take a sample", self._config.start_timeout_s)
 
     def _measure_on(self, tier: str, runtime: str, work: Work, graph: Any) -> Offered:
         exactness = self._config.exactness
-        call = self._actors[tier].row.remote(work.id, runtime, graph, exactness)
+        call = self._recipes.call(tier, "row", work.id, runtime, graph, exactness)
         try:
             what = f"tier {tier!r} to measure {runtime}"
             return Offered(tier, runtime, self._get(call, what, _MEASURE_TIMEOUT_S))

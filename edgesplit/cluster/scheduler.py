@@ -7,12 +7,14 @@ last plan.
 import asyncio
 import contextlib
 import time
-from collections.abc import Coroutine, Sequence
-from dataclasses import dataclass
+import uuid
+from collections.abc import Coroutine, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import ray.exceptions
 
+from edgesplit.cluster.checkpoint import Checkpoint
 from edgesplit.core.control.event import (
     Action,
     Activate,
@@ -27,6 +29,7 @@ from edgesplit.core.control.event import (
     RowDropped,
     RowMeasured,
     Tick,
+    TierJoined,
     TierLost,
     TierMeasured,
 )
@@ -42,6 +45,7 @@ from edgesplit.core.sample import Sample
 from edgesplit.errors import EdgeSplitError, RuntimeUnavailableError
 
 TICK_S = 0.1
+_SAVE_S = 5.0  # beliefs that are older are soon learnt again
 _PREPARE_TIMEOUT_S = 30.0
 
 
@@ -59,12 +63,16 @@ class Workload:
 
 @dataclass(frozen=True)
 class Activation:
-    """A plan that the caller should send requests along. version counts up from 1."""
+    """A plan that the caller should send requests along. version counts up from 1.
+
+    addresses: of every tier, by name.
+    """
 
     version: int
     plan: Plan
     reason: str
     at_s: float
+    addresses: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -98,13 +106,18 @@ class _Loop:
         self.workload = workload
         self.state = state
         self.activation: Activation | None = None
+        self.version = 0  # of the last activation
+        self.saved_s = 0.0
         self.changed = asyncio.Condition()
 
 
 class Scheduler:
     """One per session. An async actor: every method may run while others wait."""
 
-    def __init__(self) -> None:
+    def __init__(self, session_id: str) -> None:
+        self._incarnation = uuid.uuid4().hex
+        self._checkpoint = Checkpoint(session_id)
+        self._began_s = 0.0  # on the clock of the first start, when this one began to count
         self._tiers: dict[str, TierHandle] = {}
         self._loops: dict[str, _Loop] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -114,6 +127,10 @@ class Scheduler:
         """Take the tiers, once they listen."""
         self._tiers = tiers
 
+    async def incarnation(self) -> str:
+        """Another one for each start of this actor."""
+        return self._incarnation
+
     async def begin(self, workload: Workload) -> None:
         """Take up a workload and prepare its first plan. Raises what the policy raises."""
         state, actions = begin(
@@ -122,13 +139,44 @@ class Scheduler:
             workload.goal,
             workload.policy,
             workload.settings,
-            time.perf_counter(),
+            self._now_s(),
         )
-        loop = self._loops[workload.id] = _Loop(workload, state)
+        await self._take_up(_Loop(workload, state), actions)
+
+    async def resume(self, workload: Workload) -> None:
+        """Go on with a workload after a restart: as the checkpoint has it, else from the start."""
+        kept = self._checkpoint.load(workload.id)
+        if kept is None:
+            await self.begin(workload)
+            return
+        state, version = kept
+        self._began_s = max(self._began_s, state.now_s - time.perf_counter())
+        loop = _Loop(workload, replace(state, pending=None))
+        loop.version = version
+        again = [Activate(state.active, "the scheduler was restarted")] if state.active else []
+        await self._take_up(loop, again)
+
+    async def _take_up(self, loop: "_Loop", actions: Sequence[Action]) -> None:
+        self._loops[loop.workload.id] = loop
         await self._carry_out(loop, actions)
         if not self._ticking:
             self._ticking = True
             self._spawn(self._tick())
+
+    async def lose(self, tier: str) -> None:
+        """A tier's actor does not answer: no plan uses it."""
+        for workload_id in list(self._loops):
+            await self._feed(workload_id, TierLost(self._now_s(), tier))
+
+    async def rejoin(self, tier: str, handle: TierHandle) -> None:
+        """A tier's actor answers again, maybe at another address."""
+        has_moved = self._tiers[tier].address != handle.address
+        self._tiers[tier] = handle
+        for workload_id, loop in list(self._loops.items()):
+            await self._feed(workload_id, TierJoined(self._now_s(), tier))
+            if has_moved and loop.state.active is not None:
+                again = Activate(loop.state.active, f"{tier} is at another address")
+                await self._carry_out(loop, [again])
 
     async def end(self, workload_id: str) -> None:
         """Forget a workload."""
@@ -137,15 +185,15 @@ class Scheduler:
     async def observe(self, workload_id: str, requests: Sequence[tuple[Sample, ...]]) -> None:
         """Learn from finished requests, oldest first."""
         for samples in requests:
-            await self._feed(workload_id, Observed(time.perf_counter(), samples))
+            await self._feed(workload_id, Observed(self._now_s(), samples))
 
     async def add_row(self, workload_id: str, tier: str, row: Row) -> None:
         """A tier can from now on run this workload in the row's runtime."""
-        await self._feed(workload_id, RowMeasured(time.perf_counter(), tier, row))
+        await self._feed(workload_id, RowMeasured(self._now_s(), tier, row))
 
     async def drop_row(self, workload_id: str, tier: str, runtime: str, why: str) -> None:
         """A tier cannot run this workload in that runtime, or no longer: it failed its check."""
-        await self._feed(workload_id, RowDropped(time.perf_counter(), tier, runtime, why))
+        await self._feed(workload_id, RowDropped(self._now_s(), tier, runtime, why))
 
     async def activation(
         self, workload_id: str, version: int, timeout_s: float
@@ -168,13 +216,24 @@ class Scheduler:
     async def status(self) -> tuple[dict[str, str], tuple[WorkloadStatus, ...]]:
         """The data plane's address of each tier, and every workload."""
         addresses = {tier: handle.address for tier, handle in self._tiers.items()}
-        return addresses, tuple(_status(loop) for loop in self._loops.values())
+        return addresses, tuple(_status(loop, self._now_s()) for loop in self._loops.values())
 
     async def _tick(self) -> None:
         while True:
             await asyncio.sleep(TICK_S)
             for workload_id in list(self._loops):
-                await self._feed(workload_id, Tick(time.perf_counter()))
+                await self._feed(workload_id, Tick(self._now_s()))
+                loop = self._loops.get(workload_id)
+                if loop is not None and self._now_s() - loop.saved_s > _SAVE_S:
+                    self._save(loop)
+
+    def _save(self, loop: _Loop) -> None:
+        loop.saved_s = self._now_s()
+        self._checkpoint.save(loop.workload.id, (loop.state, loop.version))
+
+    def _now_s(self) -> float:
+        """This machine's monotonic clock; after a restart it goes on, whatever machine it is."""
+        return self._began_s + time.perf_counter()
 
     async def _feed(self, workload_id: str, event: Event) -> None:
         loop = self._loops.get(workload_id)
@@ -190,10 +249,14 @@ class Scheduler:
         for action in actions:
             match action:
                 case Activate(plan, reason):
-                    version = loop.activation.version + 1 if loop.activation else 1
+                    loop.version += 1
+                    addresses = {tier: handle.address for tier, handle in self._tiers.items()}
                     async with loop.changed:
-                        loop.activation = Activation(version, plan, reason, time.perf_counter())
+                        loop.activation = Activation(
+                            loop.version, plan, reason, self._now_s(), addresses
+                        )
                         loop.changed.notify_all()
+                    self._save(loop)
                 case Prepare(plan):
                     for stage in plan.stages:
                         self._spawn(self._prepare(loop, plan, stage.tier))
@@ -211,7 +274,7 @@ class Scheduler:
         if isinstance(answer, RuntimeUnavailableError):
             await self.drop_row(loop.workload.id, tier, stage.runtime, str(answer))
             return
-        now_s = time.perf_counter()
+        now_s = self._now_s()
         event = PrepareFailed(now_s, plan, tier) if answer is _FAILED else Ready(now_s, plan, tier)
         await self._feed(loop.workload.id, event)
 
@@ -225,7 +288,7 @@ class Scheduler:
             await self._feed(
                 loop.workload.id,
                 LinkProbed(
-                    time.perf_counter(), ask.source, ask.target, ask.sent_bytes, seconds, latency_s
+                    self._now_s(), ask.source, ask.target, ask.sent_bytes, seconds, latency_s
                 ),
             )
 
@@ -239,9 +302,7 @@ class Scheduler:
         elif seconds is not _FAILED:
             await self._feed(
                 loop.workload.id,
-                TierMeasured(
-                    time.perf_counter(), ask.tier, ask.start, ask.stop, seconds, ask.runtime
-                ),
+                TierMeasured(self._now_s(), ask.tier, ask.start, ask.stop, seconds, ask.runtime),
             )
 
     async def _answer(self, loop: _Loop, tier: str, call: Any, timeout_s: float) -> Any:
@@ -252,7 +313,7 @@ class Scheduler:
         try:
             return await asyncio.wait_for(_result(call), timeout_s)
         except ray.exceptions.RayActorError:
-            await self._feed(loop.workload.id, TierLost(time.perf_counter(), tier))
+            await self._feed(loop.workload.id, TierLost(self._now_s(), tier))
         except ray.exceptions.RayTaskError as error:
             if isinstance(error.cause, RuntimeUnavailableError):
                 return error.cause
@@ -266,8 +327,8 @@ class Scheduler:
         task.add_done_callback(self._tasks.discard)
 
 
-def _status(loop: _Loop) -> WorkloadStatus:
-    active_s = time.perf_counter() - loop.activation.at_s if loop.activation else 0.0
+def _status(loop: _Loop, now_s: float) -> WorkloadStatus:
+    active_s = now_s - loop.activation.at_s if loop.activation else 0.0
     profile, lost = current_profile(loop.state), tuple(sorted(loop.state.lost))
     name = loop.workload.graph.name
     return WorkloadStatus(loop.workload.id, name, loop.activation, active_s, profile, lost)

@@ -1,5 +1,6 @@
 """A session: the actors of one EdgeSplit on one cluster, from start to clean end."""
 
+import contextlib
 import itertools
 import time
 import uuid
@@ -13,11 +14,13 @@ import ray
 import ray.exceptions
 
 from edgesplit.cluster.actors import Opened, SegmentActor
+from edgesplit.cluster.checkpoint import drop_checkpoints
 from edgesplit.cluster.embedded import NAMESPACE
 from edgesplit.cluster.links import probe_links
 from edgesplit.cluster.meters import TierMeters
 from edgesplit.cluster.own_meters import meter_of, own_meters
 from edgesplit.cluster.place import Placement, connect, disconnect
+from edgesplit.cluster.recipe import Recipes
 from edgesplit.cluster.runtimes import Offered, Runtimes, Work, tier_of
 from edgesplit.cluster.scheduler import Activation, Scheduler, TierHandle, Workload
 from edgesplit.config import EMBEDDED_EMULATION, Config
@@ -42,7 +45,7 @@ class _Started:
     """What exists while the session is open."""
 
     placement: Placement
-    actors: dict[str, Any]
+    recipes: Recipes
     scheduler: Any
     emulation: Emulation
     opening: dict[str, Any]
@@ -62,6 +65,7 @@ class Session:
         self._tiers: dict[str, TierHandle] = {}
         self._opened: dict[str, Opened] = {}
         self._packed: dict[str, Any] = {}
+        self._workloads: dict[str, Workload] = {}
         self._program_ids = (f"{self._id}-p{n}" for n in itertools.count())
 
     def open(self) -> None:
@@ -75,13 +79,16 @@ class Session:
             opening = {tier: actor.open.remote() for tier, actor in actors.items()}
             scheduler = (
                 ray.remote(Scheduler)
-                .options(name=f"{self._id}-scheduler", namespace=NAMESPACE, num_cpus=0)
-                .remote()
+                .options(
+                    name=f"{self._id}-scheduler", namespace=NAMESPACE, num_cpus=0, max_restarts=-1
+                )
+                .remote(self._id)
             )
         except Exception:
             disconnect(placement)
             raise
-        self._started = _Started(placement, actors, scheduler, emulation, opening)
+        recipes = Recipes(actors)
+        self._started = _Started(placement, recipes, scheduler, emulation, opening)
 
     def ready(self) -> None:
         """Wait until every tier listens and the scheduler stands.
@@ -95,10 +102,10 @@ class Session:
             tier: self._get(call, f"tier {tier!r} to start", self._config.start_timeout_s)
             for tier, call in started.opening.items()
         }
-        Runtimes(started.actors, opened, self._config, self._get).check()
+        Runtimes(started.recipes, opened, self._config, self._get).check()
         self._opened = own_meters(opened, self._config.meters, self._use_model)
         tiers = {
-            tier: TierHandle(started.actors[tier], opened.address)
+            tier: TierHandle(started.recipes.actors[tier], opened.address)
             for tier, opened in self._opened.items()
         }
         self.emulate(started.emulation)
@@ -112,8 +119,9 @@ class Session:
         if started is None:
             return
         if ray.is_initialized():
-            for actor in (*started.actors.values(), started.scheduler):
+            for actor in (*started.recipes.actors.values(), started.scheduler):
                 ray.kill(actor)
+            drop_checkpoints(self._id)
         disconnect(started.placement)
 
     @property
@@ -130,7 +138,8 @@ class Session:
         """Slow tiers and shape links from now on; returns when all tiers do so."""
         started = self._running
         calls = [
-            actor.emulate.remote(emulation.tier(tier)) for tier, actor in started.actors.items()
+            started.recipes.call(tier, "emulate", emulation.tier(tier))
+            for tier in started.recipes.actors
         ]
         self._get_all(calls, "tiers to take the emulation")
         self._started = replace(started, emulation=emulation)
@@ -151,7 +160,7 @@ class Session:
     @property
     def meters(self) -> TierMeters:
         """The tiers' meters, once ready() has returned."""
-        return TierMeters(self._running.actors, self._opened, self._get)
+        return TierMeters(self._running.recipes.actors, self._opened, self._get)
 
     # Programs and workloads
 
@@ -159,22 +168,22 @@ class Session:
         """Ship a program to every tier; returns its id."""
         program_id = next(self._program_ids)
         self._packed[program_id] = packed = ray.put(pack(program))
-        actors = self._running.actors.values()
-        calls = [actor.load.remote(program_id, packed) for actor in actors]
+        recipes = self._running.recipes
+        calls = [recipes.call(tier, "load", program_id, packed) for tier in recipes.actors]
         self._get_all(calls, "tiers to load the model", self._config.start_timeout_s)
         return program_id
 
     def describe(self, workload_id: str, program_id: str, payloads: tuple[Forms, ...]) -> None:
         """Tell every tier what a workload's payloads look like."""
         described = ray.put(payloads)
-        actors = self._running.actors.values()
-        calls = [actor.describe.remote(workload_id, program_id, described) for actor in actors]
+        recipes, told = self._running.recipes, (workload_id, program_id, described)
+        calls = [recipes.call(tier, "describe", *told) for tier in recipes.actors]
         self._get_all(calls, "tiers to take the payloads")
 
     def runtimes(self, goes_on: Callable[[], bool] = lambda: True) -> Runtimes:
         """The runtimes of the tiers, to be measured, until goes_on() says no: then ClosedError."""
         get = partial(self._get_while, goes_on)
-        return Runtimes(self._running.actors, self._opened, self._config, get)
+        return Runtimes(self._running.recipes, self._opened, self._config, get)
 
     def work(self, ids: tuple[str, str], program: Program, values: Sequence[Any]) -> Work:
         """What is needed to measure a workload's runtimes; ids: its own and its program's."""
@@ -225,6 +234,7 @@ class Session:
 
     def begin(self, workload: Workload) -> Activation:
         """Hand a workload to the scheduler; returns its first active plan."""
+        self._workloads[workload.id] = workload
         self._get(self._running.scheduler.begin.remote(workload), "the scheduler to plan")
         activation = self._get(
             self._running.scheduler.activation.remote(workload.id, 0, _CONTROL_TIMEOUT_S),
@@ -250,6 +260,44 @@ class Session:
     def next_activation(self, workload_id: str, version: int, timeout_s: float) -> Any:
         """A pending answer: the activation newer than `version`, or None after the timeout."""
         return self._running.scheduler.activation.remote(workload_id, version, timeout_s)
+
+    # Keeping what runs running
+
+    def pulses(self) -> dict[str, Any]:
+        """Pending answers, which incarnation runs: of each tier and, under "", the scheduler."""
+        started = self._running
+        calls = {t: actor.incarnation.remote() for t, actor in started.recipes.actors.items()}
+        return calls | {"": started.scheduler.incarnation.remote()}
+
+    def tier_lost(self, tier: str) -> None:
+        """Tell the scheduler that a tier's actor does not answer; does not wait."""
+        self._running.scheduler.lose.remote(tier)
+
+    def tier_back(self, tier: str) -> None:
+        """Tell the scheduler that it answers again."""
+        self._running.scheduler.rejoin.remote(tier, self._tiers[tier])
+
+    def rebuild_tier(self, tier: str) -> None:
+        """Tell a restarted actor all it was told before, then the scheduler. Raises ClusterError.
+
+        A runtime that it cannot offer any more is found out when a plan wants it.
+        """
+        recipes = self._running.recipes
+        actor = recipes.actors[tier]
+        opened = self._get(actor.open.remote(), f"tier {tier!r} to open again")
+        self._tiers[tier] = replace(self._tiers[tier], address=opened.address)
+        for method, args in recipes.told(tier):
+            call = getattr(actor, method).remote(*args)
+            with contextlib.suppress(RuntimeUnavailableError):
+                self._get(call, f"tier {tier!r} to {method} again", self._config.start_timeout_s)
+        self.tier_back(tier)
+
+    def rebuild_scheduler(self) -> None:
+        """Tell a restarted scheduler of the tiers and the workloads. Raises ClusterError."""
+        scheduler = self._running.scheduler
+        self._get(scheduler.meet.remote(self._tiers), "the scheduler to start again")
+        for workload in list(self._workloads.values()):
+            self._get(scheduler.resume.remote(workload), "the scheduler to go on")
 
     # Inside
 
@@ -277,14 +325,15 @@ class Session:
                 namespace=NAMESPACE,
                 num_cpus=0,
                 max_concurrency=_CONTROL_THREADS,
+                max_restarts=-1,
                 **placement.options(tier),
             )
             .remote(settings, self._power[tier], meter_of(tier, self._config, placement))
         )
 
     def _use_model(self, tier: str, why: str) -> Opened:
-        actor = self._running.actors[tier]
-        return cast(Opened, self._get(actor.use_model.remote(why), f"tier {tier!r}"))
+        call = self._running.recipes.call(tier, "use_model", why)
+        return cast(Opened, self._get(call, f"tier {tier!r}"))
 
     def _links(self, source: str) -> tuple[Link, ...]:
         shaped = self._running.emulation.links

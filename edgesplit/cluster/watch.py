@@ -16,6 +16,7 @@ from edgesplit.core.sample import Sample
 
 _PERIOD_S = 0.05  # of telling the scheduler: each telling costs the caller about a millisecond
 _ASK_S = 10.0
+_RETRY_S = 1.0
 _log = logging.getLogger(__name__)
 
 
@@ -35,6 +36,7 @@ class PlanWatch:
         self._session = session
         self._watched: dict[str, _Watched] = {}
         self._finished: collections.deque[tuple[str, tuple[Sample, ...]]] = collections.deque()
+        self._is_lost = False
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="edgesplit-watch", daemon=True)
 
@@ -65,9 +67,20 @@ class PlanWatch:
             try:
                 self._tell()
                 self._listen()
+                self._is_lost = False
             except ray.exceptions.RayError as error:
-                _log.warning("scheduler lost, requests go on with the last plan: %s", error)
-                return
+                if not self._is_lost:
+                    _log.warning("scheduler lost, requests go on with the last plan: %s", error)
+                self._is_lost = True
+                self._ask_again()
+
+    def _ask_again(self) -> None:
+        """Ray restarts the scheduler, and the keeper tells it what it needs to answer."""
+        self._finished.clear()
+        if self._stopped.wait(_RETRY_S) or not ray.is_initialized():
+            return
+        for workload_id, watched in list(self._watched.items()):
+            watched.question = self._session.next_activation(workload_id, watched.version, _ASK_S)
 
     def _tell(self) -> None:
         batches: dict[str, list[tuple[Sample, ...]]] = {}

@@ -70,7 +70,7 @@ def opened(cluster, device, **meters):
 
 def follow(split, device):
     """The device is the machine of the end tier's process from now on."""
-    actor = split._session._running.actors["end"]
+    actor = split._session._running.recipes.actors["end"]
     device.follow(ray.get(actor.__ray_call__.remote(lambda actor: __import__("os").getpid())))
 
 

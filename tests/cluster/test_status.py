@@ -200,7 +200,7 @@ def test_a_scheduler_that_stands_still_is_shown_as_silent(cluster, edge):
 
 def test_an_actor_that_died_is_lost(cluster, edge):
     with session(cluster) as split:
-        ray.kill(split._session._running.actors["cloud"])
+        ray.kill(split._session._running.recipes.actors["cloud"])
 
         def states():
             (found,) = cluster_status().sessions

@@ -118,7 +118,7 @@ def test_a_second_request_of_the_same_id_is_refused_and_leaves_nothing_behind():
         with running.client.channel() as first, running.client.channel() as second:
             first.send(request, buffers)
             deadline_s = time.monotonic() + 10
-            while request.id not in router._sent:
+            while request.id not in router.outbound._sent:
                 assert time.monotonic() < deadline_s
                 threading.Event().wait(0.01)
             second.send(request, buffers)

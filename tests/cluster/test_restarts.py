@@ -1,0 +1,104 @@
+"""Tiers and scheduler that are killed while requests flow: answers stay right, both come back."""
+
+import os
+import signal
+import time
+
+import psutil
+import pytest
+import ray
+import torch
+from conftest import small_net
+
+from edgesplit import Config, EdgeSplit, Emulation
+from edgesplit.cluster.checkpoint import _SPACE, Checkpoint, _key
+
+PLAN = "end:0-2 | edge:2-5 | cloud:5-8"
+LIMIT_S = 90.0
+
+
+@pytest.fixture(scope="module")
+def model():
+    return small_net()
+
+
+@pytest.fixture(scope="module")
+def x():
+    return torch.randn(1, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.fixture(scope="module")
+def split(model, x):
+    config = Config(emulation=Emulation(), runtimes=("torch",))
+    with EdgeSplit(model, policy=PLAN, config=config) as running:
+        running.infer(x)
+        yield running
+
+
+def pid_of(name):
+    """The process of this session's actor; Ray names it after its class."""
+    actor = ray.get_actor(name, namespace="edgesplit")
+    info = ray._private.state.actors(actor._actor_id.hex())
+    return info["Pid"] if "Pid" in info else info["pid"]
+
+
+def wait_for(condition, what):
+    until_s = time.monotonic() + LIMIT_S
+    while not condition():
+        assert time.monotonic() < until_s, what
+        time.sleep(0.1)
+
+
+def kill(pid):
+    os.kill(pid, signal.SIGKILL)
+    wait_for(lambda: not psutil.pid_exists(pid), "the process to be gone")
+
+
+def reason_of_last(split):
+    return split.switches()[-1][2]
+
+
+@pytest.mark.parametrize("tier", ["edge", "end"])
+def test_a_killed_tier_is_done_without_and_comes_back(split, x, tier):
+    expected = split.infer_on("end:0-8", x)
+    before, old = len(split.records()), split._workloads.latest.addresses[tier]
+    kill(pid_of(f"{split._session._id}-{tier}"))
+    for _ in range(20):
+        assert torch.equal(split.infer(x), expected)
+    wait_for(lambda: split._workloads.latest.addresses[tier] != old, "a new address")
+    assert reason_of_last(split) == f"{tier} is at another address"
+
+    def is_served_as_planned():
+        assert torch.equal(split.infer(x), expected)
+        return [s.tier for s in split.last_record().samples] == ["end", "edge", "cloud"]
+
+    wait_for(is_served_as_planned, "the planned route")
+    records = split.records()
+    assert len(records) > before + 20
+    assert torch.equal(split.infer_on(PLAN, x), expected)
+
+
+def test_a_killed_scheduler_goes_on_where_it_was(split, x):
+    expected = split.infer_on("end:0-8", x)
+    plans = len(split.switches())
+    kill(pid_of(f"{split._session._id}-scheduler"))
+    for _ in range(20):
+        assert torch.equal(split.infer(x), expected)
+    wait_for(lambda: len(split.switches()) > plans, "the scheduler to go on")
+    assert reason_of_last(split) == "the scheduler was restarted"
+    assert str(split.plan) == PLAN
+    assert split.profile().names == ("end", "edge", "cloud")
+    assert torch.equal(split.infer(x), expected)
+
+
+def test_a_foreign_checkpoint_is_not_read(split, x):
+    session, workload = split._session._id, split._workloads.latest.id
+    mine = Checkpoint(session)
+    wait_for(lambda: mine.load(workload) is not None, "a checkpoint")
+    from ray.experimental.internal_kv import _internal_kv_get, _internal_kv_put
+
+    value = _internal_kv_get(_key(session, workload), namespace=_SPACE)
+    other = Checkpoint("another")
+    _internal_kv_put(_key("another", workload), value, namespace=_SPACE)
+    assert other.load(workload) is None
+    assert mine.load("unknown") is None
