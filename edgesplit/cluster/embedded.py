@@ -36,7 +36,7 @@ def start_embedded() -> None:
     _authenticate()
     logging.getLogger("ray").setLevel(logging.ERROR)
     # Workers at nice 0, not 15, for latency; none started ahead that no actor will use.
-    with _environment({"RAY_worker_niceness": "0", "RAY_prestart_worker_first_driver": "0"}):
+    with environment({"RAY_worker_niceness": "0", "RAY_prestart_worker_first_driver": "0"}):
         try:
             ray.init(
                 address="local",
@@ -69,7 +69,7 @@ def _authenticate() -> None:
 
 
 @contextlib.contextmanager
-def _environment(values: dict[str, str]) -> Iterator[None]:
+def environment(values: dict[str, str]) -> Iterator[None]:
     before = {key: os.environ.get(key) for key in values}
     os.environ.update(values)
     try:

@@ -18,13 +18,21 @@ from ray._private.authentication.authentication_token_setup import (
 )
 from ray.util import list_named_actors
 
-from edgesplit.cluster.embedded import EMBEDDED, NAMESPACE, start_embedded, stop_embedded
+from edgesplit.cluster.embedded import (
+    EMBEDDED,
+    NAMESPACE,
+    environment,
+    start_embedded,
+    stop_embedded,
+)
 from edgesplit.deploy.node_env import NodeEnv, read_node_env
 from edgesplit.deploy.ports import DATA_PORTS, GCS_PORT
 from edgesplit.errors import ClusterError
 from edgesplit.node.allocator import ALLOCATOR_ENV
 
 _REACH_TIMEOUT_S = 5.0
+# Ray ends the user's program when the head has been away for a minute. Requests need no head.
+_OUTLIVE_HEAD_S = "1000000"
 
 
 @dataclass(frozen=True)
@@ -161,13 +169,14 @@ def _join(address: str) -> None:
             "joined. Run this on a node of it, or make this machine one: docs/deploy.md"
         )
     try:
-        ray.init(
-            address=address,
-            namespace=NAMESPACE,
-            log_to_driver=False,
-            logging_level="error",
-            configure_logging=False,
-        )
+        with environment({"RAY_gcs_rpc_server_reconnect_timeout_s": _OUTLIVE_HEAD_S}):
+            ray.init(
+                address=address,
+                namespace=NAMESPACE,
+                log_to_driver=False,
+                logging_level="error",
+                configure_logging=False,
+            )
     except (ConnectionError, ValueError, RuntimeError, OSError) as error:
         raise ClusterError(
             f"cannot join the Ray cluster at {address!r}: {_reason(error)}. Check the address "
