@@ -10,6 +10,7 @@ from tiers import Additions, tiers
 
 from edgesplit.errors import DeadlineExceeded, RequestError, RuntimeUnavailableError
 from edgesplit.node.emulate import TierEmulation
+from edgesplit.node.pulse import STUBBORN
 
 ROUTE = [("end", 0, 3), ("edge", 3, 5), ("cloud", 5, 9)]
 X = torch.arange(12.0).reshape(3, 4)
@@ -140,21 +141,25 @@ def test_a_queue_on_the_next_tier_is_no_silence():
 
 
 def test_a_reply_after_all_patience_is_dropped(three):
-    held = Held()
-    three.servers["cloud"].worker.programs["p"] = held
+    """The tier lives, so it is waited for eight times as long; then its answer is not needed."""
+    held, two = Held(), [("end", 0, 3), ("edge", 3, 9)]
+    three.servers["edge"].worker.programs["p"] = held
     with three.client.channel() as channel:
-        request, buffers = three.request([X], ROUTE, BOUND_S, patience_s=0.05)
+        request, buffers = three.request([X], two, BOUND_S, patience_s=0.05)
         channel.send(request, buffers, 30.0)
         answer = channel.receive(request.id, BOUND_S)
-        assert answer.samples[-1].finished == "cloud silent"
+        assert answer.samples[-1].finished == "edge silent"
+        assert answer.samples[-1].own_s >= STUBBORN * 0.05
         assert torch.equal(answer.values[0], RIGHT)
         held.go_on.set()
         # The late reply is on its way; the next request's answer is its own all the same.
-        request, buffers = three.request([X + 1], ROUTE, BOUND_S, patience_s=5.0)
+        request, buffers = three.request([X + 1], two, BOUND_S, patience_s=5.0)
         channel.send(request, buffers, 30.0)
-        assert torch.equal(channel.receive(request.id, BOUND_S).values[0], RIGHT + 1)
+        answer = channel.receive(request.id, BOUND_S)
+        assert torch.equal(answer.values[0], RIGHT + 1)
+        assert answer.samples[-1].tier == "edge"
         assert not channel._ready
-    assert not three.servers["edge"]._router._jobs
+    assert not three.servers["end"]._router._jobs
 
 
 def test_a_tier_that_has_forgotten_the_program_is_done_without(three):
