@@ -47,7 +47,13 @@ class LastResort:
             if self._pool is None:
                 self._pool = ThreadPoolExecutor(1, "edgesplit-last-resort")
                 begun_with = torch.get_num_threads()
-                self._pool.submit(torch.set_num_threads, threads).result()
+                self._pool.submit(_set_threads, threads).result()
                 # Threads that begin later take over what was set last, anywhere in the process.
                 torch.set_num_threads(begun_with)
             return self._pool.submit(lambda: program.segment(0, len(program))(values))
+
+
+def _set_threads(threads: int) -> None:
+    """For this thread. Asking afterwards ends its initialisation, which would overwrite it."""
+    torch.set_num_threads(threads)
+    torch.get_num_threads()

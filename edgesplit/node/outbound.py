@@ -20,6 +20,8 @@ from edgesplit.node.line import Dial, Line, Lines
 from edgesplit.node.probes import Probes
 from edgesplit.node.shaper import Shaper
 
+_GRACE_S = 0.1  # per tier further on
+
 
 class Upstream(Protocol):
     """What becomes of requests that were sent on."""
@@ -44,6 +46,13 @@ class _Sent:
     link: Connection
     sent_s: float
     sent_bytes: int
+
+    @property
+    def limit_s(self) -> float:
+        """When to refuse it: tiers further on do so first, since they know where it is stuck."""
+        job = self.done.job
+        behind = len(job.request.route) - job.request.at - 2
+        return job.deadline_s + behind * _GRACE_S
 
 
 class Outbound:
@@ -106,7 +115,7 @@ class Outbound:
         if self._sent.setdefault(job.request.id, sent) is not sent:
             return False
         look_s = pulse.expect(job.request.id, job.hop.patience_s, sent.sent_s)
-        self._alarm.by(min(look_s, job.deadline_s))
+        self._alarm.by(min(look_s, sent.limit_s))
         return True
 
     def take_answer(self, link: Connection, message: wire.Message, body: list[wire.Buffer]) -> None:
@@ -164,11 +173,11 @@ class Outbound:
                 line.ask()
             self._silent(line.pulse.late(now_s))
         for request_id, sent in list(self._sent.items()):
-            if now_s >= sent.done.job.deadline_s and self._taken(request_id) is not None:
+            if now_s >= sent.limit_s and self._taken(request_id) is not None:
                 limit = f"{sent.done.job.request.timeout_s:g} s"
                 why = f"no answer from {sent.after} within {limit}"
                 self._upstream.refuse(sent.done.job, "timeout", why)
-        limits_s = [sent.done.job.deadline_s for sent in list(self._sent.values())]
+        limits_s = [sent.limit_s for sent in list(self._sent.values())]
         return min([*limits_s, *(line.pulse.next_s() for line in self._lines)], default=math.inf)
 
     def _silent(self, request_ids: list[str]) -> None:

@@ -39,12 +39,13 @@ class Tiers:
 
     def __init__(self, servers, client):
         self.servers, self.client = servers, client
+        self.addresses = {name: server.address for name, server in servers.items()}
         self._kind = kind_here()
         self._ids = (f"test-{n}" for n in itertools.count())
 
-    def request(self, values, stages, timeout_s=5.0, program="p"):
+    def request(self, values, stages, timeout_s=5.0, program="p", patience_s=0.0):
         specs, buffers = self._kind.pack(values)
-        hops = [wire.Hop(t, self.servers[t].address, a, b) for t, a, b in stages]
+        hops = [wire.Hop(t, self.addresses[t], a, b, patience_s=patience_s) for t, a, b in stages]
         return (
             wire.Request(
                 id=next(self._ids),
@@ -57,10 +58,10 @@ class Tiers:
             buffers,
         )
 
-    def infer(self, values, stages, timeout_s=5.0, program="p"):
-        request, buffers = self.request(values, stages, timeout_s, program)
+    def infer(self, values, stages, timeout_s=5.0, program="p", patience_s=0.0):
+        request, buffers = self.request(values, stages, timeout_s, program, patience_s)
         with self.client.channel() as channel:
-            channel.send(request, buffers)
+            channel.send(request, buffers, patience_s)
             return channel.receive(request.id, timeout_s)
 
 

@@ -1,0 +1,140 @@
+"""Tiers' processes that are killed and frozen under load: every answer comes, right, in order."""
+
+import signal
+import threading
+import time
+
+import psutil
+import pytest
+import ray
+import torch
+from conftest import small_net
+
+from edgesplit import Config, EdgeSplit, Emulation
+from edgesplit.errors import InputError, RequestError
+
+PLAN = "end:0-3 | edge:3-5 | cloud:5-8"
+
+
+@pytest.fixture(scope="module")
+def model():
+    return small_net()
+
+
+@pytest.fixture
+def split(model):
+    with EdgeSplit(model, policy=PLAN, config=Config(emulation=Emulation())) as running:
+        running.infer(inputs(0))
+        yield running
+
+
+def inputs(n):
+    return torch.full((1, 3, 32, 32), n / 7.0)
+
+
+def process_of(split, tier):
+    """The process of a tier's actor, found by the port it listens on."""
+    address = split._session.addresses()[tier]
+    port = int(address.rpartition(":")[2])
+    for process in psutil.Process().children(recursive=True):
+        try:
+            listening = [c.laddr.port for c in process.net_connections() if c.status == "LISTEN"]
+        except psutil.Error:
+            continue
+        if port in listening:
+            return process
+    raise AssertionError(f"nobody listens on {address}")
+
+
+def references(split, count):
+    return [split.infer_on("end:0-8", inputs(n)) for n in range(count)]
+
+
+@pytest.mark.parametrize("tier", ["cloud", "end"])
+def test_a_process_killed_under_load_costs_no_answer(split, tier):
+    expected = references(split, 7)
+    process, wrong, began = process_of(split, tier), [], threading.Event()
+
+    def call(seed):
+        for n in range(seed, seed + 60):
+            if not torch.equal(split.infer(inputs(n % 7)), expected[n % 7]):
+                wrong.append((seed, n))
+            if n == seed + 20:
+                began.set()
+
+    threads = [threading.Thread(target=call, args=(seed,)) for seed in range(4)]
+    before = len(split.records())
+    for thread in threads:
+        thread.start()
+    assert began.wait(60)
+    process.kill()
+    for thread in threads:
+        thread.join(60)
+    assert not any(thread.is_alive() for thread in threads)
+    assert wrong == []
+    frame = split.records().iloc[before:]
+    assert len(frame) == 240
+    assert frame["id"].is_unique
+    spared = frame[frame["why"] != ""]
+    assert set(spared["finished_by"]) == ({"edge"} if tier == "cloud" else {"caller"})
+    assert set(spared["why"]) <= {f"{tier} unreachable", f"{tier} silent"}
+    assert spared["total_energy_j"].isna().all() == (tier == "end")
+
+
+def test_map_with_requests_in_flight_while_the_cloud_dies(split):
+    expected = references(split, 7)
+    process = process_of(split, "cloud")
+    for n, y in enumerate(split.map(inputs(k % 7) for k in range(60))):
+        assert torch.equal(y, expected[n % 7])
+        if n == 20:
+            process.kill()
+    assert n == 59
+
+
+def test_an_input_that_is_changed_while_it_is_in_flight_is_the_one_that_was_given(split):
+    expected, buffer = references(split, 7), torch.empty(1, 3, 32, 32)
+    process = process_of(split, "end")
+
+    def reused():
+        for n in range(40):
+            if n == 20:
+                process.kill()
+            yield buffer.copy_(inputs(n % 7))
+
+    for n, y in enumerate(split.map(reused())):
+        assert torch.equal(y, expected[n % 7])
+
+
+def test_a_frozen_tier_is_done_without_within_the_bound(split):
+    expected = split.infer(inputs(1))
+    bound_s = split._workloads.latest.route.patience_s
+    process = process_of(split, "cloud")
+    process.send_signal(signal.SIGSTOP)
+    try:
+        began_s = time.monotonic()
+        assert torch.equal(split.infer(inputs(1)), expected)
+        assert time.monotonic() - began_s <= bound_s
+        record = split.last_record()
+        assert (record.finished_by, record.why) == ("edge", "cloud silent")
+    finally:
+        process.send_signal(signal.SIGCONT)
+
+
+def test_a_plan_measured_as_it_is_fails_and_time_limits_are_checked(model):
+    config = Config(emulation=Emulation(), finish="planned")
+    with EdgeSplit(model, policy=PLAN, config=config) as split:
+        split.infer_within(30.0, inputs(0))
+        for limit_s in (0, -1.0, float("nan"), "soon", 1e9):
+            with pytest.raises(InputError, match="timeout_s must be seconds"):
+                split.infer_within(limit_s, inputs(0))
+        process_of(split, "cloud").kill()
+        with pytest.raises(RequestError, match="cloud"):
+            split.infer(inputs(0))
+
+
+def test_the_scheduler_s_end_stops_no_request(split):
+    expected = split.infer(inputs(1))
+    ray.kill(split._session._started.scheduler)
+    for _ in range(20):
+        assert torch.equal(split.infer(inputs(1)), expected)
+    assert (split.records()["why"] == "").all()
