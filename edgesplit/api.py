@@ -210,6 +210,14 @@ class EdgeSplit:
         _is_a(Emulation, "emulation", emulation)
         self.open()._session.emulate(emulation)
 
+    def addresses(self) -> dict[str, str]:
+        """Where each tier listens for payloads now, HOST:PORT."""
+        return dict(self._used().addresses)
+
+    def tiers_away(self) -> tuple[str, ...]:
+        """Tiers that plans leave out now: lost, or in doubt after requests had to do without."""
+        return self._session.tiers_away(self._used().id)
+
     def graph(self) -> Graph:
         """Layers and payload sizes of the input signature used last."""
         return self._used().graph

@@ -213,6 +213,10 @@ class Scheduler:
         """The profile as it is believed now."""
         return current_profile(self._loops[workload_id].state)
 
+    async def away(self, workload_id: str) -> tuple[str, ...]:
+        """Tiers that no plan of the workload may use now."""
+        return tuple(sorted(self._loops[workload_id].state.away))
+
     async def status(self) -> tuple[dict[str, str], tuple[WorkloadStatus, ...]]:
         """The data plane's address of each tier, and every workload."""
         addresses = {tier: handle.address for tier, handle in self._tiers.items()}

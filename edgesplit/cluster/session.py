@@ -253,6 +253,11 @@ class Session:
         profile = self._get(self._running.scheduler.profile.remote(workload_id), "the scheduler")
         return profile  # type: ignore[no-any-return]
 
+    def tiers_away(self, workload_id: str) -> tuple[str, ...]:
+        """Tiers that the workload's plans leave out now."""
+        away = self._get(self._running.scheduler.away.remote(workload_id), "the scheduler")
+        return away  # type: ignore[no-any-return]
+
     def observe(self, workload_id: str, requests: Sequence[tuple[Sample, ...]]) -> None:
         """Tell the scheduler of finished requests; does not wait."""
         self._running.scheduler.observe.remote(workload_id, list(requests))

@@ -1,0 +1,192 @@
+"""Faults while callers send: what became of every request, and when adaptation was back.
+
+    python -m experiments.chaos --minutes N --seed S --out DIR
+
+On the embedded cluster: processes are killed and frozen, emulated links throttled, tiers slowed.
+First every fault of the matrix once, then single ones and pairs drawn by the seed. Every output is
+compared, bit for bit, with the whole model's.
+"""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import psutil
+import torch
+from torch import nn
+
+from edgesplit import Config, EdgeSplit, EdgeSplitError, Emulation
+from experiments.chaos_faults import Fault, Scene, drawn, faults
+from experiments.chaos_load import Load
+from experiments.report import print_rows, write_csv, write_json
+
+PLAN = "end:0-2 | edge:2-5 | cloud:5-8"
+CALLERS = 4
+BACK_LIMIT_S = 120.0
+_CALM_S = 2.0  # served as planned for so long: adaptation is back
+_LOOK_S = 0.2
+_END_S = 90.0
+
+
+@click.command()
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for results.")
+@click.option("--minutes", type=click.FloatRange(0.1), default=30.0, show_default=True)
+@click.option("--seed", default=0, show_default=True, help="Of the faults after the matrix.")
+@click.option("--policy", default=PLAN, show_default=True, help="As of EdgeSplit.")
+def main(out: Path, minutes: float, seed: int, policy: str) -> None:
+    """Inflict faults under load; write summary.json, faults.csv and resources.csv."""
+    found = run(minutes * 60, seed, policy, click.echo)
+    out.mkdir(parents=True, exist_ok=True)
+    write_csv(out / "faults.csv", found["faults"])
+    write_csv(out / "resources.csv", found.pop("resources"))
+    write_json(out / "summary.json", found)
+    print_rows(found["faults"], "Faults (embedded cluster; links and slow tiers emulated)")
+    told = {key: value for key, value in found.items() if not isinstance(value, list)}
+    click.echo(", ".join(f"{key} {value}" for key, value in told.items()))
+
+
+def run(seconds: float, seed: int, policy: str, say: Any) -> dict[str, Any]:
+    """Faults for so long, at least the whole matrix; the summary, and resources over time."""
+    rng, singles = np.random.default_rng(seed), faults()
+    config = Config(emulation=Emulation(), runtimes=("torch",))
+    with EdgeSplit(small_net(), policy=policy, config=config) as split:
+        x = torch.randn(1, 3, 32, 32, generator=torch.Generator().manual_seed(seed))
+        split.infer(x)
+        scene = Scene(split)
+        scene.calm()
+        load = Load(split, x, CALLERS)
+        load.start()
+        rows, used, until_s = [], [resources(0.0)], time.monotonic() + seconds
+        began_s = time.monotonic()
+        while singles or time.monotonic() < until_s:
+            row = _one(split, scene, load, drawn(rng, singles))
+            rows.append(row)
+            used.append(resources(time.monotonic() - began_s))
+            say(" ".join(f"{key}={value}" for key, value in row.items()))
+        load.stop(_END_S)
+        return (
+            _summary(split, load, rows)
+            | _slopes(used)
+            | {"seed": seed, "policy": policy, "resources": used}
+        )
+
+
+@dataclass(frozen=True)
+class _Before:
+    requests: int
+    errors: int
+    wrong: int
+
+
+def _one(split: EdgeSplit, scene: Scene, load: Load, some: tuple[Fault, ...]) -> dict[str, Any]:
+    tally = load.tally
+    before = _Before(tally.requests, sum(tally.errors.values()), tally.wrong)
+    tally.longest_wait_s = 0.0
+    last = split.last_record()
+    since_s = last.at_s if last is not None else 0.0
+    for fault in some:
+        try:
+            scene.inflict(fault)
+        except psutil.NoSuchProcess:
+            continue  # killed by the fault before, and not back yet
+    back_s = _back(split)
+    return {
+        "fault": " + ".join(map(str, some)),
+        "requests": tally.requests - before.requests,
+        "by_fallback": _by_fallback(split, since_s),
+        "errors": sum(tally.errors.values()) - before.errors,
+        "wrong": tally.wrong - before.wrong,
+        "longest_wait_s": round(tally.longest_wait_s, 3),
+        "back_s": None if back_s is None else round(back_s, 1),
+    }
+
+
+def _by_fallback(split: EdgeSplit, since_s: float) -> int:
+    """Requests sent after that moment that another tier or the caller finished."""
+    frame = split.records()
+    return int(((frame["at_s"] > since_s) & (frame["why"] != "")).sum())
+
+
+def _back(split: EdgeSplit) -> float | None:
+    """Seconds until no tier was left out and requests went as planned; None: not in time."""
+    began_s = calm_s = time.monotonic()
+    while time.monotonic() - began_s < BACK_LIMIT_S:
+        if not _is_calm(split):
+            calm_s = time.monotonic()
+        elif time.monotonic() - calm_s >= _CALM_S:
+            return calm_s - began_s
+        time.sleep(_LOOK_S)
+    return None
+
+
+def _is_calm(split: EdgeSplit) -> bool:
+    try:
+        record = split.last_record()
+        return not split.tiers_away() and record is not None and not record.why
+    except EdgeSplitError:  # the scheduler is away
+        return False
+
+
+def _summary(split: EdgeSplit, load: Load, rows: list[dict[str, Any]]) -> dict[str, Any]:
+    tally = load.tally
+    return {
+        "emulated": True,
+        "requests": tally.requests,
+        "right": tally.right,
+        "by_fallback": sum(row["by_fallback"] for row in rows),
+        "errors": sum(tally.errors.values()),
+        "lost": tally.lost,
+        "wrong": tally.wrong,
+        "longest_wait_s": max(row["longest_wait_s"] for row in rows),
+        "not_back": sum(row["back_s"] is None for row in rows),
+        "faults": rows,
+        "error_texts": [f"{count} x {text}" for text, count in tally.errors.most_common(10)],
+    }
+
+
+def resources(at_s: float) -> dict[str, Any]:
+    """The caller's process: resident bytes, threads, descriptors."""
+    me = psutil.Process()
+    return {
+        "at_s": round(at_s, 1),
+        "rss_bytes": me.memory_info().rss,
+        "threads": me.num_threads(),
+        "fds": me.num_fds(),
+    }
+
+
+def _slopes(used: list[dict[str, Any]]) -> dict[str, Any]:
+    """Growth per minute of the second half, with its standard error, by least squares."""
+    half = used[len(used) // 2 :]
+    if len(half) < 4:
+        return {}
+    at_min = np.array([row["at_s"] for row in half]) / 60
+    found = {}
+    for key in ("rss_bytes", "threads", "fds"):
+        values = np.array([float(row[key]) for row in half])
+        (slope, _), covariance = np.polyfit(at_min, values, 1, cov=True)
+        found[f"{key}_per_minute"] = float(slope)
+        found[f"{key}_per_minute_u"] = float(np.sqrt(covariance[0, 0]))
+    return found
+
+
+def small_net() -> nn.Module:
+    """Eight layers, some milliseconds: it is the faults that are looked at."""
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(3, 16, 3, padding=1),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Conv2d(16, 16, 3, padding=1),
+        nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(16, 10),
+    )
+
+
+if __name__ == "__main__":
+    main()
