@@ -65,8 +65,8 @@ class EmbeddedScene:
         self._split: EdgeSplit | None = None
 
     def config(self) -> Config:
-        """The defaults, with which the embedded cluster emulates the paper's testbed."""
-        return Config(emulation=None if self._is_nominal else Emulation())
+        """The paper's testbed, as the embedded cluster emulates it; plans measured as they are."""
+        return Config(emulation=None if self._is_nominal else Emulation(), finish="planned")
 
     def attach(self, split: EdgeSplit) -> None:
         """Shape this session's links from now on."""
@@ -106,8 +106,8 @@ class ClusterScene:
         self.address = address
 
     def config(self) -> Config:
-        """The defaults: no emulation on a real cluster."""
-        return Config()
+        """No emulation on a real cluster; plans measured as they are."""
+        return Config(finish="planned")
 
     def attach(self, split: EdgeSplit) -> None:
         """See that it is a real cluster indeed."""
