@@ -66,8 +66,9 @@ class EmbeddedScene:
         self._split: EdgeSplit | None = None
 
     def config(self) -> Config:
-        """The defaults in eager torch; the embedded cluster emulates the paper's testbed."""
-        return Config(emulation=None if self._is_nominal else Emulation(), runtimes=("torch",))
+        """The paper's testbed, as emulated here; plans in torch, measured as they are."""
+        emulation = None if self._is_nominal else Emulation()
+        return Config(emulation=emulation, runtimes=("torch",), finish="planned")
 
     def attach(self, split: EdgeSplit) -> None:
         """Shape this session's links from now on."""
@@ -107,8 +108,8 @@ class ClusterScene:
         self.address = address
 
     def config(self) -> Config:
-        """The defaults in eager torch: no emulation on a real cluster."""
-        return Config(runtimes=("torch",))
+        """No emulation on a real cluster; plans in torch, measured as they are."""
+        return Config(runtimes=("torch",), finish="planned")
 
     def attach(self, split: EdgeSplit) -> None:
         """See that it is a real cluster indeed."""

@@ -54,7 +54,14 @@ class TestbedScene:
 
     def config(self) -> Config:
         """One thread per tier; patience, since a slowed host starts slowly."""
-        return Config(threads=1, start_timeout_s=_SLOW_START_S, timeout_s=_SLOW_START_S)
+        slow_s = _SLOW_START_S
+        return Config(
+            threads=1,
+            start_timeout_s=slow_s,
+            timeout_s=slow_s,
+            finish="planned",
+            runtimes=("torch",),
+        )
 
     def attach(self, split: EdgeSplit) -> None:
         """See that it is the testbed's cluster."""

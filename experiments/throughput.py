@@ -15,7 +15,7 @@ import click
 import numpy as np
 import torch
 
-from edgesplit import EdgeSplit, Graph, Plan, Profile, load_model, plan_along
+from edgesplit import Config, EdgeSplit, Graph, Plan, Profile, load_model, plan_along
 from experiments.picture import grouped_bars
 from experiments.report import print_rows, progress, write_rows
 
@@ -54,7 +54,8 @@ def main(out: Path, quick: bool, requests: int) -> None:
 def measure(name: str, requests: int) -> dict[str, Any]:
     """One model: requests per second over the steady part, and the bound from the same run."""
     x = torch.rand(1, 3, 224, 224, generator=torch.Generator().manual_seed(0))
-    with EdgeSplit(load_model(name), policy="end-only", runtime="torch") as split:
+    config = Config(finish="planned", runtimes=("torch",))
+    with EdgeSplit(load_model(name), policy="end-only", config=config) as split:
         split.infer(x)
         plan = balanced(split.graph(), split.profile())
         for _ in split.map([x] * 6, plan=plan):

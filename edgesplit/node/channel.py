@@ -46,7 +46,9 @@ class Channel:
         patience_s: how long the tier may be silent; 0: until the time limit.
         """
         self._waiting.add(request.id)
-        self._alarm.by(self._pulse.expect(request.id, patience_s, time.perf_counter()))
+        now_s = time.perf_counter()
+        limit_s = now_s + request.timeout_s + _GRACE_S + _LOOK_S  # receive() ends before that
+        self._alarm.by(self._pulse.expect(request.id, patience_s, now_s, limit_s))
         try:
             self._connection.send(request, buffers)
         except OSError as error:

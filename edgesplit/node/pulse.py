@@ -13,18 +13,23 @@ STUBBORN = 8.0  # times the patience, per request queued on the peer: alive, and
 
 @dataclass(frozen=True)
 class Waiting:
-    """A request sent to the peer. ahead: how many others waited then. patience_s 0: for ever."""
+    """A request sent to the peer. ahead: how many others waited then. patience_s 0: for ever.
+
+    limit_s: when it is pointless in any case.
+    """
 
     sent_s: float
     patience_s: float
     ahead: int
+    limit_s: float
 
     @property
     def late_s(self) -> float:
         """When even a peer that lives has had time enough."""
         if not self.patience_s:
-            return math.inf
-        return self.sent_s + STUBBORN * self.patience_s * (1 + self.ahead)
+            return self.limit_s
+        enough_s = STUBBORN * self.patience_s * (1 + self.ahead)
+        return min(self.limit_s, self.sent_s + enough_s)
 
 
 class Pulse:
@@ -35,11 +40,13 @@ class Pulse:
         self._heard_s = self._asked_s = -math.inf
         self._lock = threading.Lock()
 
-    def expect(self, request_id: str, patience_s: float, now_s: float) -> float:
-        """A request is being sent; returns when to look() again at the latest."""
+    def expect(
+        self, request_id: str, patience_s: float, now_s: float, limit_s: float = math.inf
+    ) -> float:
+        """A request is being sent; returns when to look again at the latest."""
         with self._lock:
-            self._waiting[request_id] = Waiting(now_s, patience_s, len(self._waiting))
-            return now_s + patience_s / 2 if patience_s else math.inf
+            self._waiting[request_id] = Waiting(now_s, patience_s, len(self._waiting), limit_s)
+            return min(limit_s, now_s + patience_s / 2 if patience_s else math.inf)
 
     def forget(self, request_id: str) -> None:
         """Nobody waits for it any more."""

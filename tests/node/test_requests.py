@@ -6,6 +6,7 @@ import time
 from contextlib import contextmanager
 from types import SimpleNamespace
 
+import msgspec
 import pytest
 import torch
 from faults import Held, RemoteTier, until
@@ -122,14 +123,24 @@ def test_a_send_that_hangs_is_freed(end):
         large = torch.zeros(8_000_000)
         with caller.talk() as talk:
             asked = caller.asked()
-            specs, buffers = tensors.pack([large])
-            asked.buffers, asked.values = buffers, [large]
-            asked.request = wire.Request(
-                id="large", program="p", route=asked.request.route, at=0, timeout_s=BOUND_S,
-                values=specs,
-            )  # fmt: skip
+            specs, asked.buffers = tensors.pack([large])
+            asked.request = msgspec.structs.replace(asked.request, values=specs)
+            asked.values = [large]
             talk.send(asked)
             assert torch.equal(talk.receive(asked).values[0], large + 36)
+
+
+def test_a_send_that_hangs_costs_no_more_than_the_time_limit(end):
+    with calling(end.address) as caller, caller.talk() as talk:
+        end.freeze()
+        large, began_s = [torch.zeros(8_000_000)], time.monotonic()
+        asked = caller.asked(patience_s=60.0, timeout_s=0.3)
+        specs, asked.buffers = tensors.pack(large)
+        asked.request = msgspec.structs.replace(asked.request, values=specs)
+        talk.send(asked)
+        with pytest.raises(DeadlineExceeded):
+            talk.receive(asked)
+        assert time.monotonic() - began_s < 5
 
 
 @pytest.mark.parametrize("fault", ["kill", "freeze"])
