@@ -70,9 +70,12 @@ def all_costs(problem):
 
 
 def with_limit(problem, share):
-    """The problem with a limit at a share of the latencies of its allowed plans, sorted."""
+    """The problem with a limit at a share of the latencies of its allowed plans, sorted.
+
+    A hair above it: two plans of one latency, added up in another order, differ by rounding.
+    """
     latencies = sorted({cost.latency_s for cost in all_costs(problem) if cost.feasible})
-    limit_s = latencies[int(share * (len(latencies) - 1))]
+    limit_s = latencies[int(share * (len(latencies) - 1))] * (1 + 1e-12)
     return (*problem[:2], replace(problem[2], latency_limit_s=limit_s))
 
 
