@@ -12,8 +12,8 @@ import torch
 from torch import nn
 
 from edgesplit.cluster.keeper import Keeper
+from edgesplit.cluster.loop import Activation, Workload
 from edgesplit.cluster.runtimes import Offered, with_offer
-from edgesplit.cluster.scheduler import Activation, Workload
 from edgesplit.cluster.session import Session
 from edgesplit.cluster.survey import RuntimeSurvey
 from edgesplit.cluster.watch import PlanWatch

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from edgesplit.cluster.scheduler import WorkloadStatus
+    from edgesplit.cluster.loop import WorkloadStatus
     from edgesplit.cluster.status import ActorStatus, ClusterStatus, NodeStatus, SessionStatus
     from edgesplit.core.power import Power
 

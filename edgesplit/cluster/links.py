@@ -4,7 +4,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from edgesplit.cluster.scheduler import TierHandle
+from edgesplit.cluster.loop import TierHandle
 from edgesplit.core.profile import Link
 
 _PROBE_BYTES = 1 << 18

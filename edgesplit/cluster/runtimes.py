@@ -129,6 +129,35 @@ class Runtimes:
                 offered = self._measure_on(tier, runtime, work, graph)
                 yield offered.scaled(factors.get(tier, 1.0))
 
+    def tiers(self, work: Work, source: str) -> tuple[Tier, ...]:
+        """Every tier as first measured; runtimes other than torch only where they come first.
+
+        Without torch's row where it is not wanted and another is there. UnusedRuntimeWarning names
+        what cannot be. Raises RuntimeUnavailableError where a tier can run nothing, ClusterError.
+        """
+        eager = self.eager(work)
+        offered = list(self.measure(work)) if self.come_first else []
+        for one in offered:
+            one.warn()
+        return tuple(
+            self._tier(name, eager.get(name), [o for o in offered if o.tier == name], source)
+            for name in self._recipes.actors
+        )
+
+    def _tier(self, name: str, eager: Row | None, offered: Sequence[Offered], source: str) -> Tier:
+        measured = [one.row for one in offered if one.row is not None]
+        rows = measured if eager is None else [eager, *measured]
+        if not rows:
+            raise RuntimeUnavailableError(
+                f"tier {name!r} has no torch and can run nothing else: "
+                f"{'; '.join(f'{one.runtime}: {one.why}' for one in offered)}"
+            )
+        tier = tier_of(name, rows, source, self._opened[name])
+        for one in offered:
+            tier = tier.without(one.runtime, one.why)
+        is_left_out = TORCH not in self._config.runtimes_of(name) and bool(measured)
+        return tier.without_row(TORCH) if is_left_out and eager is not None else tier
+
     @property
     def _without_torch(self) -> list[str]:
         return [tier for tier, opened in self._opened.items() if not opened.has_torch]

@@ -8,13 +8,14 @@ import asyncio
 import contextlib
 import time
 import uuid
-from collections.abc import Coroutine, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Coroutine, Sequence
+from dataclasses import replace
 from typing import Any
 
 import ray.exceptions
 
 from edgesplit.cluster.checkpoint import Checkpoint
+from edgesplit.cluster.loop import Activation, Loop, TierHandle, Workload, WorkloadStatus, status_of
 from edgesplit.core.control.event import (
     Action,
     Activate,
@@ -33,12 +34,9 @@ from edgesplit.core.control.event import (
     TierLost,
     TierMeasured,
 )
-from edgesplit.core.control.state import ControlState, Settings, current_profile
+from edgesplit.core.control.state import current_profile
 from edgesplit.core.control.step import begin, step
-from edgesplit.core.goal import Goal
-from edgesplit.core.graph import Graph
 from edgesplit.core.plan import Plan
-from edgesplit.core.policy import Policy
 from edgesplit.core.profile import Profile
 from edgesplit.core.row import Row
 from edgesplit.core.sample import Sample
@@ -49,68 +47,6 @@ _SAVE_S = 5.0  # beliefs that are older are soon learnt again
 _PREPARE_TIMEOUT_S = 30.0
 
 
-@dataclass(frozen=True)
-class Workload:
-    """A program on one input signature: what is known and wanted of it."""
-
-    id: str
-    graph: Graph
-    profile: Profile
-    goal: Goal
-    policy: Policy
-    settings: Settings
-
-
-@dataclass(frozen=True)
-class Activation:
-    """A plan that the caller should send requests along. version counts up from 1.
-
-    addresses: of every tier, by name.
-    """
-
-    version: int
-    plan: Plan
-    reason: str
-    at_s: float
-    addresses: Mapping[str, str]
-
-
-@dataclass(frozen=True)
-class TierHandle:
-    """How to reach one tier: its actor for control, its address for payloads."""
-
-    actor: Any
-    address: str
-
-
-@dataclass(frozen=True)
-class WorkloadStatus:
-    """One workload as it is seen now.
-
-    activation: the plan in force, for active_s seconds; None until the first one is ready.
-    profile: as it is believed. lost: tiers that no plan may use.
-    """
-
-    id: str
-    graph: str
-    activation: Activation | None
-    active_s: float
-    profile: Profile
-    lost: tuple[str, ...]
-
-
-class _Loop:
-    """The control loop of one workload."""
-
-    def __init__(self, workload: Workload, state: ControlState) -> None:
-        self.workload = workload
-        self.state = state
-        self.activation: Activation | None = None
-        self.version = 0  # of the last activation
-        self.saved_s = 0.0
-        self.changed = asyncio.Condition()
-
-
 class Scheduler:
     """One per session. An async actor: every method may run while others wait."""
 
@@ -119,7 +55,7 @@ class Scheduler:
         self._checkpoint = Checkpoint(session_id)
         self._began_s = 0.0  # on the clock of the first start, when this one began to count
         self._tiers: dict[str, TierHandle] = {}
-        self._loops: dict[str, _Loop] = {}
+        self._loops: dict[str, Loop] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._ticking = False
 
@@ -141,7 +77,7 @@ class Scheduler:
             workload.settings,
             self._now_s(),
         )
-        await self._take_up(_Loop(workload, state), actions)
+        await self._take_up(Loop(workload, state), actions)
 
     async def resume(self, workload: Workload) -> None:
         """Go on with a workload after a restart: as the checkpoint has it, else from the start."""
@@ -151,12 +87,12 @@ class Scheduler:
             return
         state, version = kept
         self._began_s = max(self._began_s, state.now_s - time.perf_counter())
-        loop = _Loop(workload, replace(state, pending=None))
+        loop = Loop(workload, replace(state, pending=None))
         loop.version = version
         again = [Activate(state.active, "the scheduler was restarted")] if state.active else []
         await self._take_up(loop, again)
 
-    async def _take_up(self, loop: "_Loop", actions: Sequence[Action]) -> None:
+    async def _take_up(self, loop: Loop, actions: Sequence[Action]) -> None:
         self._loops[loop.workload.id] = loop
         await self._carry_out(loop, actions)
         if not self._ticking:
@@ -220,7 +156,7 @@ class Scheduler:
     async def status(self) -> tuple[dict[str, str], tuple[WorkloadStatus, ...]]:
         """The data plane's address of each tier, and every workload."""
         addresses = {tier: handle.address for tier, handle in self._tiers.items()}
-        return addresses, tuple(_status(loop, self._now_s()) for loop in self._loops.values())
+        return addresses, tuple(status_of(loop, self._now_s()) for loop in self._loops.values())
 
     async def _tick(self) -> None:
         while True:
@@ -231,7 +167,7 @@ class Scheduler:
                 if loop is not None and self._now_s() - loop.saved_s > _SAVE_S:
                     self._save(loop)
 
-    def _save(self, loop: _Loop) -> None:
+    def _save(self, loop: Loop) -> None:
         loop.saved_s = self._now_s()
         self._checkpoint.save(loop.workload.id, (loop.state, loop.version))
 
@@ -249,7 +185,7 @@ class Scheduler:
             return  # an illegal event changes nothing; what it measured is lost, not wrong
         await self._carry_out(loop, actions)
 
-    async def _carry_out(self, loop: _Loop, actions: Sequence[Action]) -> None:
+    async def _carry_out(self, loop: Loop, actions: Sequence[Action]) -> None:
         for action in actions:
             match action:
                 case Activate(plan, reason):
@@ -269,7 +205,7 @@ class Scheduler:
                 case Measure():
                     self._spawn(self._measure(loop, action))
 
-    async def _prepare(self, loop: _Loop, plan: Plan, tier: str) -> None:
+    async def _prepare(self, loop: Loop, plan: Plan, tier: str) -> None:
         stage = next(stage for stage in plan.stages if stage.tier == tier)
         call = self._tiers[tier].actor.prepare.remote(
             loop.workload.id, stage.start, stage.stop, stage.runtime
@@ -282,7 +218,7 @@ class Scheduler:
         event = PrepareFailed(now_s, plan, tier) if answer is _FAILED else Ready(now_s, plan, tier)
         await self._feed(loop.workload.id, event)
 
-    async def _probe(self, loop: _Loop, ask: Probe) -> None:
+    async def _probe(self, loop: Loop, ask: Probe) -> None:
         target = (ask.target, self._tiers[ask.target].address)
         timeout_s = loop.workload.settings.probe_timeout_s
         call = self._tiers[ask.source].actor.probe.remote(target, ask.sent_bytes, timeout_s)
@@ -296,7 +232,7 @@ class Scheduler:
                 ),
             )
 
-    async def _measure(self, loop: _Loop, ask: Measure) -> None:
+    async def _measure(self, loop: Loop, ask: Measure) -> None:
         call = self._tiers[ask.tier].actor.measure.remote(
             loop.workload.id, ask.start, ask.stop, ask.runtime
         )
@@ -309,7 +245,7 @@ class Scheduler:
                 TierMeasured(self._now_s(), ask.tier, ask.start, ask.stop, seconds, ask.runtime),
             )
 
-    async def _answer(self, loop: _Loop, tier: str, call: Any, timeout_s: float) -> Any:
+    async def _answer(self, loop: Loop, tier: str, call: Any, timeout_s: float) -> Any:
         """What the actor answers, or _FAILED; a dead actor is also an event.
 
         RuntimeUnavailableError is handed back: the tier cannot run the layers so, or not well.
@@ -329,13 +265,6 @@ class Scheduler:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-
-def _status(loop: _Loop, now_s: float) -> WorkloadStatus:
-    active_s = now_s - loop.activation.at_s if loop.activation else 0.0
-    profile, lost = current_profile(loop.state), tuple(sorted(loop.state.lost))
-    name = loop.workload.graph.name
-    return WorkloadStatus(loop.workload.id, name, loop.activation, active_s, profile, lost)
 
 
 _FAILED = object()

@@ -2,7 +2,6 @@
 
 import contextlib
 import itertools
-import time
 import uuid
 import warnings
 from collections.abc import Callable, Sequence
@@ -14,20 +13,21 @@ import ray
 import ray.exceptions
 
 from edgesplit.cluster.actors import Opened, SegmentActor
+from edgesplit.cluster.answers import CONTROL_TIMEOUT_S, answer, answer_while, answers
 from edgesplit.cluster.checkpoint import drop_checkpoints
 from edgesplit.cluster.embedded import NAMESPACE
 from edgesplit.cluster.links import probe_links
+from edgesplit.cluster.loop import Activation, TierHandle, Workload
 from edgesplit.cluster.meters import TierMeters
 from edgesplit.cluster.own_meters import meter_of, own_meters
 from edgesplit.cluster.place import Placement, connect, disconnect
 from edgesplit.cluster.recipe import Recipes
-from edgesplit.cluster.runtimes import Offered, Runtimes, Work, tier_of
-from edgesplit.cluster.scheduler import Activation, Scheduler, TierHandle, Workload
+from edgesplit.cluster.runtimes import Offered, Runtimes, Work
+from edgesplit.cluster.scheduler import Scheduler
 from edgesplit.config import EMBEDDED_EMULATION, Config
-from edgesplit.core.profile import Link, Profile, Tier
-from edgesplit.core.row import TORCH, Row
+from edgesplit.core.profile import Link, Profile
 from edgesplit.core.sample import Sample
-from edgesplit.errors import ClosedError, ClusterError, EdgeSplitError, RuntimeUnavailableError
+from edgesplit.errors import ClosedError, ClusterError, RuntimeUnavailableError
 from edgesplit.node.emulate import Emulation
 from edgesplit.node.form import Forms
 from edgesplit.node.program import Program
@@ -35,9 +35,7 @@ from edgesplit.node.router import ServeSettings
 from edgesplit.node.security import NONE, Credentials, InsecureTransportWarning, new_credentials
 from edgesplit.node.shipping import pack
 
-_CONTROL_TIMEOUT_S = 30.0
 _CONTROL_THREADS = 8
-_LOOK_S = 0.2  # between two looks whether an answer is still wanted
 
 
 @dataclass(frozen=True)
@@ -99,17 +97,17 @@ class Session:
         if self._tiers:
             return
         opened = {
-            tier: self._get(call, f"tier {tier!r} to start", self._config.start_timeout_s)
+            tier: answer(call, f"tier {tier!r} to start", self._config.start_timeout_s)
             for tier, call in started.opening.items()
         }
-        Runtimes(started.recipes, opened, self._config, self._get).check()
+        Runtimes(started.recipes, opened, self._config, answer).check()
         self._opened = own_meters(opened, self._config.meters, self._use_model)
         tiers = {
             tier: TierHandle(started.recipes.actors[tier], opened.address)
             for tier, opened in self._opened.items()
         }
         self.emulate(started.emulation)
-        self._get(started.scheduler.meet.remote(tiers), "the scheduler to start")
+        answer(started.scheduler.meet.remote(tiers), "the scheduler to start")
         self._tiers = tiers
 
     def close(self) -> None:
@@ -141,7 +139,7 @@ class Session:
             started.recipes.call(tier, "emulate", emulation.tier(tier))
             for tier in started.recipes.actors
         ]
-        self._get_all(calls, "tiers to take the emulation")
+        answers(calls, "tiers to take the emulation")
         self._started = replace(started, emulation=emulation)
 
     @property
@@ -160,7 +158,7 @@ class Session:
     @property
     def meters(self) -> TierMeters:
         """The tiers' meters, once ready() has returned."""
-        return TierMeters(self._running.recipes.actors, self._opened, self._get)
+        return TierMeters(self._running.recipes.actors, self._opened, answer)
 
     # Programs and workloads
 
@@ -170,7 +168,7 @@ class Session:
         self._packed[program_id] = packed = ray.put(pack(program))
         recipes = self._running.recipes
         calls = [recipes.call(tier, "load", program_id, packed) for tier in recipes.actors]
-        self._get_all(calls, "tiers to load the model", self._config.start_timeout_s)
+        answers(calls, "tiers to load the model", self._config.start_timeout_s)
         return program_id
 
     def describe(self, workload_id: str, program_id: str, payloads: tuple[Forms, ...]) -> None:
@@ -178,11 +176,11 @@ class Session:
         described = ray.put(payloads)
         recipes, told = self._running.recipes, (workload_id, program_id, described)
         calls = [recipes.call(tier, "describe", *told) for tier in recipes.actors]
-        self._get_all(calls, "tiers to take the payloads")
+        answers(calls, "tiers to take the payloads")
 
     def runtimes(self, goes_on: Callable[[], bool] = lambda: True) -> Runtimes:
         """The runtimes of the tiers, to be measured, until goes_on() says no: then ClosedError."""
-        get = partial(self._get_while, goes_on)
+        get = partial(answer_while, goes_on)
         return Runtimes(self._running.recipes, self._opened, self._config, get)
 
     def work(self, ids: tuple[str, str], program: Program, values: Sequence[Any]) -> Work:
@@ -197,32 +195,7 @@ class Session:
         to the survey.
         """
         source = "emulated" if self.is_emulated else "measured"
-        runtimes = self.runtimes()
-        rows: dict[str, list[Row]] = {tier: [] for tier in self._opened}
-        for tier, row in runtimes.eager(work).items():
-            rows[tier].append(row)
-        offered = list(runtimes.measure(work)) if runtimes.come_first else []
-        tiers = tuple(self._tier(tier, rows[tier], offered, source) for tier in rows)
-        return Profile(tiers, self._links(source))
-
-    def _tier(self, name: str, rows: list[Row], offered: Sequence[Offered], source: str) -> Tier:
-        """A tier as first measured, without torch where it is not wanted and another is there.
-
-        Raises RuntimeUnavailableError where it can run nothing.
-        """
-        mine = [one for one in offered if one.tier == name]
-        found = [*rows, *(one.row for one in mine if one.row is not None)]
-        if not found:
-            raise RuntimeUnavailableError(
-                f"tier {name!r} has no torch and can run nothing else: "
-                f"{'; '.join(f'{one.runtime}: {one.why}' for one in mine)}"
-            )
-        tier = tier_of(name, found, source, self._opened[name])
-        for one in mine:
-            one.warn()
-            tier = tier.without(one.runtime, one.why)
-        is_left_out = TORCH not in self._config.runtimes_of(name) and len(tier.runtimes) > 1
-        return tier.without_row(TORCH) if is_left_out and rows else tier
+        return Profile(self.runtimes().tiers(work, source), self._links(source))
 
     def tell_runtime(self, workload_id: str, offered: Offered) -> None:
         """Tell the scheduler of a runtime that was measured, or cannot be used; does not wait."""
@@ -235,27 +208,27 @@ class Session:
     def begin(self, workload: Workload) -> Activation:
         """Hand a workload to the scheduler; returns its first active plan."""
         self._workloads[workload.id] = workload
-        self._get(self._running.scheduler.begin.remote(workload), "the scheduler to plan")
-        activation = self._get(
-            self._running.scheduler.activation.remote(workload.id, 0, _CONTROL_TIMEOUT_S),
+        answer(self._running.scheduler.begin.remote(workload), "the scheduler to plan")
+        activation = answer(
+            self._running.scheduler.activation.remote(workload.id, 0, CONTROL_TIMEOUT_S),
             "the first plan to be ready",
-            2 * _CONTROL_TIMEOUT_S,
+            2 * CONTROL_TIMEOUT_S,
         )
         if activation is None:
             raise ClusterError(
-                f"no plan was ready within {_CONTROL_TIMEOUT_S:g} s; a tier cannot build its "
+                f"no plan was ready within {CONTROL_TIMEOUT_S:g} s; a tier cannot build its "
                 "segment: see Ray's logs of the segment actors"
             )
         return activation  # type: ignore[no-any-return]
 
     def current_profile(self, workload_id: str) -> Profile:
         """The scheduler's beliefs about tiers and links now."""
-        profile = self._get(self._running.scheduler.profile.remote(workload_id), "the scheduler")
+        profile = answer(self._running.scheduler.profile.remote(workload_id), "the scheduler")
         return profile  # type: ignore[no-any-return]
 
     def tiers_away(self, workload_id: str) -> tuple[str, ...]:
         """Tiers that the workload's plans leave out now."""
-        away = self._get(self._running.scheduler.away.remote(workload_id), "the scheduler")
+        away = answer(self._running.scheduler.away.remote(workload_id), "the scheduler")
         return away  # type: ignore[no-any-return]
 
     def observe(self, workload_id: str, requests: Sequence[tuple[Sample, ...]]) -> None:
@@ -289,20 +262,20 @@ class Session:
         """
         recipes = self._running.recipes
         actor = recipes.actors[tier]
-        opened = self._get(actor.open.remote(), f"tier {tier!r} to open again")
+        opened = answer(actor.open.remote(), f"tier {tier!r} to open again")
         self._tiers[tier] = replace(self._tiers[tier], address=opened.address)
         for method, args in recipes.told(tier):
             call = getattr(actor, method).remote(*args)
             with contextlib.suppress(RuntimeUnavailableError):
-                self._get(call, f"tier {tier!r} to {method} again", self._config.start_timeout_s)
+                answer(call, f"tier {tier!r} to {method} again", self._config.start_timeout_s)
         self.tier_back(tier)
 
     def rebuild_scheduler(self) -> None:
         """Tell a restarted scheduler of the tiers and the workloads. Raises ClusterError."""
         scheduler = self._running.scheduler
-        self._get(scheduler.meet.remote(self._tiers), "the scheduler to start again")
+        answer(scheduler.meet.remote(self._tiers), "the scheduler to start again")
         for workload in list(self._workloads.values()):
-            self._get(scheduler.resume.remote(workload), "the scheduler to go on")
+            answer(scheduler.resume.remote(workload), "the scheduler to go on")
 
     # Inside
 
@@ -338,7 +311,7 @@ class Session:
 
     def _use_model(self, tier: str, why: str) -> Opened:
         call = self._running.recipes.call(tier, "use_model", why)
-        return cast(Opened, self._get(call, f"tier {tier!r}"))
+        return cast(Opened, answer(call, f"tier {tier!r}"))
 
     def _links(self, source: str) -> tuple[Link, ...]:
         shaped = self._running.emulation.links
@@ -348,36 +321,7 @@ class Session:
             for v in self._tiers
             if u != v and (shaped is None or (u, v) in shaped)
         ]
-        return probe_links(self._tiers, pairs, source, self._get)
-
-    def _get_all(self, calls: list[Any], what: str, timeout_s: float = _CONTROL_TIMEOUT_S) -> None:
-        for call in calls:
-            self._get(call, what, timeout_s)
-
-    def _get_while(
-        self, goes_on: Callable[[], bool], call: Any, what: str, timeout_s: float
-    ) -> Any:
-        until_s = time.monotonic() + timeout_s
-        while goes_on() and time.monotonic() < until_s:
-            if ray.wait([call], timeout=_LOOK_S)[0]:
-                return self._get(call, what)
-        if goes_on():
-            raise ClusterError(f"waited {timeout_s:g} s for {what}, in vain")
-        raise ClosedError("this EdgeSplit is closed; make a new one")
-
-    def _get(self, call: Any, what: str, timeout_s: float = _CONTROL_TIMEOUT_S) -> Any:
-        """The answer of a Ray call; Ray's errors become the project's here and nowhere else."""
-        try:
-            return ray.get(call, timeout=timeout_s)
-        except ray.exceptions.GetTimeoutError as error:
-            raise ClusterError(f"waited {timeout_s:g} s for {what}, in vain") from error
-        except ray.exceptions.RayTaskError as error:
-            if isinstance(error.cause, EdgeSplitError):
-                raise error.cause from None
-            raise ClusterError(f"waiting for {what}: {error.cause!r}") from error
-        except ray.exceptions.RayError as error:
-            reason = " / ".join(str(error).strip().splitlines()[-3:])
-            raise ClusterError(f"waiting for {what}: {reason}") from error
+        return probe_links(self._tiers, pairs, source, answer)
 
 
 def _made_credentials(config: Config) -> Credentials | None:

@@ -14,8 +14,8 @@ import ray.exceptions
 from ray.util import list_named_actors
 
 from edgesplit.cluster.embedded import EMBEDDED, NAMESPACE
+from edgesplit.cluster.loop import WorkloadStatus
 from edgesplit.cluster.place import join
-from edgesplit.cluster.scheduler import WorkloadStatus
 from edgesplit.config import TIERS
 from edgesplit.errors import ClusterError
 

@@ -10,7 +10,7 @@ from typing import Any
 import ray
 import ray.exceptions
 
-from edgesplit.cluster.scheduler import Activation
+from edgesplit.cluster.loop import Activation
 from edgesplit.cluster.session import Session
 from edgesplit.core.sample import Sample
 
