@@ -5,6 +5,7 @@ that says whose it is. What another version of EdgeSplit or another session wrot
 """
 
 import logging
+from importlib.metadata import version
 
 from ray import cloudpickle
 from ray.experimental.internal_kv import (
@@ -13,7 +14,6 @@ from ray.experimental.internal_kv import (
     _internal_kv_put,
 )
 
-from edgesplit import __version__
 from edgesplit.core.control.state import ControlState
 
 FORMAT = 1
@@ -55,7 +55,7 @@ def drop_checkpoints(session_id: str) -> None:
 
 
 def _first_line(session_id: str) -> bytes:
-    return f"edgesplit checkpoint {FORMAT} {__version__} {session_id}\n".encode()
+    return f"edgesplit checkpoint {FORMAT} {version('edgesplit')} {session_id}\n".encode()
 
 
 def _key(session_id: str, workload_id: str) -> bytes:
