@@ -33,7 +33,7 @@ class Keeper:
 
     def start(self) -> None:
         """Begin, once the tiers are ready; a second call does nothing."""
-        if not self._thread.is_alive() and not self._stopped.is_set():
+        if self._thread.ident is None and not self._stopped.is_set():
             self._thread.start()
 
     def stop(self) -> None:
