@@ -25,7 +25,7 @@ def model():
 
 @pytest.fixture(scope="module")
 def split(model):
-    with EdgeSplit(model) as running:
+    with EdgeSplit(model, runtime="torch") as running:
         yield running
 
 
@@ -209,7 +209,8 @@ def test_the_plan_follows_a_throttled_link_and_comes_back(split, x):
     model = torch.nn.Sequential(*[torch.nn.Conv2d(3, 3, 9, padding=4) for _ in range(6)])
     photo = torch.randn(1, 3, 224, 224)
     expected = whole(model, photo)
-    with EdgeSplit(model, goal=Goal(0.9, 0.0, 0.1, min_end_layers=1)) as moving:
+    goal = Goal(0.9, 0.0, 0.1, min_end_layers=1)
+    with EdgeSplit(model, goal=goal, runtime="torch") as moving:
         assert torch.allclose(moving.infer(photo), expected, rtol=1e-4, atol=1e-5)
         nominal = moving.emulation
         offloads = moving.plan.route

@@ -16,6 +16,13 @@ from edgesplit.errors import InputError, RequestError
 PLAN = "end:0-3 | edge:3-5 | cloud:5-8"
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _one_cluster():
+    """Sessions share it, instead of starting one each."""
+    with EdgeSplit(small_net()):
+        yield
+
+
 @pytest.fixture(scope="module")
 def model():
     return small_net()

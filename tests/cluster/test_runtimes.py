@@ -12,6 +12,13 @@ from edgesplit.cluster.runtimes import UnusedRuntimeWarning
 from edgesplit.errors import PlanError, UnknownNameError
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _one_cluster():
+    """Sessions share it, instead of starting one each."""
+    with EdgeSplit(small_net()):
+        yield
+
+
 @pytest.fixture(scope="module")
 def model():
     return small_net()

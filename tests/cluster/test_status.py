@@ -61,7 +61,9 @@ def edge(cluster):
 @contextlib.contextmanager
 def session(cluster):
     """An EdgeSplit of this process that has answered once."""
-    with EdgeSplit(small_net(), address=cluster.address, config=Config(threads=1)) as split:
+    with EdgeSplit(
+        small_net(), address=cluster.address, config=Config(threads=1, runtimes=("torch",))
+    ) as split:
         split.infer(X)
         yield split
 

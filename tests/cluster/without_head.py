@@ -16,7 +16,7 @@ from edgesplit import Config, EdgeSplit
 
 NODE = {"num_cpus": 1, "object_store_memory": 100 * 2**20, "include_dashboard": False}
 PLAN = "end:0-3 | cloud:3-8"
-AFTER_S = 25.0
+AFTER_S = 16.0
 
 
 def main():

@@ -229,7 +229,9 @@ def test_a_tier_that_stays_busy_costs_the_time_limit_and_no_more():
         assert held.begun.acquire(timeout=10)
         talk.send(blocking[1])
         began_s = time.monotonic()
-        with pytest.raises(DeadlineExceeded, match="busy until the time limit"):
+        with pytest.raises(
+            DeadlineExceeded, match=r"busy until the time limit|no answer within|no time is left"
+        ):
             caller.infer(patience_s=30.0, timeout_s=0.5)
         assert time.monotonic() - began_s < 1.0
         held.go_on.set()

@@ -31,7 +31,7 @@ def main():
     torch.manual_seed(0)
     model, x = Branches().eval(), torch.rand(2, 3, 24, 24)
     expected = model(x)
-    with EdgeSplit(model, config=Config(threads=1)) as split:
+    with EdgeSplit(model, config=Config(threads=1, runtimes=("torch",))) as split:
         split.infer(x)
         n = len(split.graph())
         plans = [str(split.plan), f"end:0-{n}", f"end:0-0 | cloud:0-{n}"]
