@@ -32,7 +32,6 @@ from edgesplit.errors import (
     EdgeSplitError,
     InputError,
     MeterError,
-    UnknownNameError,
 )
 from edgesplit.metered import MeteredBlock
 from edgesplit.node.emulate import Emulation
@@ -75,8 +74,7 @@ class EdgeSplit:
         self._config = _is_a(Config, "config", config) if config is not None else Config()
         if runtime is not None:
             self._config = self._config.pinned(runtime)
-        for tier in self._goal.memory_bytes:
-            _known(tier, self._config.tiers)
+        self._config.check_tiers("memory_bytes", self._goal.memory_bytes)
         if not (isinstance(policy, str) or callable(policy)):
             raise InputError(f"policy must be a name or a function, given {policy!r}")
         chosen = policy_named(policy, self._config.tiers) if isinstance(policy, str) else policy
@@ -277,8 +275,3 @@ def _is_a(kind: type[_T], name: str, given: Any) -> _T:
     if not isinstance(given, kind):
         raise InputError(f"{name} must be a {kind.__name__}, given {given!r}")
     return given
-
-
-def _known(tier: str, tiers: tuple[str, ...]) -> None:
-    if tier not in tiers:
-        raise UnknownNameError(f"memory_bytes: no tier {tier!r}; known: {', '.join(tiers)}")

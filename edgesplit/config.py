@@ -82,7 +82,7 @@ class Config:
             raise ConfigError(f"finish is anywhere or planned, given {self.finish!r}")
         if self.timeout_s > LONGEST_TIMEOUT_S:
             raise ConfigError(f"timeout_s is at most {LONGEST_TIMEOUT_S:g}, given {self.timeout_s}")
-        self._check_tiers("meters", self.meters)
+        self.check_tiers("meters", self.meters)
         self._check_runtimes()
         if self.transport_security not in TRANSPORT_SECURITY:
             known = ", ".join(TRANSPORT_SECURITY)
@@ -92,7 +92,8 @@ class Config:
         if self.threads is not None and self.threads < 1:
             raise ConfigError(f"threads must be 1 or more, or None, given {self.threads}")
 
-    def _check_tiers(self, field_name: str, given: Iterable[str]) -> None:
+    def check_tiers(self, field_name: str, given: Iterable[str]) -> None:
+        """Raise UnknownNameError for a name that is no tier's."""
         for tier in given:
             if tier not in self.tiers:
                 known = ", ".join(self.tiers)
@@ -100,7 +101,7 @@ class Config:
 
     def _check_runtimes(self) -> None:
         if isinstance(self.runtimes, Mapping):
-            self._check_tiers("runtimes", self.runtimes)
+            self.check_tiers("runtimes", self.runtimes)
         if isinstance(self.runtimes, str):
             raise ConfigError(f"runtimes are several names, given {self.runtimes!r}: use a tuple")
         for tier in self.tiers:

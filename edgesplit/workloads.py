@@ -197,7 +197,8 @@ class Workloads:
         self._session.describe(workload_id, loaded.program_id, payloads)
         ids = workload_id, loaded.program_id
         work = self._session.work(ids, loaded.exported.program, values)
-        like = self._measured_like(loaded)
+        runtimes_first = self._session.runtimes().come_first
+        like = None if runtimes_first else self._measured_like(loaded)
         if like is None:
             profile = self._session.profile(work)
         else:
@@ -214,7 +215,7 @@ class Workloads:
             self._wanted.finishes,
         )
         self._start(workload)
-        if not self._session.runtimes().come_first:  # else they are measured already
+        if not runtimes_first:  # else they are measured already
             self._threads.survey.add(work, workload.offer)
         if loaded not in self._loaded:
             self._loaded.append(loaded)
@@ -229,8 +230,6 @@ class Workloads:
         Scaling keeps a last, smaller batch from halting the stream; adaptation corrects it. Other
         runtimes are made for one payload form each: where they come first, nothing is scaled.
         """
-        if self._session.runtimes().come_first:
-            return None
         return next((known for known in self._known.values() if known.loaded is loaded), None)
 
     def _start(self, workload: ActiveWorkload) -> None:

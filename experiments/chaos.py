@@ -16,12 +16,12 @@ import click
 import numpy as np
 import psutil
 import torch
-from torch import nn
 
 from edgesplit import Config, EdgeSplit, EdgeSplitError, Emulation
 from experiments.chaos_faults import Fault, Scene, drawn, faults
 from experiments.chaos_load import Load
 from experiments.report import print_rows, write_csv, write_json
+from experiments.small_net import small_net
 
 PLAN = "end:0-2 | edge:2-5 | cloud:5-8"
 CALLERS = 4
@@ -171,21 +171,6 @@ def _slopes(used: list[dict[str, Any]]) -> dict[str, Any]:
         found[f"{key}_per_minute"] = float(slope)
         found[f"{key}_per_minute_u"] = float(np.sqrt(covariance[0, 0]))
     return found
-
-
-def small_net() -> nn.Module:
-    """Eight layers, some milliseconds: it is the faults that are looked at."""
-    torch.manual_seed(0)
-    return nn.Sequential(
-        nn.Conv2d(3, 16, 3, padding=1),
-        nn.ReLU(),
-        nn.MaxPool2d(2),
-        nn.Conv2d(16, 16, 3, padding=1),
-        nn.ReLU(),
-        nn.AdaptiveAvgPool2d(1),
-        nn.Flatten(),
-        nn.Linear(16, 10),
-    )
 
 
 if __name__ == "__main__":

@@ -1,7 +1,5 @@
 """Faults for the embedded cluster: what is killed, frozen, throttled or slowed, and its end."""
 
-import os
-import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import psutil
 
-from edgesplit import EdgeSplit, Emulation, LinkShape
+from edgesplit import EdgeSplit, EdgeSplitError, Emulation, LinkShape
 
 TIERS = ("end", "edge", "cloud")
 LINKS = (("end", "edge"), ("edge", "cloud"))
@@ -17,6 +15,7 @@ FREEZES_S = (1.0, 5.0)
 THROTTLED = LinkShape(1e4, 0.01)  # bytes per second: a payload of the model takes seconds
 OPEN = LinkShape(40e6, 0.001)
 SLOWER = 10.0
+_TRIES = 31
 _SCHEDULER = "ray::Scheduler"
 _SEGMENT = "ray::SegmentActor"
 
@@ -71,9 +70,9 @@ class Scene:
         """Let it happen and, where it ends by itself, wait for its end."""
         match fault.kind:
             case "kill":
-                os.kill(self.process(fault.target).pid, signal.SIGKILL)
+                process_of(self._split, fault.target).kill()
             case "freeze":
-                self._freeze(self.process(fault.target), fault.seconds)
+                self._freeze(process_of(self._split, fault.target), fault.seconds)
             case "throttle":
                 self._emulated(self._free.with_link(*_pair(fault), THROTTLED), fault.seconds)
             case "flap":
@@ -85,24 +84,12 @@ class Scene:
                 slowed = self._free.with_slowdown(fault.target, SLOWER)
                 self._emulated(slowed, fault.seconds)
 
-    def process(self, name: str) -> psutil.Process:
-        """The process of a tier's actor, or of the scheduler. Raises psutil.NoSuchProcess."""
-        title = _SCHEDULER if name == "scheduler" else _SEGMENT
-        mine = [p for p in psutil.Process().children(recursive=True) if _title(p).startswith(title)]
-        if name == "scheduler" and mine:
-            return mine[0]
-        address = self._split.addresses().get(name, "")
-        for process in mine:
-            if _listens(process, int(address.rpartition(":")[2])):
-                return process
-        raise psutil.NoSuchProcess(-1, name, f"no process of {name} is there")
-
     def _freeze(self, process: psutil.Process, seconds: float) -> None:
-        os.kill(process.pid, signal.SIGSTOP)
+        process.suspend()
         try:
             time.sleep(seconds)
         finally:
-            os.kill(process.pid, signal.SIGCONT)
+            process.resume()
 
     def _emulated(self, emulation: Emulation, seconds: float) -> None:
         _patiently(lambda: self._split.emulate(emulation))
@@ -110,16 +97,31 @@ class Scene:
         _patiently(self.calm)
 
 
+def process_of(split: EdgeSplit, name: str) -> psutil.Process:
+    """The process of a tier's actor, or of the `scheduler`, on the embedded cluster.
+
+    The scheduler's is the first that is found. Raises psutil.NoSuchProcess.
+    """
+    title = _SCHEDULER if name == "scheduler" else _SEGMENT
+    mine = [p for p in psutil.Process().children(recursive=True) if _title(p).startswith(title)]
+    if name == "scheduler" and mine:
+        return mine[0]
+    address = split.addresses().get(name, "")
+    for process in mine:
+        if _listens(process, int(address.rpartition(":")[2])):
+            return process
+    raise psutil.NoSuchProcess(-1, name, f"no process of {name} is there")
+
+
 def _patiently(act: Callable[[], None]) -> None:
     """A tier that was killed a moment ago takes an emulation when it is back."""
-    from edgesplit import EdgeSplitError
-
-    for _ in range(30):
+    for left in reversed(range(_TRIES)):
         try:
             return act()
         except EdgeSplitError:
+            if not left:
+                raise
             time.sleep(1.0)
-    act()
 
 
 def _pair(fault: Fault) -> tuple[str, str]:

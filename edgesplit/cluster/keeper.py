@@ -16,7 +16,7 @@ from edgesplit.errors import EdgeSplitError
 
 PERIOD_S = 1.0
 _STOP_TIMEOUT_S = 10.0
-_SCHEDULER = ""  # as Session.pulses() calls it
+_SCHEDULER = ""  # as Session.kept_actors() calls it
 _log = logging.getLogger(__name__)
 
 
@@ -53,9 +53,9 @@ class Keeper:
                 return
 
     def _look(self) -> None:
-        asked = self._session.pulses()
-        for name, call in asked.items():
-            self._asked.setdefault(name, call)  # one that has not answered is not asked twice
+        for name, actor in self._session.kept_actors().items():
+            if name not in self._asked:  # one that has not answered is not asked again
+                self._asked[name] = actor.incarnation.remote()
         ready, _ = ray.wait(
             list(self._asked.values()), num_returns=len(self._asked), timeout=PERIOD_S
         )

@@ -46,25 +46,31 @@ class Offered:
         row = replace(self.row, layer_s=tuple(s * factor for s in self.row.layer_s))
         return replace(self, row=row)
 
+    @property
+    def problem(self) -> str:
+        """What to say where the runtime is not used; empty where it is."""
+        return "" if self.row else f"tier {self.tier!r} does not run {self.runtime}: {self.why}"
+
     def warn(self) -> None:
         """Say so where the runtime is not used."""
-        if self.row is None:
-            message = f"tier {self.tier!r} does not run {self.runtime}: {self.why}"
-            warnings.warn(message, UnusedRuntimeWarning, stacklevel=2)
+        if self.problem:
+            warnings.warn(self.problem, UnusedRuntimeWarning, stacklevel=2)
 
 
 @dataclass(frozen=True, eq=False)
 class Work:
     """What rows are measured of: a workload that the tiers know, its program, a sample payload.
 
-    packed: a reference to the packed program. whole_s: by tier, seconds of the whole model in torch
-    as they are planned with, where the tiers have not measured them on this payload.
+    packed, sample: references to the packed program and payload. whole_s: by tier, seconds of the
+    whole model in torch as they are planned with, where the tiers have not measured them on this
+    payload.
     """
 
     id: str
     program: Program
     packed: Any
     values: Sequence[Any]
+    sample: Any
     whole_s: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -98,12 +104,11 @@ class Runtimes:
 
     def eager(self, work: Work) -> dict[str, Row]:
         """torch's row of each tier that has torch; the others learn what to expect."""
-        sample = ray.put(pack_payload(work.values))
         with_torch = [tier for tier in self._recipes.actors if tier not in self._without_torch]
-        rows = {tier: Row(TORCH, self._profile(tier, work, sample)) for tier in with_torch}
+        rows = {tier: Row(TORCH, self._profile(tier, work)) for tier in with_torch}
         if self._without_torch:
             known = next((row.layer_s for row in rows.values()), None)
-            self._expect(work, sample, known or profile_layers(work.program, work.values))
+            self._expect(work, known or profile_layers(work.program, work.values))
         return rows
 
     def measure(self, work: Work) -> Iterator[Offered]:
@@ -111,17 +116,16 @@ class Runtimes:
 
         Requests may flow meanwhile.
         """
-        sample = ray.put(pack_payload(work.values))
         factors = {
-            tier: whole_s / sum(self._profile(tier, work, sample))
-            for tier, whole_s in work.whole_s.items()
+            tier: whole_s / sum(self._profile(tier, work)) for tier, whole_s in work.whole_s.items()
         }
         for runtime in self._config.wanted_runtimes:
             tiers = [tier for tier in self._recipes.actors if self._is_for(tier, runtime)]
             if runtime == TORCH or not tiers:
                 continue
             try:
-                graph = self._graph(runtime, work, sample)
+                # A reference to what onnx runs; the others need nothing.
+                graph = self._graph(work) if runtime == "onnx" else None
             except RuntimeUnavailableError as error:
                 yield from (Offered(tier, runtime, why=str(error)) for tier in tiers)
                 continue
@@ -152,7 +156,7 @@ class Runtimes:
                 f"tier {name!r} has no torch and can run nothing else: "
                 f"{'; '.join(f'{one.runtime}: {one.why}' for one in offered)}"
             )
-        tier = tier_of(name, rows, source, self._opened[name])
+        tier = _tier_of(name, rows, source, self._opened[name])
         for one in offered:
             tier = tier.without(one.runtime, one.why)
         is_left_out = TORCH not in self._config.runtimes_of(name) and bool(measured)
@@ -166,16 +170,16 @@ class Runtimes:
         is_possible = runtime in WITHOUT_TORCH or tier not in self._without_torch
         return is_possible and runtime in self._config.runtimes_of(tier)
 
-    def _profile(self, tier: str, work: Work, sample: Any) -> tuple[float, ...]:
-        call = self._recipes.call(tier, "profile", work.id, sample)
+    def _profile(self, tier: str, work: Work) -> tuple[float, ...]:
+        call = self._recipes.call(tier, "profile", work.id, work.sample)
         layer_s = self._get(call, f"tier {tier!r} to profile", self._config.start_timeout_s)
         return layer_s  # type: ignore[no-any-return]
 
-    def _expect(self, work: Work, sample: Any, layer_s: tuple[float, ...]) -> None:
+    def _expect(self, work: Work, layer_s: tuple[float, ...]) -> None:
         whole = work.program.segment(0, len(work.program))
         outputs = ray.put(pack_payload(whole(list(work.values))))
         for tier in self._without_torch:
-            call = self._recipes.call(tier, "expect", work.id, sample, outputs, layer_s)
+            call = self._recipes.call(tier, "expect", work.id, work.sample, outputs, layer_s)
             self._get(call, f"tier {tier!r} to take a sample", self._config.start_timeout_s)
 
     def _measure_on(self, tier: str, runtime: str, work: Work, graph: Any) -> Offered:
@@ -187,14 +191,11 @@ class Runtimes:
         except RuntimeUnavailableError as error:
             return Offered(tier, runtime, why=str(error))
 
-    def _graph(self, runtime: str, work: Work, sample: Any) -> Any:
-        """A reference to what the runtime runs: for onnx its graph, else None."""
-        if runtime != "onnx":
-            return ray.put(None)
-        return write_graph(work.packed, sample, self._get)
+    def _graph(self, work: Work) -> Any:
+        return write_graph(work.packed, work.sample, self._get)
 
 
-def tier_of(name: str, rows: Sequence[Row], source: str, opened: Opened) -> Tier:
+def _tier_of(name: str, rows: Sequence[Row], source: str, opened: Opened) -> Tier:
     """The tier with its rows, first the one in use."""
     first = rows[0]
     tier = Tier(

@@ -155,8 +155,9 @@ class Scheduler:
 
     async def status(self) -> tuple[dict[str, str], tuple[WorkloadStatus, ...]]:
         """The data plane's address of each tier, and every workload."""
-        addresses = {tier: handle.address for tier, handle in self._tiers.items()}
-        return addresses, tuple(status_of(loop, self._now_s()) for loop in self._loops.values())
+        return self._addresses, tuple(
+            status_of(loop, self._now_s()) for loop in self._loops.values()
+        )
 
     async def _tick(self) -> None:
         while True:
@@ -166,6 +167,10 @@ class Scheduler:
                 loop = self._loops.get(workload_id)
                 if loop is not None and self._now_s() - loop.saved_s > _SAVE_S:
                     self._save(loop)
+
+    @property
+    def _addresses(self) -> dict[str, str]:
+        return {tier: handle.address for tier, handle in self._tiers.items()}
 
     def _save(self, loop: Loop) -> None:
         loop.saved_s = self._now_s()
@@ -190,10 +195,9 @@ class Scheduler:
             match action:
                 case Activate(plan, reason):
                     loop.version += 1
-                    addresses = {tier: handle.address for tier, handle in self._tiers.items()}
                     async with loop.changed:
                         loop.activation = Activation(
-                            loop.version, plan, reason, self._now_s(), addresses
+                            loop.version, plan, reason, self._now_s(), self._addresses
                         )
                         loop.changed.notify_all()
                     self._save(loop)

@@ -30,6 +30,7 @@ from edgesplit.core.sample import Sample
 from edgesplit.errors import ClosedError, ClusterError, RuntimeUnavailableError
 from edgesplit.node.emulate import Emulation
 from edgesplit.node.form import Forms
+from edgesplit.node.packed_payload import pack_payload
 from edgesplit.node.program import Program
 from edgesplit.node.router import ServeSettings
 from edgesplit.node.security import NONE, Credentials, InsecureTransportWarning, new_credentials
@@ -153,7 +154,7 @@ class Session:
 
     def threads(self, tier: str) -> int:
         """How many threads the tier computes on."""
-        return self._config.threads or self._running.placement.threads(tier)
+        return self._threads(self._running.placement, tier)
 
     @property
     def meters(self) -> TierMeters:
@@ -186,7 +187,8 @@ class Session:
     def work(self, ids: tuple[str, str], program: Program, values: Sequence[Any]) -> Work:
         """What is needed to measure a workload's runtimes; ids: its own and its program's."""
         workload_id, program_id = ids
-        return Work(workload_id, program, self._packed[program_id], list(values))
+        sample = ray.put(pack_payload(values))
+        return Work(workload_id, program, self._packed[program_id], list(values), sample)
 
     def profile(self, work: Work) -> Profile:
         """Measure layer times on each tier, one after another, and every link.
@@ -241,11 +243,10 @@ class Session:
 
     # Keeping what runs running
 
-    def pulses(self) -> dict[str, Any]:
-        """Pending answers, which incarnation runs: of each tier and, under "", the scheduler."""
+    def kept_actors(self) -> dict[str, Any]:
+        """Who is to be kept running: each tier's actor and, under "", the scheduler."""
         started = self._running
-        calls = {t: actor.incarnation.remote() for t, actor in started.recipes.actors.items()}
-        return calls | {"": started.scheduler.incarnation.remote()}
+        return {**started.recipes.actors, "": started.scheduler}
 
     def tier_lost(self, tier: str) -> None:
         """Tell the scheduler that a tier's actor does not answer; does not wait."""
@@ -292,7 +293,7 @@ class Session:
             tier,
             host=placement.host,
             ports=placement.ports,
-            threads=self._config.threads or placement.threads(tier),
+            threads=self._threads(placement, tier),
             max_frame_bytes=self._config.max_frame_bytes,
             credentials=self._credentials,
         )
@@ -308,6 +309,9 @@ class Session:
             )
             .remote(settings, self._power[tier], meter_of(tier, self._config, placement))
         )
+
+    def _threads(self, placement: Placement, tier: str) -> int:
+        return self._config.threads or placement.threads(tier)
 
     def _use_model(self, tier: str, why: str) -> Opened:
         call = self._running.recipes.call(tier, "use_model", why)

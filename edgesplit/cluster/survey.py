@@ -78,9 +78,5 @@ class RuntimeSurvey:
             if self._is_loud:
                 with contextlib.suppress(UnusedRuntimeWarning):  # where warnings are errors
                     offered.warn()
-            elif offered.row is None:
-                _log.info("tier %r does not run %s: %s", *_words(offered))
-
-
-def _words(offered: Offered) -> tuple[str, str, str]:
-    return offered.tier, offered.runtime, offered.why
+            elif offered.problem:
+                _log.info("%s", offered.problem)

@@ -1,11 +1,11 @@
 """Tries a range on a payload that is made up from its forms. No torch where there is none."""
 
-import time
 from collections.abc import Callable
 from typing import Any
 
 from edgesplit.node.form import Forms, TensorForm
 from edgesplit.node.tensor_kind import kind_here
+from edgesplit.node.turn import one_run_s
 
 
 def made_up(forms: Forms) -> list[Any]:
@@ -19,7 +19,4 @@ def made_up(forms: Forms) -> list[Any]:
 
 def measure_segment(segment: Callable[[list[Any]], list[Any]], forms: Forms) -> float:
     """Seconds of one run of a segment on a made-up payload; also warms it up."""
-    payload = made_up(forms)
-    start_s = time.perf_counter()
-    segment(payload)
-    return time.perf_counter() - start_s
+    return one_run_s(segment, made_up(forms))

@@ -1,8 +1,10 @@
 """Real Ray on this machine. Every cluster is started and ended by the test module that needs it."""
 
 import pytest
-import torch
 from torch import nn
+
+from edgesplit import EdgeSplit
+from experiments.small_net import small_net
 
 
 @pytest.fixture(autouse=True)
@@ -27,15 +29,8 @@ class TwoHeads(nn.Module):
         return {"logits": self.head(y.mean((2, 3))) + bias, "features": (x, y)}
 
 
-def small_net(seed=0):
-    torch.manual_seed(seed)
-    return nn.Sequential(
-        nn.Conv2d(3, 16, 3, padding=1),
-        nn.ReLU(),
-        nn.MaxPool2d(2),
-        nn.Conv2d(16, 16, 3, padding=1),
-        nn.ReLU(),
-        nn.AdaptiveAvgPool2d(1),
-        nn.Flatten(),
-        nn.Linear(16, 10),
-    )
+@pytest.fixture(scope="module")
+def one_cluster():
+    """Sessions of a module share the embedded cluster, instead of starting one each."""
+    with EdgeSplit(small_net()):
+        yield

@@ -4,7 +4,6 @@ import signal
 import threading
 import time
 
-import psutil
 import pytest
 import ray
 import torch
@@ -12,15 +11,11 @@ from conftest import small_net
 
 from edgesplit import Config, EdgeSplit, Emulation
 from edgesplit.errors import InputError, RequestError
+from experiments.chaos_faults import process_of
 
 PLAN = "end:0-3 | edge:3-5 | cloud:5-8"
 
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_cluster():
-    """Sessions share it, instead of starting one each."""
-    with EdgeSplit(small_net()):
-        yield
+pytestmark = pytest.mark.usefixtures("one_cluster")
 
 
 @pytest.fixture(scope="module")
@@ -37,20 +32,6 @@ def split(model):
 
 def inputs(n):
     return torch.full((1, 3, 32, 32), n / 7.0)
-
-
-def process_of(split, tier):
-    """The process of a tier's actor, found by the port it listens on."""
-    address = split._session.addresses()[tier]
-    port = int(address.rpartition(":")[2])
-    for process in psutil.Process().children(recursive=True):
-        try:
-            listening = [c.laddr.port for c in process.net_connections() if c.status == "LISTEN"]
-        except psutil.Error:
-            continue
-        if port in listening:
-            return process
-    raise AssertionError(f"nobody listens on {address}")
 
 
 def references(split, count):

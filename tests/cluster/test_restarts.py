@@ -1,17 +1,14 @@
 """Tiers and scheduler that are killed while requests flow: answers stay right, both come back."""
 
-import os
-import signal
 import time
 
-import psutil
 import pytest
-import ray
 import torch
 from conftest import small_net
 
 from edgesplit import Config, EdgeSplit, Emulation
 from edgesplit.cluster.checkpoint import _SPACE, Checkpoint, _key
+from experiments.chaos_faults import process_of
 
 PLAN = "end:0-2 | edge:2-5 | cloud:5-8"
 LIMIT_S = 90.0
@@ -35,13 +32,6 @@ def split(model, x):
         yield running
 
 
-def pid_of(name):
-    """The process of this session's actor; Ray names it after its class."""
-    actor = ray.get_actor(name, namespace="edgesplit")
-    info = ray._private.state.actors(actor._actor_id.hex())
-    return info["Pid"] if "Pid" in info else info["pid"]
-
-
 def wait_for(condition, what):
     until_s = time.monotonic() + LIMIT_S
     while not condition():
@@ -49,9 +39,9 @@ def wait_for(condition, what):
         time.sleep(0.1)
 
 
-def kill(pid):
-    os.kill(pid, signal.SIGKILL)
-    wait_for(lambda: not psutil.pid_exists(pid), "the process to be gone")
+def kill(process):
+    process.kill()
+    process.wait(LIMIT_S)
 
 
 def reason_of_last(split):
@@ -62,7 +52,7 @@ def reason_of_last(split):
 def test_a_killed_tier_is_done_without_and_comes_back(split, x, tier):
     expected = split.infer_on("end:0-8", x)
     before, old = len(split.records()), split._workloads.latest.addresses[tier]
-    kill(pid_of(f"{split._session._id}-{tier}"))
+    kill(process_of(split, tier))
     for _ in range(20):
         assert torch.equal(split.infer(x), expected)
     wait_for(lambda: split._workloads.latest.addresses[tier] != old, "a new address")
@@ -81,7 +71,7 @@ def test_a_killed_tier_is_done_without_and_comes_back(split, x, tier):
 def test_a_killed_scheduler_goes_on_where_it_was(split, x):
     expected = split.infer_on("end:0-8", x)
     plans = len(split.switches())
-    kill(pid_of(f"{split._session._id}-scheduler"))
+    kill(process_of(split, "scheduler"))
     for _ in range(20):
         assert torch.equal(split.infer(x), expected)
     wait_for(lambda: len(split.switches()) > plans, "the scheduler to go on")

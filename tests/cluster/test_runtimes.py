@@ -11,12 +11,7 @@ from edgesplit import Config, EdgeSplit, Emulation
 from edgesplit.cluster.runtimes import UnusedRuntimeWarning
 from edgesplit.errors import PlanError, UnknownNameError
 
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_cluster():
-    """Sessions share it, instead of starting one each."""
-    with EdgeSplit(small_net()):
-        yield
+pytestmark = pytest.mark.usefixtures("one_cluster")
 
 
 @pytest.fixture(scope="module")
