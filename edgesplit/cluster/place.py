@@ -161,7 +161,7 @@ def _require(tiers: Sequence[str], labels: list[dict[str, str]], where: str) -> 
 
 
 def _join(address: str) -> None:
-    _reach(address)
+    reach(address)
     # Ray would look for a node of the cluster on this machine for a minute, and not say so.
     if not address.startswith("ray://") and not _has_ray_node():
         raise ClusterError(
@@ -198,7 +198,7 @@ def _reason(error: BaseException | None) -> str:
     return lines[0] if lines else "no reason given"
 
 
-def _reach(address: str) -> None:
+def reach(address: str) -> None:
     """Raise ClusterError unless something listens there: Ray itself would retry for minutes."""
     host, _, port = address.rpartition(":")
     if "/" in address or not port.isdigit():  # "auto" and ray:// are Ray's own to resolve

@@ -20,7 +20,7 @@ from edgesplit.cluster.links import probe_links
 from edgesplit.cluster.loop import Activation, TierHandle, Workload
 from edgesplit.cluster.meters import TierMeters
 from edgesplit.cluster.own_meters import meter_of, own_meters
-from edgesplit.cluster.place import Placement, connect, disconnect
+from edgesplit.cluster.place import Placement, connect, disconnect, reach
 from edgesplit.cluster.recipe import Recipes
 from edgesplit.cluster.runtimes import Offered, Runtimes, Work
 from edgesplit.cluster.scheduler import Scheduler
@@ -120,7 +120,9 @@ class Session:
         if ray.is_initialized():
             for actor in (*started.recipes.actors.values(), started.scheduler):
                 ray.kill(actor)
-            drop_checkpoints(self._id)
+            with contextlib.suppress(ClusterError):  # without its head Ray would end the program
+                reach(started.placement.address)
+                drop_checkpoints(self._id)
         disconnect(started.placement)
 
     @property

@@ -27,7 +27,8 @@ def test_requests_go_on_without_the_head():
             for pid in _of_folder(folder):
                 os.kill(pid, signal.SIGKILL)
     assert "right " in said, said[-3000:]
-    assert "closed" in said, said[-3000:]
+    assert said.splitlines()[-1] == "closed", said[-3000:]
+    assert program.returncode == 0
 
 
 def _of_folder(folder):
