@@ -248,9 +248,12 @@ class EdgeSplit:
             (a.at_s - self._history.began_s, a.plan, a.reason) for a in self._used().activations
         )
 
-    def records(self) -> DataFrame:
-        """One row per request that came back: see edgesplit.records.frame_of for the columns."""
-        records = self._history.records(self._goal)
+    def records(self, since_s: float = 0.0) -> DataFrame:
+        """One row per request that came back: see edgesplit.records.frame_of for the columns.
+
+        since_s: only what was sent then or later, as in the column at_s. The last 100,000 are kept.
+        """
+        records = self._history.records(self._goal, since_s)
         return frame_of(records, self._goal.boundary, self._session.is_emulated)
 
     def last_record(self) -> Record | None:

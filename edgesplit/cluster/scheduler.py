@@ -6,6 +6,7 @@ last plan.
 
 import asyncio
 import contextlib
+import logging
 import time
 import uuid
 from collections.abc import Coroutine, Sequence
@@ -40,11 +41,12 @@ from edgesplit.core.plan import Plan
 from edgesplit.core.profile import Profile
 from edgesplit.core.row import Row
 from edgesplit.core.sample import Sample
-from edgesplit.errors import EdgeSplitError, RuntimeUnavailableError
+from edgesplit.errors import EdgeSplitError, HeadroomError, RuntimeUnavailableError
 
 TICK_S = 0.1
 _SAVE_S = 5.0  # beliefs that are older are soon learnt again
 _PREPARE_TIMEOUT_S = 30.0
+_log = logging.getLogger(__name__)
 
 
 class Scheduler:
@@ -259,7 +261,9 @@ class Scheduler:
         except ray.exceptions.RayActorError:
             await self._feed(loop.workload.id, TierLost(self._now_s(), tier))
         except ray.exceptions.RayTaskError as error:
-            if isinstance(error.cause, RuntimeUnavailableError):
+            if isinstance(error.cause, HeadroomError):  # for now: the plan is tried again later
+                _log.warning("tier %r keeps what it runs: %s", tier, error.cause)
+            elif isinstance(error.cause, RuntimeUnavailableError):
                 return error.cause
         except TimeoutError:
             pass  # no answer: control gives up on it by its own time limit
