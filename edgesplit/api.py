@@ -30,6 +30,7 @@ from edgesplit.errors import (
     ClosedError,
     ClusterError,
     EdgeSplitError,
+    GoalError,
     InputError,
     MeterError,
 )
@@ -207,6 +208,27 @@ class EdgeSplit:
         """Slow tiers and shape links from now on; the plan follows by itself."""
         _is_a(Emulation, "emulation", emulation)
         self.open()._session.emulate(emulation)
+
+    @property
+    def goal(self) -> Goal:
+        """What plans are chosen for now."""
+        return self._goal
+
+    def pursue(self, goal: Goal) -> None:
+        """Choose plans for another goal from now on, such as when the battery gets low.
+
+        Requests flow meanwhile; the plan follows within a moment where another one is worth it.
+        Raises GoalError for another boundary, ClusterError while the scheduler is away.
+        """
+        _is_a(Goal, "goal", goal)
+        if goal.boundary != self._goal.boundary:
+            raise GoalError(
+                f"joules are counted {self._goal.boundary} in this session, given a goal that "
+                f"counts them {goal.boundary}; make a new EdgeSplit for that"
+            )
+        self._config.check_tiers("memory_bytes", goal.memory_bytes)
+        self._workloads.pursue(goal)
+        self._goal = goal
 
     def addresses(self) -> dict[str, str]:
         """Where each tier listens for payloads now, HOST:PORT."""

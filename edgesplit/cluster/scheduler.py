@@ -21,6 +21,7 @@ from edgesplit.core.control.event import (
     Action,
     Activate,
     Event,
+    GoalChanged,
     LinkProbed,
     Measure,
     Observed,
@@ -37,6 +38,7 @@ from edgesplit.core.control.event import (
 )
 from edgesplit.core.control.state import current_profile
 from edgesplit.core.control.step import begin, step
+from edgesplit.core.goal import Goal
 from edgesplit.core.plan import Plan
 from edgesplit.core.profile import Profile
 from edgesplit.core.row import Row
@@ -115,6 +117,12 @@ class Scheduler:
             if has_moved and loop.state.active is not None:
                 again = Activate(loop.state.active, f"{tier} is at another address")
                 await self._carry_out(loop, [again])
+
+    async def pursue(self, goal: Goal) -> None:
+        """Choose every workload's plans for that goal from now on."""
+        for workload_id, loop in list(self._loops.items()):
+            loop.workload = replace(loop.workload, goal=goal)
+            await self._feed(workload_id, GoalChanged(self._now_s(), goal))
 
     async def end(self, workload_id: str) -> None:
         """Forget a workload."""
