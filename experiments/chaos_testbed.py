@@ -1,0 +1,118 @@
+"""The fault matrix on the testbed: three hosts, Ray over SSH, faults from outside.
+
+First every row of the matrix once, a session per plan, then pairs of faults drawn by the seed.
+"""
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgesplit.errors import TestbedError
+from edgesplit.testbed.layout import HOSTS
+from edgesplit.testbed.ray_cluster import ray_up, tiers, write_cluster_files
+from edgesplit.testbed.testbed import Testbed
+from experiments.chaos_hosts import Hosts, Units, clear, without_workers
+from experiments.chaos_matrix import Case, matrix, pair
+from experiments.chaos_rows import Caller, row
+
+WORKERS = ("end", "edge")
+SUMS = ("requests", "right", "by_fallback", "errors", "lost", "wrong")
+_NODES_S = 120.0
+_PAUSE_S = 1.0
+
+
+def run(
+    bed: Testbed, seconds: float, seed: int, cases: list[Case], say: Callable[[str], None]
+) -> dict[str, Any]:
+    """The cases, then pairs until that many seconds are over; the summary.
+
+    Brings a testbed up that is not there yet, and takes it down afterwards. Raises TestbedError.
+    """
+    log = bed.layout.folder / "caller.log"
+    until_s, rows = time.monotonic() + seconds, list[dict[str, Any]]()
+    with _cluster(bed) as hosts:
+        for _, group in groupby(cases, key=_session()):
+            _play(bed, hosts, list(group), seed, rows, say, log)
+        rng = np.random.default_rng(seed)
+        while time.monotonic() < until_s:
+            drawn = [pair(rng) for _ in range(5)]
+            _play(bed, hosts, drawn, seed, rows, say, log)
+    return summary(rows) | {"seed": seed}
+
+
+def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """Sums over the rows; rows whose calling process was ended count in caller_ended only."""
+    told = [row for row in rows if row["requests"] is not None]
+    return {
+        "emulated": True,
+        **{key: sum(row[key] for row in told) for key in SUMS},
+        "longest_wait_s": max((row["longest_wait_s"] for row in told), default=0.0),
+        "beyond_bound": sum(not row["within_bound"] for row in told),
+        "not_back": sum(row["back_s"] is None for row in told),
+        "caller_ended": len(rows) - len(told),
+        "faults": rows,
+    }
+
+
+def _session() -> Callable[[Case], tuple[str, int]]:
+    """A key that changes with the plan, and after a case whose session may not go on."""
+    endings = 0
+
+    def key(case: Case) -> tuple[str, int]:
+        nonlocal endings
+        this = endings
+        endings += case.is_ending
+        return case.policy, this
+
+    return key
+
+
+def _play(
+    bed: Testbed,
+    hosts: Hosts,
+    cases: list[Case],
+    seed: int,
+    rows: list[dict[str, Any]],
+    say: Callable[[str], None],
+    log: Path,
+) -> None:
+    """The cases in a session of their own, in further ones where a case has spoilt it."""
+    while cases:
+        clear(bed)
+        _wait_for_nodes(bed)
+        with Caller(bed, cases[0].policy, seed, log) as caller:
+            for number in range(len(cases)):
+                rows.append(row(bed, hosts, caller, cases.pop(0), number))
+                say(" ".join(f"{key}={value}" for key, value in rows[-1].items()))
+                if rows[-1]["back_s"] is None:
+                    break
+
+
+@contextlib.contextmanager
+def _cluster(bed: Testbed) -> Iterator[Hosts]:
+    """Ray on the testbed, as docs/deploy.md has it for hosts that come back by themselves."""
+    bed.down()
+    bed.up()
+    try:
+        write_cluster_files(bed.layout, Path("cluster.yaml"))
+        without_workers(bed.layout.cluster_file)
+        with Units(bed) as units:
+            for host in WORKERS:
+                units.start(host)
+            ray_up(bed)
+            yield Hosts(bed, units)
+    finally:
+        bed.down()
+
+
+def _wait_for_nodes(bed: Testbed) -> None:
+    until_s = time.monotonic() + _NODES_S
+    while not set(HOSTS) <= (found := tiers(bed)):
+        if time.monotonic() > until_s:
+            raise TestbedError(f"only the nodes of {sorted(found)} are there for a new session")
+        time.sleep(_PAUSE_S)
