@@ -7,7 +7,8 @@ How a host's Ray node comes back is what docs/deploy.md has: the command line of
 import subprocess
 import time
 from pathlib import Path
-from types import TracebackType
+
+import yaml
 
 from edgesplit.deploy.node_files import start_script
 from edgesplit.errors import TestbedError
@@ -23,7 +24,9 @@ _LEFT_BYTES = 64 << 10  # of a full disk
 _FLAP_S = 1.0
 _RESTART_S = 3.0  # the unit's RestartSec
 _STOP_S = 10.0
+# Of command lines; what looks for a pattern must not be found by it.
 _SEGMENT, _SCHEDULER = "^ray::SegmentActor", "^ray::Scheduler"
+_RAYLET, _HEAD, _UNIT = "[r]aylet/raylet ", "[g]cs/gcs_server ", "^/bin/sh -c while :"
 
 
 class Units:
@@ -39,9 +42,7 @@ class Units:
     def __enter__(self) -> "Units":
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
-    ) -> None:
+    def __exit__(self, *exc: object) -> None:
         for host in list(self._running):
             self.stop(host)
 
@@ -63,7 +64,7 @@ class Units:
         if process is None:
             return
         if process.poll() is None:
-            _signal(self._bed, host, "KILL", "^/bin/sh -c while :")
+            _signal(self._bed, host, "KILL", _UNIT)
         process.kill()
         process.wait(_STOP_S)
 
@@ -82,9 +83,9 @@ class Hosts:
             case "freeze":
                 _signal(self._bed, fault.target, "STOP", _SEGMENT)
             case "kill-raylet":
-                _signal(self._bed, fault.target, "KILL", "raylet/raylet ")
+                _signal(self._bed, fault.target, "KILL", _RAYLET)
             case "kill-head":
-                _signal(self._bed, fault.target, "KILL", "gcs/gcs_server ")
+                _signal(self._bed, fault.target, "KILL", _HEAD)
             case "power-cut":
                 self._units.stop(fault.target)
                 self._bed.kill(fault.target)
@@ -173,9 +174,7 @@ def clear(bed: Testbed) -> None:
 
 
 def without_workers(cluster_file: Path) -> None:
-    """Take the hosts with a unit out of worker_ips, as docs/deploy.md says: else both start them."""
-    import yaml
-
+    """Take the hosts with a unit out of worker_ips, as docs/deploy.md says."""
     cluster = yaml.safe_load(cluster_file.read_text())
     cluster["provider"]["worker_ips"] = []
     cluster_file.write_text(yaml.safe_dump(cluster, sort_keys=False))

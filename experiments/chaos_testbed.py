@@ -16,12 +16,14 @@ from edgesplit.errors import TestbedError
 from edgesplit.testbed.layout import HOSTS
 from edgesplit.testbed.ray_cluster import ray_up, tiers, write_cluster_files
 from edgesplit.testbed.testbed import Testbed
+from experiments.chaos_call import Caller
 from experiments.chaos_hosts import Hosts, Units, clear, without_workers
-from experiments.chaos_matrix import Case, matrix, pair
-from experiments.chaos_rows import Caller, row
+from experiments.chaos_matrix import SCORE, Case, pair
+from experiments.chaos_rows import row
 
 WORKERS = ("end", "edge")
 SUMS = ("requests", "right", "by_fallback", "errors", "lost", "wrong")
+NARROW_BYTES_PER_S = 5e6  # of end-edge under `score`, so that its plans use the direct link
 _NODES_S = 120.0
 _PAUSE_S = 1.0
 
@@ -84,6 +86,8 @@ def _play(
     """The cases in a session of their own, in further ones where a case has spoilt it."""
     while cases:
         clear(bed)
+        if cases[0].policy == SCORE:
+            bed.shape([("end", "edge"), ("edge", "end")], NARROW_BYTES_PER_S)
         _wait_for_nodes(bed)
         with Caller(bed, cases[0].policy, seed, log) as caller:
             for number in range(len(cases)):

@@ -13,30 +13,11 @@ from bed_layout import LAYOUT
 from edgesplit.deploy.ports import DATA_PORTS, PORTS
 from edgesplit.errors import TestbedError
 from edgesplit.testbed.layout import HOSTS
-from edgesplit.testbed.ray_cluster import (
-    ray_down,
-    ray_processes,
-    ray_up,
-    tiers,
-    write_cluster_files,
-)
+from edgesplit.testbed.ray_cluster import ray_down, ray_processes, tiers
 
 pytestmark = [pytest.mark.testbed, pytest.mark.timeout(600)]
 SHIPPED = Path(__file__).parents[2] / "cluster.yaml"
 BIN = Path(sys.executable).parent
-
-
-@pytest.fixture(scope="module")
-def cluster(bed):
-    """The testbed after `ray up`."""
-    bed.up()
-    write_cluster_files(LAYOUT, SHIPPED)
-    ray_up(bed)
-    yield bed
-    for host in HOSTS:  # whatever a failed test has left goes with its host
-        if bed.state().is_running(host):
-            bed.kill(host)
-    bed.up()
 
 
 def test_only_addresses_and_key_differ_from_what_ships(cluster):
