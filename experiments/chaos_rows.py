@@ -10,6 +10,7 @@ from experiments.chaos_matrix import ACTIVATION, IDLE, PREPARATION, REQUEST, Cas
 
 BACK_LIMIT_S = 90.0
 _CALM_S = 2.0  # served as planned for so long: adaptation is back
+_WATCH_S = 6.0  # at least: what a lost raylet takes with it goes seconds later
 _LOOK_S = 0.05
 _IDLE_S = 1.0  # without requests, before the strike and after
 _UNDER_WAY_S = 0.3  # a first input is being exported by then
@@ -91,7 +92,7 @@ def _back_s(caller: Caller, since_s: float) -> float | None:
             calm_s = None
         elif calm_s is None:
             calm_s = now_s
-        elif now_s - calm_s >= _CALM_S:
+        elif now_s - calm_s >= _CALM_S and now_s - since_s >= _WATCH_S:
             return max(0.0, calm_s - since_s)
         time.sleep(_LOOK_S)
     return None
