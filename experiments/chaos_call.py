@@ -89,9 +89,12 @@ class Caller:
 
     def _end(self, limit_s: float) -> None:
         assert self._process.stdin is not None
+        assert self._process.stdout is not None
         try:
             self._process.stdin.close()
             self._process.wait(limit_s)
         except (OSError, subprocess.TimeoutExpired):
             self._process.kill()
             self._process.wait(_ASK_S)
+        self._reader.join(_ASK_S)
+        self._process.stdout.close()

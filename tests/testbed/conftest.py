@@ -39,9 +39,17 @@ def nominal(bed):
 
 @pytest.fixture(scope="session")
 def cluster(bed):
-    """The testbed after `ray up`; `nominal` must not be used any more."""
+    """The testbed after `ray up`; `nominal` must not be used any more.
+
+    Its nodes give up on a lost head after 10 s, not 30: a test waits for that.
+    """
     bed.up()
     write_cluster_files(LAYOUT, Path(__file__).parents[2] / "cluster.yaml")
+    for host in HOSTS:
+        file = LAYOUT.host_folder(host) / "node.env"
+        file.write_text(
+            file.read_text().replace("reconnect_timeout_s=30", "reconnect_timeout_s=10")
+        )
     ray_up(bed)
     yield bed
     for host in HOSTS:  # whatever a failed test has left goes with its host

@@ -47,7 +47,7 @@ def test_split_output_is_the_whole_models_and_actors_are_on_their_tiers(cluster)
 
 
 def test_the_command_line_on_a_host(cluster):
-    plan = cluster.run("end", [str(BIN / "edgesplit"), "plan", "alexnet", "--json"], 180.0)
+    plan = cluster.run("end", [str(BIN / "edgesplit"), "plan", "squeezenet1_1", "--json"], 180.0)
     found = json.loads(plan)
     assert not found["emulated"]
     assert {tier for tier in HOSTS if tier in found["chosen"]["plan"]} >= {"end"}
