@@ -6,6 +6,7 @@ First every row of the matrix once, a session per plan, then pairs of faults dra
 import contextlib
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -23,28 +24,59 @@ from experiments.chaos_rows import row
 
 WORKERS = ("end", "edge")
 SUMS = ("requests", "right", "by_fallback", "errors", "lost", "wrong")
+LEAST_PAIRS, PAIRS = 10, 5  # at least, and in one session
 NARROW_BYTES_PER_S = 5e6  # of end-edge under `score`, so that its plans use the direct link
 _NODES_S = 120.0
 _PAUSE_S = 1.0
 
 
-def run(
-    bed: Testbed, seconds: float, seed: int, cases: list[Case], say: Callable[[str], None]
-) -> dict[str, Any]:
-    """The cases, then pairs until that many seconds are over; the summary.
+Say = Callable[[str], None]
 
-    Brings a testbed up that is not there yet, and takes it down afterwards. Raises TestbedError.
+
+def run(bed: Testbed, seconds: float, seed: int, cases: list[Case], say: Say) -> dict[str, Any]:
+    """The cases, then LEAST_PAIRS pairs or more, until that many seconds are over; the summary.
+
+    Makes the testbed anew, and takes it down afterwards. Raises TestbedError.
     """
-    log = bed.layout.folder / "caller.log"
-    until_s, rows = time.monotonic() + seconds, list[dict[str, Any]]()
+    until_s, rng, drawn = time.monotonic() + seconds, np.random.default_rng(seed), 0
     with _cluster(bed) as hosts:
+        play = _Play(bed, hosts, seed, say)
         for _, group in groupby(cases, key=_session()):
-            _play(bed, hosts, list(group), seed, rows, say, log)
-        rng = np.random.default_rng(seed)
-        while time.monotonic() < until_s:
-            drawn = [pair(rng) for _ in range(5)]
-            _play(bed, hosts, drawn, seed, rows, say, log)
-    return summary(rows) | {"seed": seed}
+            play.session(list(group))
+        while drawn < LEAST_PAIRS or time.monotonic() < until_s:
+            play.session([pair(rng) for _ in range(PAIRS)])
+            drawn += PAIRS
+    return summary(play.rows) | {"seed": seed}
+
+
+@dataclass(frozen=True)
+class _Play:
+    """rows: of the cases that were played."""
+
+    bed: Testbed
+    hosts: Hosts
+    seed: int
+    say: Say
+    rows: list[dict[str, Any]] = field(default_factory=list)
+
+    def session(self, cases: list[Case]) -> None:
+        """Cases of one plan in a session of their own; in another one after one that is not back.
+
+        Empties `cases`.
+        """
+        log = self.bed.layout.folder / "caller.log"
+        while cases:
+            clear(self.bed)
+            if cases[0].policy == SCORE:
+                self.bed.shape([("end", "edge"), ("edge", "end")], NARROW_BYTES_PER_S)
+            _wait_for_nodes(self.bed)
+            with Caller(self.bed, cases[0].policy, self.seed, log) as caller:
+                for number in range(len(cases)):
+                    found = row(self.bed, self.hosts, caller, cases.pop(0), number)
+                    self.rows.append(found)
+                    self.say(" ".join(f"{key}={value}" for key, value in found.items()))
+                    if found["back_s"] is None:
+                        break
 
 
 def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
@@ -72,29 +104,6 @@ def _session() -> Callable[[Case], tuple[str, int]]:
         return case.policy, this
 
     return key
-
-
-def _play(
-    bed: Testbed,
-    hosts: Hosts,
-    cases: list[Case],
-    seed: int,
-    rows: list[dict[str, Any]],
-    say: Callable[[str], None],
-    log: Path,
-) -> None:
-    """The cases in a session of their own, in further ones where a case has spoilt it."""
-    while cases:
-        clear(bed)
-        if cases[0].policy == SCORE:
-            bed.shape([("end", "edge"), ("edge", "end")], NARROW_BYTES_PER_S)
-        _wait_for_nodes(bed)
-        with Caller(bed, cases[0].policy, seed, log) as caller:
-            for number in range(len(cases)):
-                rows.append(row(bed, hosts, caller, cases.pop(0), number))
-                say(" ".join(f"{key}={value}" for key, value in rows[-1].items()))
-                if rows[-1]["back_s"] is None:
-                    break
 
 
 @contextlib.contextmanager
