@@ -25,6 +25,7 @@ from edgesplit.cluster.recipe import Recipes
 from edgesplit.cluster.runtimes import Offered, Runtimes, Work
 from edgesplit.cluster.scheduler import Scheduler
 from edgesplit.config import EMBEDDED_EMULATION, Config
+from edgesplit.core.goal import Goal
 from edgesplit.core.profile import Link, Profile
 from edgesplit.core.sample import Sample
 from edgesplit.errors import ClosedError, ClusterError, RuntimeUnavailableError
@@ -229,6 +230,13 @@ class Session:
         """The scheduler's beliefs about tiers and links now."""
         profile = answer(self._running.scheduler.profile.remote(workload_id), "the scheduler")
         return profile  # type: ignore[no-any-return]
+
+    def pursue(self, goal: Goal) -> None:
+        """Have every workload's plans chosen for that goal. Raises ClusterError."""
+        answer(self._running.scheduler.pursue.remote(goal), "the scheduler to take the goal")
+        self._workloads = {
+            name: replace(workload, goal=goal) for name, workload in self._workloads.items()
+        }
 
     def tiers_away(self, workload_id: str) -> tuple[str, ...]:
         """Tiers that the workload's plans leave out now."""

@@ -77,7 +77,8 @@ class SegmentServer:
 
     def emulate(self, emulation: TierEmulation) -> None:
         """Slow this tier and shape its links from now on."""
-        self.worker.emulation = self._shaper.emulation = emulation
+        self.worker.emulation = emulation
+        self._shaper.emulate(emulation)
 
     def probe(self, target: wire.Hop, n_bytes: int, timeout_s: float) -> float:
         """Round trip in seconds of `n_bytes` there and a few back. Raises TimeoutError, OSError."""
