@@ -24,6 +24,7 @@ _LEFT_BYTES = 64 << 10  # of a full disk
 _FLAP_S = 1.0
 _RESTART_S = 3.0  # the unit's RestartSec
 _STOP_S = 10.0
+_RAY_UPS = 3
 # Of command lines; what looks for a pattern must not be found by it.
 _SEGMENT, _SCHEDULER = "^ray::SegmentActor", "^ray::Scheduler"
 _RAYLET, _HEAD, _UNIT = "[r]aylet/raylet ", "[g]cs/gcs_server ", "^/bin/sh -c while :"
@@ -128,7 +129,7 @@ class Hosts:
     def restore(self, fault: Fault) -> None:
         """`ray up` again, where the fault has taken Ray's head, and nothing else brings it back."""
         if fault.target == HEAD and fault.kind in ("kill-raylet", "kill-head", "power-cut"):
-            ray_up(self._bed)
+            patient_ray_up(self._bed)
 
     def _kill(self, who: str) -> None:
         if who != "scheduler":
@@ -137,6 +138,16 @@ class Hosts:
         for host in HOSTS:
             if self._bed.state().is_running(host):
                 _signal(self._bed, host, "KILL", _SCHEDULER)
+
+
+def patient_ray_up(bed: Testbed) -> None:
+    """`ray up`, again where a busy machine took over the 30 s that Ray has for a node's start."""
+    for left in reversed(range(_RAY_UPS)):
+        try:
+            return ray_up(bed)
+        except TestbedError:
+            if not left:
+                raise
 
 
 def _signal(bed: Testbed, host: str, signal: str, pattern: str) -> None:

@@ -17,7 +17,7 @@ def table_text(summary: dict[str, Any]) -> str:
     plans = "; ".join(f"{name}: `{plan}`" for plan, name in _NAMES.items())
     return f"""# Faults on hosts and links
 
-Emulated hosts, measured. {plans}. Seconds; back: from the end of the fault.
+Three hosts of namespaces on one machine (emulated), all figures measured. {plans}. Seconds; back: from the end of the fault.
 
 """ + "\n".join([*lines, ""])
 

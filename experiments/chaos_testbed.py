@@ -15,10 +15,10 @@ import numpy as np
 
 from edgesplit.errors import TestbedError
 from edgesplit.testbed.layout import HOSTS
-from edgesplit.testbed.ray_cluster import ray_up, tiers, write_cluster_files
+from edgesplit.testbed.ray_cluster import tiers, write_cluster_files
 from edgesplit.testbed.testbed import Testbed
 from experiments.chaos_call import Caller
-from experiments.chaos_hosts import Hosts, Units, clear, without_workers
+from experiments.chaos_hosts import Hosts, Units, clear, patient_ray_up, without_workers
 from experiments.chaos_matrix import SCORE, Case, pair
 from experiments.chaos_rows import row
 
@@ -117,7 +117,7 @@ def _cluster(bed: Testbed) -> Iterator[Hosts]:
         with Units(bed) as units:
             for host in WORKERS:
                 units.start(host)
-            ray_up(bed)
+            patient_ray_up(bed)
             yield Hosts(bed, units)
     finally:
         bed.down()
