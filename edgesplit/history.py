@@ -3,6 +3,7 @@
 import collections
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import fields
 from operator import attrgetter
 from typing import Any, Generic, TypeVar
@@ -45,10 +46,14 @@ class History:
             self._finished.append(msgspec.msgpack.encode(row))
             self.count += 1
 
-    def records(self, goal: Goal, since_s: float = 0.0) -> list[Record]:
-        """One per request that is kept and was sent then or later, in the order they came back."""
-        unpacked = map(msgspec.msgpack.decode, list(self._finished))
-        return [self._record(row, goal) for row in unpacked if row[2][1] >= since_s]
+    def records(self, goal: Goal, since_s: float = 0.0) -> Iterator[Record]:
+        """One per request that is kept and was sent then or later, in the order they came back.
+
+        Made one by one: as objects all of them would take some hundred megabytes.
+        """
+        for row in map(msgspec.msgpack.decode, list(self._finished)):
+            if row[2][1] >= since_s:
+                yield self._record(row, goal)
 
     def last(self, goal: Goal) -> Record | None:
         """The request that came back last."""

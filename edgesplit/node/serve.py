@@ -116,14 +116,14 @@ class SegmentServer:
         listener = self._listener
         while listener is not None:
             try:
-                accepted, _ = listener.accept()
+                accepted, peer = listener.accept()
             except OSError:
                 return  # closed
             connection = Connection(
                 accepted, self.settings.max_frame_bytes, self._kind, self._accepting
             )
             self._keep(connection)
-            self.entrance.queue(connection)
+            self.entrance.queue(connection, peer[0])
             self._start("reader", partial(self._read_inbound, Inbound(connection)))
 
     def _read_inbound(self, link: Inbound) -> None:
