@@ -18,6 +18,7 @@ import psutil
 import torch
 
 from edgesplit import Config, EdgeSplit, EdgeSplitError, Emulation
+from edgesplit.errors import TestbedError
 from edgesplit.testbed.testbed import Testbed
 from experiments.chaos_faults import Fault, Scene, drawn, faults
 from experiments.chaos_load import Load
@@ -58,6 +59,8 @@ def main(out: Path, minutes: float, seed: int, policy: str, scene: str) -> None:
         write_csv(out / "faults.csv", found["faults"])
         write_json(out / "summary.json", found)
         (out / "faults.md").write_text(table_text(found))
+        if found["broken_off"]:
+            raise TestbedError(f"the matrix was broken off: {found['broken_off']}")
         return
     found = run(minutes * 60, seed, policy, click.echo)
     write_csv(out / "faults.csv", found["faults"])

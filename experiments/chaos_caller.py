@@ -97,14 +97,10 @@ class Station:
         )
 
     def _look(self) -> dict[str, Any]:
-        tally, mark = self._load.tally, self._mark
         return {
             "is_calm": time.monotonic() - self._calm_s < _STALE_S,
-            "under_way": tally.lost,
-            "requests": tally.requests - mark.tally.requests,
-            "right": tally.right - mark.tally.right,
-            "plan": str(self._split.plan),
-            "switches": len(self._split.switches()) - mark.switches,
+            "under_way": self._load.tally.lost,
+            "switches": len(self._split.switches()) - self._mark.switches,
             "is_first_under_way": any(thread.is_alive() for thread in self._firsts),
         }
 

@@ -62,17 +62,17 @@ def row(bed: Testbed, hosts: Hosts, caller: Caller, case: Case, number: int) -> 
 
 
 def _await_moment(bed: Testbed, caller: Caller, moment: str, number: int) -> bool:
-    match moment:
-        case _ if moment == IDLE:
-            caller.ask("pause")
-            time.sleep(_IDLE_S)
-            return not caller.ask("look")["under_way"]
-        case _ if moment == REQUEST:
-            return caller.wait_for("under_way")
-        case _ if moment == PREPARATION:
-            caller.ask("first", 32 + 2 * (number + 1))
-            time.sleep(_UNDER_WAY_S)
-            return bool(caller.ask("look")["is_first_under_way"])
+    """Whether it came in time."""
+    if moment == IDLE:
+        caller.ask("pause")
+        time.sleep(_IDLE_S)
+        return not caller.ask("look")["under_way"]
+    if moment == REQUEST:
+        return caller.wait_for("under_way")
+    if moment == PREPARATION:
+        caller.ask("first", 32 + 2 * (number + 1))
+        time.sleep(_UNDER_WAY_S)
+        return bool(caller.ask("look")["is_first_under_way"])
     bed.shape(_DIRECT, _SLOW_BYTES_PER_S)
     return caller.wait_for("switches")
 

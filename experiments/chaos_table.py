@@ -17,7 +17,8 @@ def table_text(summary: dict[str, Any]) -> str:
     plans = "; ".join(f"{name}: `{plan}`" for plan, name in _NAMES.items())
     return f"""# Faults on hosts and links
 
-Three hosts of namespaces on one machine (emulated), all figures measured. {plans}. Seconds; back: from the end of the fault.
+Three hosts of namespaces on one machine (emulated), all figures measured. {plans}.
+Seconds; `!`: beyond the bound; back: from the end of the fault.
 
 """ + "\n".join([*lines, ""])
 

@@ -17,7 +17,7 @@ from edgesplit.errors import TestbedError
 from edgesplit.testbed.layout import HOSTS
 from edgesplit.testbed.ray_cluster import tiers, write_cluster_files
 from edgesplit.testbed.testbed import Testbed
-from experiments.chaos_call import Caller
+from experiments.chaos_call import Caller, CallerEnded
 from experiments.chaos_hosts import Hosts, Units, clear, patient_ray_up, without_workers
 from experiments.chaos_matrix import SCORE, Case, pair
 from experiments.chaos_rows import row
@@ -28,25 +28,25 @@ LEAST_PAIRS, PAIRS = 10, 5  # at least, and in one session
 NARROW_BYTES_PER_S = 5e6  # of end-edge under `score`, so that its plans use the direct link
 _NODES_S = 120.0
 _PAUSE_S = 1.0
-
-
 Say = Callable[[str], None]
 
 
 def run(bed: Testbed, seconds: float, seed: int, cases: list[Case], say: Say) -> dict[str, Any]:
     """The cases, then LEAST_PAIRS pairs or more, until that many seconds are over; the summary.
 
-    Makes the testbed anew, and takes it down afterwards. Raises TestbedError.
+    Makes the testbed anew, and takes it down afterwards. Raises TestbedError where it does not come
+    up; what goes wrong later ends the run, and stands in the summary under broken_off.
     """
-    until_s, rng, drawn = time.monotonic() + seconds, np.random.default_rng(seed), 0
+    until_s, broken_off = time.monotonic() + seconds, ""
     with _cluster(bed) as hosts:
         play = _Play(bed, hosts, seed, say)
-        for _, group in groupby(cases, key=_session()):
-            play.session(list(group))
-        while drawn < LEAST_PAIRS or time.monotonic() < until_s:
-            play.session([pair(rng) for _ in range(PAIRS)])
-            drawn += PAIRS
-    return summary(play.rows) | {"seed": seed}
+        try:
+            for _, group in groupby(cases, key=_session()):
+                play.session(list(group))
+            play.pairs(until_s)
+        except (TestbedError, CallerEnded) as error:
+            broken_off = str(error)
+    return summary(play.rows) | {"seed": seed, "broken_off": broken_off}
 
 
 @dataclass(frozen=True)
@@ -77,6 +77,13 @@ class _Play:
                     self.say(" ".join(f"{key}={value}" for key, value in found.items()))
                     if found["back_s"] is None:
                         break
+
+    def pairs(self, until_s: float) -> None:
+        """LEAST_PAIRS or more, until then, on time.monotonic()."""
+        rng, drawn = np.random.default_rng(self.seed), 0
+        while drawn < LEAST_PAIRS or time.monotonic() < until_s:
+            self.session([pair(rng) for _ in range(PAIRS)])
+            drawn += PAIRS
 
 
 def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
