@@ -10,7 +10,6 @@ import numpy as np
 import psutil
 
 PERIOD_S = 2.0
-_SETTLED_S = 30.0  # after a process was first seen; until then it imports and allocates
 _FEWEST = 8
 _TITLES = {"ray::SegmentActor": "segment actors", "ray::Scheduler": "scheduler"}
 _KEYS = ("rss_bytes", "threads", "fds")
@@ -54,52 +53,40 @@ class Footprint:
 
 
 def growth(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Per kind of process, how much each figure grows a minute in the later half of the time.
+    """Per kind of process, how much each figure of the one that lived longest grows a minute.
 
-    One slope for all processes of a kind, each with a level of its own, by least squares; u is its
-    standard error. A kind that was seen too rarely is left out.
+    In the later half of its time, by least squares; u is the slope's standard error. Others of the
+    kind were killed before they could show anything. seen: how often it was looked at.
     """
-    half_s = max((row["at_s"] for row in rows), default=0.0) / 2
-    born_s: dict[int, float] = {}
-    settled = defaultdict(list)
+    lives = defaultdict(list)
     for row in rows:
-        since_s = row["at_s"] - born_s.setdefault(row["pid"], row["at_s"])
-        if row["at_s"] >= half_s and since_s >= _SETTLED_S:
-            settled[row["process"]].append(row)
+        lives[row["process"], row["pid"]].append(row)
+    longest: dict[str, list[dict[str, Any]]] = {}
+    for (kind, _), life in lives.items():
+        longest[kind] = max(longest.get(kind, []), life, key=_lasted_s)
     return [
-        {"process": name, **_levels(some), **_slopes(some)}
-        for name, some in settled.items()
-        if len(some) >= _FEWEST
+        {"process": kind, "lived_s": round(_lasted_s(life), 1), **_slopes(life[len(life) // 2 :])}
+        for kind, life in longest.items()
+        if len(life) >= 2 * _FEWEST
     ]
 
 
-def _levels(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    return {"seen": len(rows), "processes": len({row["pid"] for row in rows})} | {
-        key: float(np.median([row[key] for row in rows])) for key in _KEYS
-    }
+def _lasted_s(life: Sequence[dict[str, Any]]) -> float:
+    return float(life[-1]["at_s"] - life[0]["at_s"]) if life else 0.0
 
 
-def _slopes(rows: list[dict[str, Any]]) -> dict[str, float]:
-    pids = np.array([row["pid"] for row in rows])
-    minutes = _about_its_level(np.array([row["at_s"] for row in rows]) / 60, pids)
-    spread = float(minutes @ minutes)
-    freedom = len(rows) - len(set(pids)) - 1
-    found: dict[str, float] = {}
+def _slopes(rows: Sequence[dict[str, Any]]) -> dict[str, float]:
+    minutes = np.array([row["at_s"] for row in rows]) / 60
+    found: dict[str, float] = {"seen": len(rows)}
     for key in _KEYS:
-        values = _about_its_level(np.array([float(row[key]) for row in rows]), pids)
-        slope = float(minutes @ values) / spread if spread else float("nan")
-        left = values - slope * minutes
-        u = float(np.sqrt(left @ left / freedom / spread)) if spread and freedom > 0 else np.nan
-        found |= {f"{key}_per_minute": slope, f"{key}_per_minute_u": float(u)}
+        values = np.array([float(row[key]) for row in rows])
+        (slope, _), covariance = np.polyfit(minutes, values, 1, cov=True)
+        found |= {
+            key: float(np.median(values)),
+            f"{key}_per_minute": float(slope),
+            f"{key}_per_minute_u": float(np.sqrt(covariance[0, 0])),
+        }
     return found
-
-
-def _about_its_level(values: np.ndarray, pids: np.ndarray) -> np.ndarray:
-    """Each process's values less their mean."""
-    levelled = values.astype(float)
-    for pid in set(pids):
-        levelled[pids == pid] -= levelled[pids == pid].mean()
-    return levelled
 
 
 def _kind(process: psutil.Process) -> str | None:

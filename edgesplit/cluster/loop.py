@@ -52,7 +52,7 @@ class WorkloadStatus:
     """One workload as it is seen now.
 
     activation: the plan in force, for active_s seconds; None until the first one is ready.
-    profile: as it is believed. lost: tiers that no plan may use.
+    profile: as it is believed. lost: tiers that no plan may use: gone, or in doubt.
     """
 
     id: str
@@ -78,6 +78,7 @@ class Loop:
 def status_of(loop: Loop, now_s: float) -> WorkloadStatus:
     """What is to be seen of it at that moment of the scheduler's clock."""
     active_s = now_s - loop.activation.at_s if loop.activation else 0.0
-    profile, lost = current_profile(loop.state), tuple(sorted(loop.state.lost))
+    profile = current_profile(loop.state)
+    lost = tuple(sorted(loop.state.lost | loop.state.away))
     name = loop.workload.graph.name
     return WorkloadStatus(loop.workload.id, name, loop.activation, active_s, profile, lost)

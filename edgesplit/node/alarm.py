@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 
 _RESOLUTION_S = 0.01
+_IDLE_S = 30.0  # with nothing due for so long, the thread ends; the next by() begins another one
 
 
 class Alarm:
@@ -50,6 +51,9 @@ class Alarm:
         """Until something is due; False at the end. What is due is then taken."""
         with self._changed:
             while self._running and (rest_s := self._due_s - time.perf_counter()) > 0:
-                self._changed.wait(min(rest_s, threading.TIMEOUT_MAX))
+                was_told = self._changed.wait(min(rest_s, _IDLE_S))
+                if not was_told and self._due_s == math.inf:
+                    self._thread = None
+                    return False
             self._due_s = math.inf
             return self._running

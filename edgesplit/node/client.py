@@ -18,11 +18,10 @@ from edgesplit.node.alarm import Alarm
 from edgesplit.node.channel import Channel
 from edgesplit.node.connection import Connection, connect
 from edgesplit.node.pulse import Pulse
+from edgesplit.node.revival import ECHO_S, Revival
 from edgesplit.node.security import Credentials, connecting
 from edgesplit.node.tensor_kind import TensorKind, kind_here
 
-_RETRY_S = 0.5  # between two tries whether a silent tier is back
-_ECHO_S = 1.0  # for the echo that shows it is
 _UNJUDGED_BYTES = 1 << 62  # replies are ours: what the tiers let through is not judged again
 
 
@@ -47,7 +46,7 @@ class Client:
         self._idle: collections.deque[Channel] = collections.deque()
         self._lent: set[Channel] = set()
         self._lock = threading.Lock()
-        self._is_down = False
+        self._revival = Revival(self._answers)
         self._closed = threading.Event()
 
     @contextmanager
@@ -67,6 +66,7 @@ class Client:
             self._idle.clear()
         for channel in channels:
             channel.close()
+        self._revival.close()
         self._alarm.stop(timeout_s)
 
     def require_open(self) -> None:
@@ -75,10 +75,11 @@ class Client:
             raise ClosedError("this EdgeSplit is closed; make a new one")
 
     def _lend(self) -> Channel:
+        if self._revival.is_down():
+            self.require_open()
+            raise RequestError(f"{self._address} is silent", "silent")
         with self._lock:
             self.require_open()
-            if self._is_down:
-                raise RequestError(f"{self._address} is silent", "silent")
             channel = self._idle.pop() if self._idle else None
         if channel is None:
             channel = Channel(self._connected(), self._pulse, self._alarm)
@@ -130,22 +131,13 @@ class Client:
         with self._lock:
             channels = [*self._idle, *self._lent]
             self._idle.clear()
-            is_new, self._is_down = not self._is_down, True
         for channel in channels:
             channel.give_up()
-        if is_new and not self._closed.is_set():
-            threading.Thread(target=self._revive, name="edgesplit-revive", daemon=True).start()
+        self._revival.put_down()
 
     def _ask(self) -> None:
         if self._answers():
             self._pulse.heard(time.perf_counter())
-
-    def _revive(self) -> None:
-        while not self._closed.wait(_RETRY_S):
-            if self._answers():
-                with self._lock:
-                    self._is_down = False
-                return
 
     def _answers(self) -> bool:
         """Whether the tier answers a probe, on a connection of its own."""
@@ -153,5 +145,5 @@ class Client:
             made = connect(self._address, _UNJUDGED_BYTES, self._kind, self._security)
             with contextlib.closing(made):
                 made.send(wire.Probe(id="caller-probe", sender=""))
-                return made.wait(_ECHO_S) and isinstance(made.receive()[0], wire.Echo)
+                return made.wait(ECHO_S) and isinstance(made.receive()[0], wire.Echo)
         return False

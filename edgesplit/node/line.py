@@ -14,11 +14,10 @@ from edgesplit.node import wire
 from edgesplit.node.connection import Connection
 from edgesplit.node.probes import Probes
 from edgesplit.node.pulse import Pulse
+from edgesplit.node.revival import ECHO_S, Revival
 
 Dial = Callable[[str], Connection]
 Send = Callable[[Connection, str, wire.Message], None]
-_RETRY_S = 0.5  # between two tries to bring a line back
-_ECHO_S = 1.0  # for the echo that shows it is
 
 
 @dataclass(frozen=True)
@@ -42,8 +41,7 @@ class Line:
         self._tier, self._address, self._way = tier, address, way
         self._connection: Connection | None = None
         self._dialing: Future[Connection] | None = None
-        self._is_down = False
-        self._closed = threading.Event()
+        self._revival = Revival(self._revived)
         self._lock = threading.Lock()
 
     def open(self, wait_s: float) -> Connection:
@@ -55,9 +53,9 @@ class Line:
         connection = self._connection
         if connection is not None:
             return connection
+        if self._revival.is_down():
+            raise TimeoutError("it was silent, and has not answered a probe since")
         with self._lock:
-            if self._is_down:
-                raise TimeoutError("it was silent, and has not answered a probe since")
             dialing = self._dialing = self._dialing or self._begin_dialing()
         try:
             return dialing.result(wait_s)
@@ -78,12 +76,10 @@ class Line:
     def put_down(self) -> None:
         """Close the connection, which frees whoever is sending on it, and ask in the background."""
         with self._lock:
-            connection, self._connection = self._connection, None
-            is_new, self._is_down, self._dialing = not self._is_down, True, None
+            connection, self._connection, self._dialing = self._connection, None, None
         if connection is not None:
             connection.close()
-        if is_new:
-            threading.Thread(target=self._revive, name="edgesplit-revive", daemon=True).start()
+        self._revival.put_down()
 
     def ask(self) -> None:
         """Send a probe from a thread of its own: sending may be what hangs."""
@@ -95,7 +91,7 @@ class Line:
 
     def close(self) -> None:
         """No more tries; the connection is closed by whoever dialled."""
-        self._closed.set()
+        self._revival.close()
 
     def _begin_dialing(self) -> "Future[Connection]":
         dialing = Future[Connection]()
@@ -126,21 +122,21 @@ class Line:
         with contextlib.suppress(OSError), self._way.probes.probe() as (message, _):
             self._way.send(connection, self._tier, message)
 
-    def _revive(self) -> None:
-        while not self._closed.wait(_RETRY_S):
-            with contextlib.suppress(OSError):  # nobody listens yet, or nobody answers
-                made = self._way.dial(self._address)
-                if self._answers(made):
-                    with self._lock:
-                        self._connection, self._is_down = made, False
-                    return
-                made.close()
+    def _revived(self) -> bool:
+        with contextlib.suppress(OSError):  # nobody listens yet, or nobody answers
+            made = self._way.dial(self._address)
+            if self._answers(made):
+                with self._lock:
+                    self._connection = made
+                return True
+            made.close()
+        return False
 
     def _answers(self, made: Connection) -> bool:
         with self._way.probes.probe() as (message, echo):
             self._way.send(made, self._tier, message)
             try:
-                echo.result(_ECHO_S)
+                echo.result(ECHO_S)
             except TimeoutError:
                 return False
         return True

@@ -1,4 +1,4 @@
-"""Growth of memory from what was seen: one slope for processes that come and go."""
+"""Growth of memory from what was seen of processes that come and go."""
 
 import subprocess
 import sys
@@ -26,14 +26,20 @@ def rows(pid, begin_s, level, per_minute, noise, count=60):
 
 
 @pytest.mark.parametrize("per_minute", [0.0, 1e6])
-def test_the_slope_is_found_within_its_error_though_processes_start_anew(per_minute):
-    seen = rows(1, 0.0, 1e8, per_minute, 1e5) + rows(2, 150.0, 3e8, per_minute, 1e5)
-    (found,) = growth(seen)
-    assert found["processes"] == 2
-    assert found["threads_per_minute"] == 0
+def test_the_slope_of_the_longest_lived_is_found_within_its_error(per_minute):
+    short = rows(1, 0.0, 1e8, 9e9, 1e5, count=20)
+    (found,) = growth(short + rows(2, 150.0, 3e8, per_minute, 1e5))
+    assert (found["lived_s"], found["threads_per_minute"]) == (295.0, pytest.approx(0, abs=1e-9))
     u = found["rss_bytes_per_minute_u"]
     assert 0 < u < 1e5
     assert abs(found["rss_bytes_per_minute"] - per_minute) < 4 * u
+
+
+def test_what_happens_in_the_first_half_of_a_life_does_not_count():
+    early = rows(1, 0.0, 1e8, 6e7, 0.0, count=30)
+    later = rows(1, 150.0, 2e8, 0.0, 0.0, count=31)
+    (found,) = growth(early + later)
+    assert found["rss_bytes_per_minute"] == pytest.approx(0, abs=1.0)
 
 
 def test_a_process_that_was_hardly_seen_is_left_out():
