@@ -99,7 +99,8 @@ class ActiveWorkload:
     def activate(self, activation: Activation) -> None:
         """Send the next requests along this plan."""
         with self._changing:
-            self.activations.append(activation)
+            # By this process's clock: the scheduler may run on a machine with another one.
+            self.activations.append(replace(activation, at_s=time.perf_counter()))
             if self.addresses != activation.addresses:
                 self.addresses = dict(activation.addresses)
                 self._routes.clear()

@@ -1,10 +1,10 @@
 """Faults while callers send: what became of every request, and when adaptation was back.
 
-    python -m experiments.chaos --minutes N --seed S --out DIR
+    python -m experiments.chaos --minutes N --seed S --out DIR [--scene testbed]
 
 On the embedded cluster: processes are killed and frozen, emulated links throttled, tiers slowed.
 First every fault of the matrix once, then single ones and pairs drawn by the seed. Every output is
-compared, bit for bit, with the whole model's.
+compared, bit for bit, with the whole model's. On the testbed: see chaos_testbed.
 """
 
 import time
@@ -18,9 +18,15 @@ import psutil
 import torch
 
 from edgesplit import Config, EdgeSplit, EdgeSplitError, Emulation
+from edgesplit.errors import TestbedError
+from edgesplit.testbed.testbed import Testbed
 from experiments.chaos_faults import Fault, Scene, drawn, faults
 from experiments.chaos_load import Load
+from experiments.chaos_matrix import matrix
+from experiments.chaos_table import table_text
+from experiments.chaos_testbed import run as run_on_testbed
 from experiments.footprint import Footprint, growth
+from experiments.plain_errors import plain_errors
 from experiments.report import print_rows, write_csv, write_json
 from experiments.small_net import small_net
 
@@ -36,11 +42,27 @@ _END_S = 90.0
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for results.")
 @click.option("--minutes", type=click.FloatRange(0.1), default=30.0, show_default=True)
 @click.option("--seed", default=0, show_default=True, help="Of the faults after the matrix.")
-@click.option("--policy", default=PLAN, show_default=True, help="As of EdgeSplit.")
-def main(out: Path, minutes: float, seed: int, policy: str) -> None:
-    """Inflict faults under load; write summary.json, faults.csv and footprint.csv."""
-    found = run(minutes * 60, seed, policy, click.echo)
+@click.option("--policy", default=PLAN, show_default=True, help="As of EdgeSplit; embedded only.")
+@click.option(
+    "--scene",
+    type=click.Choice(("embedded", "testbed")),
+    default="embedded",
+    show_default=True,
+    help="testbed: three hosts on this machine; needs root, takes at least half an hour.",
+)
+@plain_errors
+def main(out: Path, minutes: float, seed: int, policy: str, scene: str) -> None:
+    """Inflict faults under load; write summary.json, faults.csv and footprint.csv or faults.md."""
     out.mkdir(parents=True, exist_ok=True)
+    if scene == "testbed":
+        found = run_on_testbed(Testbed(), minutes * 60, seed, matrix(), click.echo)
+        write_csv(out / "faults.csv", found["faults"])
+        write_json(out / "summary.json", found)
+        (out / "faults.md").write_text(table_text(found))
+        if found["broken_off"]:
+            raise TestbedError(f"the matrix was broken off: {found['broken_off']}")
+        return
+    found = run(minutes * 60, seed, policy, click.echo)
     write_csv(out / "faults.csv", found["faults"])
     write_csv(out / "footprint.csv", found.pop("footprint"))
     write_json(out / "summary.json", found)

@@ -1,8 +1,12 @@
 """Real namespaces on this machine, with names and addresses of their own; all removed after."""
 
+from pathlib import Path
+
 import pytest
 from bed_layout import LAYOUT
 
+from edgesplit.testbed.layout import HOSTS
+from edgesplit.testbed.ray_cluster import ray_up, write_cluster_files
 from edgesplit.testbed.system import forbidden, missing
 from edgesplit.testbed.testbed import Testbed
 
@@ -31,6 +35,26 @@ def nominal(bed):
     _reset(bed)
     yield bed
     _reset(bed)
+
+
+@pytest.fixture(scope="session")
+def cluster(bed):
+    """The testbed after `ray up`; `nominal` must not be used any more.
+
+    Its nodes give up on a lost head after 10 s, not 30: a test waits for that.
+    """
+    bed.up()
+    write_cluster_files(LAYOUT, Path(__file__).parents[2] / "cluster.yaml")
+    for host in HOSTS:
+        file = LAYOUT.host_folder(host) / "node.env"
+        file.write_text(
+            file.read_text().replace("reconnect_timeout_s=30", "reconnect_timeout_s=10")
+        )
+    ray_up(bed)
+    yield bed
+    for host in HOSTS:  # whatever a failed test has left goes with its host
+        if bed.state().is_running(host):
+            bed.kill(host)
 
 
 def _reset(bed):

@@ -13,30 +13,11 @@ from bed_layout import LAYOUT
 from edgesplit.deploy.ports import DATA_PORTS, PORTS
 from edgesplit.errors import TestbedError
 from edgesplit.testbed.layout import HOSTS
-from edgesplit.testbed.ray_cluster import (
-    ray_down,
-    ray_processes,
-    ray_up,
-    tiers,
-    write_cluster_files,
-)
+from edgesplit.testbed.ray_cluster import ray_down, ray_processes, tiers
 
 pytestmark = [pytest.mark.testbed, pytest.mark.timeout(600)]
 SHIPPED = Path(__file__).parents[2] / "cluster.yaml"
 BIN = Path(sys.executable).parent
-
-
-@pytest.fixture(scope="module")
-def cluster(bed):
-    """The testbed after `ray up`."""
-    bed.up()
-    write_cluster_files(LAYOUT, SHIPPED)
-    ray_up(bed)
-    yield bed
-    for host in HOSTS:  # whatever a failed test has left goes with its host
-        if bed.state().is_running(host):
-            bed.kill(host)
-    bed.up()
 
 
 def test_only_addresses_and_key_differ_from_what_ships(cluster):
@@ -66,7 +47,7 @@ def test_split_output_is_the_whole_models_and_actors_are_on_their_tiers(cluster)
 
 
 def test_the_command_line_on_a_host(cluster):
-    plan = cluster.run("end", [str(BIN / "edgesplit"), "plan", "alexnet", "--json"], 180.0)
+    plan = cluster.run("end", [str(BIN / "edgesplit"), "plan", "squeezenet1_1", "--json"], 180.0)
     found = json.loads(plan)
     assert not found["emulated"]
     assert {tier for tier in HOSTS if tier in found["chosen"]["plan"]} >= {"end"}
