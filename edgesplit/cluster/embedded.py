@@ -15,13 +15,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import ray
+from ray._private import worker
 from ray._raylet import AuthenticationTokenLoader, Config  # type: ignore[attr-defined]
 
 from edgesplit.errors import ClusterError
 
 NAMESPACE = "edgesplit"
 EMBEDDED = {"edgesplit": "embedded"}
-_FOLDER_LABEL = "edgesplit-folder"
+_PREFIX = "es-"  # of the folder that an embedded cluster keeps everything in
 # In the folder: the process that started Ray there and will end it, and what it then takes back.
 _OWNER = "edgesplit-owner"
 _TOKEN, _MODE = "RAY_AUTH_TOKEN", "RAY_AUTH_MODE"
@@ -31,7 +32,7 @@ _OBJECT_STORE_BYTES = 2 << 30  # VGG-16's weights are 0.55 GB and pass through i
 
 
 def start_embedded() -> None:
-    folder = Path(tempfile.mkdtemp(prefix="es-", dir=_temp_parent()))
+    folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=_temp_parent()))
     unset = [name for name in (_TOKEN, _MODE) if name not in os.environ]
     _authenticate()
     logging.getLogger("ray").setLevel(logging.ERROR)
@@ -47,7 +48,7 @@ def start_embedded() -> None:
                 logging_level="error",
                 configure_logging=False,
                 object_store_memory=_OBJECT_STORE_BYTES,
-                labels={**EMBEDDED, _FOLDER_LABEL: folder.name},
+                labels=EMBEDDED,
                 _temp_dir=str(folder),
                 _node_ip_address="127.0.0.1",
             )
@@ -86,16 +87,15 @@ def stop_embedded() -> None:
     """Leave the embedded cluster; stop it and remove its folder if this process started it."""
     if not ray.is_initialized():
         return
-    names = [node["Labels"].get(_FOLDER_LABEL) for node in ray.nodes()]
-    folders = [_temp_parent() / name for name in names if name]
-    if not folders:
+    # Not asked of Ray, which waits for a head that is lost.
+    folder = Path(worker.global_worker.node.get_temp_dir_path())
+    if not folder.name.startswith(_PREFIX):
         return  # some other cluster, which is not ours to leave
+    file = folder / _OWNER
     ray.shutdown()
-    for folder in folders:
-        file = folder / _OWNER
-        owner = json.loads(file.read_text()) if file.exists() else {}
-        if owner.get("pid") == os.getpid():
-            _remove(folder, owner["unset"])
+    owner = json.loads(file.read_text()) if file.exists() else {}
+    if owner.get("pid") == os.getpid():
+        _remove(folder, owner["unset"])
 
 
 def _remove(folder: Path, variables: list[str]) -> None:

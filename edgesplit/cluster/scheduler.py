@@ -67,8 +67,11 @@ class Scheduler:
         """Another one for each start of this actor."""
         return self._incarnation
 
-    async def begin(self, workload: Workload) -> None:
-        """Take up a workload and prepare its first plan. Raises what the policy raises."""
+    async def begin(self, workload: Workload, version: int = 0) -> None:
+        """Take up a workload and prepare its first plan. Raises what the policy raises.
+
+        version: of the plan that the caller has already.
+        """
         state, actions = begin(
             workload.graph,
             workload.profile,
@@ -77,18 +80,23 @@ class Scheduler:
             workload.settings,
             self._now_s(),
         )
-        await self._take_up(Loop(workload, state), actions)
+        loop = Loop(workload, state)
+        loop.version = version
+        await self._take_up(loop, actions)
 
-    async def resume(self, workload: Workload) -> None:
-        """Go on with a workload after a restart: as the checkpoint has it, else from the start."""
+    async def resume(self, workload: Workload, version: int) -> None:
+        """Go on with a workload after a restart: as the checkpoint has it, else from the start.
+
+        version: of the plan that the caller has; later ones count on from there.
+        """
         kept = self._checkpoint.load(workload.id)
         if kept is None:
-            await self.begin(workload)
+            await self.begin(workload, version)
             return
-        state, version = kept
+        state, kept_version = kept
         self._began_s = max(self._began_s, state.now_s - time.perf_counter())
         loop = Loop(workload, replace(state, pending=None))
-        loop.version = version
+        loop.version = max(version, kept_version)
         again = [Activate(state.active, "the scheduler was restarted")] if state.active else []
         await self._take_up(loop, again)
 
