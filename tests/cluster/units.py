@@ -10,14 +10,13 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import psutil
 
 RAY = str(Path(sys.executable).with_name("ray"))
 RESTART_S = 3.0  # the unit's RestartSec
-LIMIT_S, LOOK_S = 60.0, 0.2
+LIMIT_S = 60.0
 
 
 def free_port():
@@ -43,8 +42,7 @@ class Unit:
         self._notes = Path(folder, "ray_current_cluster")
         self._environ = {**os.environ, "RAY_TMPDIR": folder, **(settings or {})}
         self._log = Path(folder, f"unit-{tier}.log")
-        self._lock = threading.Lock()
-        self._processes = set()
+        self._main = None
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
@@ -54,12 +52,10 @@ class Unit:
 
     def kill(self):
         """SIGKILL to all of its processes, as systemd ends a unit's; it is started again."""
-        with self._lock:
-            self._find()
-            for process in self._processes:
-                with contextlib.suppress(psutil.NoSuchProcess):
-                    process.kill()
-            self._processes.clear()
+        with contextlib.suppress(psutil.NoSuchProcess, AttributeError):
+            # Ray's processes are sessions of their own.
+            for process in [*self._main.children(recursive=True), self._main]:
+                process.kill()
 
     def stop(self):
         self._stopped.set()
@@ -73,21 +69,12 @@ class Unit:
         while not self._stopped.is_set():
             self._notes.unlink(missing_ok=True)
             with self._log.open("ab") as log:
-                main = psutil.Popen(
-                    self._command, env=self._environ, stdout=log, stderr=log,
+                self._main = psutil.Popen(
+                    self._command,
+                    env=self._environ,
                     stdin=subprocess.DEVNULL,
-                )  # fmt: skip
-            with self._lock:
-                self._processes = {main}
-            while main.poll() is None:
-                with self._lock:
-                    self._find()
-                time.sleep(LOOK_S)
-            self.kill()  # what is left of it
+                    stdout=log,
+                    stderr=log,
+                )
+            self._main.wait()
             self._stopped.wait(RESTART_S)
-
-    def _find(self):
-        """Ray's processes become sessions of their own, and orphans when others die."""
-        for process in list(self._processes):
-            with contextlib.suppress(psutil.NoSuchProcess):
-                self._processes |= set(process.children(recursive=True))
