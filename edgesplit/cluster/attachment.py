@@ -41,6 +41,11 @@ class Attachment:
         """To the cluster."""
         return self.placement.connection
 
+    @property
+    def comes_after_another(self) -> bool:
+        """Whether the actors take the places of others, and have to be told what those knew."""
+        return not self.opening
+
 
 class Attaching:
     """Attaches a session to a cluster, to the next one when its head is lost, and to none."""
@@ -63,17 +68,17 @@ class Attaching:
             self._now = self._attach(connect(address, settings.config.tiers), settings, None)
             return self._now
 
-    def reattach(self, is_told: bool) -> None:
+    def reattach(self, is_ready: Callable[[], bool]) -> None:
         """Leave the cluster whose head is lost, join the one that is there, with new actors.
 
-        is_told: whether the actors are to be told again what those before them were, which they
-        are not here; else they open anew. Raises ClusterError: then nothing can be asked until it
-        has succeeded.
+        is_ready: whether the actors are to be told again what those before them were, which they
+        are not here; else they open as the first ones do. Raises ClusterError: then nothing can be
+        asked until it has succeeded.
         """
         with self._lock:
             old = self.now
             again = connect_again(old.placement)
-            self._now = self._attach(again, old.settings, old.recipes if is_told else None)
+            self._now = self._attach(again, old.settings, old.recipes if is_ready() else None)
 
     def close(self) -> None:
         """Stop the actors, leave the cluster; at any moment, and more than once."""

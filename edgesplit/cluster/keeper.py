@@ -92,10 +92,11 @@ class Keeper:
                 self._hear(name, self._asked.pop(name))
 
     def _begin(self, now: Attachment) -> None:
-        """Other actors than before, which know nothing and are rebuilt as they come up."""
-        is_first, self._now, self._attached_s = self._now is None, now, time.monotonic()
-        tiers = [] if is_first else list(now.recipes.actors)
-        self._known = {} if is_first else dict.fromkeys([*tiers, _SCHEDULER], _NOBODY)
+        """Other actors than before; those that know nothing are rebuilt as they come up."""
+        self._now, self._attached_s = now, time.monotonic()
+        is_known = not now.comes_after_another
+        tiers = [] if is_known else list(now.recipes.actors)
+        self._known = {} if is_known else dict.fromkeys([*tiers, _SCHEDULER], _NOBODY)
         self._lost, self._asked = set(tiers), {}
 
     def _ask(self, now: Attachment) -> None:

@@ -255,7 +255,7 @@ class Session:
         Requests under way are not disturbed. Of actors that are to be told again what was told
         before, see rebuild_tier() and rebuild_scheduler().
         """
-        self._attaching.reattach(is_told=self.is_ready)
+        self._attaching.reattach(lambda: self.is_ready)
 
     def tier_lost(self, tier: str) -> None:
         """Tell the scheduler that a tier's actor does not answer; does not wait."""
