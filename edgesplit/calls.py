@@ -72,7 +72,6 @@ class Calls:
         waiting = collections.deque[Asked]()
         batches = iter(batches)
         first = Given(_arguments(next(batches)), {})
-        workload = self._workloads.of(first)
         with self._talk() as talk:
             for given in itertools.chain([first], (Given(_arguments(b), {}) for b in batches)):
                 if len(waiting) >= self._config.in_flight:

@@ -149,7 +149,7 @@ class Talk:
         return Outcome(values, (), f"{asked.route.plan.route[0]} {error.reason}")
 
     def _usable(self, address: str) -> Channel:
-        """The channel there, or another one where it has broken. Raises RequestError, ClosedError."""
+        """The channel, or another one where it has broken. Raises RequestError, ClosedError."""
         if self._channel is None or self._channel.is_broken or self._address != address:
             self._channel = None
             self._channel = self._lent.enter_context(self._client_of(address).channel())

@@ -40,11 +40,12 @@ from edgesplit.core.plan import Plan
 from edgesplit.core.profile import Profile
 from edgesplit.core.row import Row
 from edgesplit.core.sample import Sample
-from edgesplit.errors import EdgeSplitError, RuntimeUnavailableError
+from edgesplit.errors import ClusterError, EdgeSplitError, RuntimeUnavailableError
 
 TICK_S = 0.1
 _SAVE_S = 5.0  # beliefs that are older are soon learnt again
 _PREPARE_TIMEOUT_S = 30.0
+_UNKNOWN_S = 0.5  # before who asks for a workload that is not known yet asks again
 
 
 class Scheduler:
@@ -143,7 +144,10 @@ class Scheduler:
         self, workload_id: str, version: int, timeout_s: float
     ) -> Activation | None:
         """The active plan once it is newer than `version`; None if that takes too long."""
-        loop = self._loops[workload_id]
+        loop = self._loops.get(workload_id)
+        if loop is None:  # this is not the first start, and nobody has told of the workload yet
+            await asyncio.sleep(min(timeout_s, _UNKNOWN_S))
+            return None
 
         def newer() -> bool:
             return loop.activation is not None and loop.activation.version > version
@@ -155,11 +159,11 @@ class Scheduler:
 
     async def profile(self, workload_id: str) -> Profile:
         """The profile as it is believed now."""
-        return current_profile(self._loops[workload_id].state)
+        return current_profile(self._loop(workload_id).state)
 
     async def away(self, workload_id: str) -> tuple[str, ...]:
         """Tiers that no plan of the workload may use now."""
-        return tuple(sorted(self._loops[workload_id].state.away))
+        return tuple(sorted(self._loop(workload_id).state.away))
 
     async def status(self) -> tuple[dict[str, str], tuple[WorkloadStatus, ...]]:
         """The data plane's address of each tier, and every workload."""
@@ -179,6 +183,14 @@ class Scheduler:
     @property
     def _addresses(self) -> dict[str, str]:
         return {tier: handle.address for tier, handle in self._tiers.items()}
+
+    def _loop(self, workload_id: str) -> Loop:
+        if workload_id not in self._loops:
+            raise ClusterError(
+                "the scheduler was started again and does not know the workload yet; ask once more "
+                "in some seconds"
+            )
+        return self._loops[workload_id]
 
     def _save(self, loop: Loop) -> None:
         loop.saved_s = self._now_s()

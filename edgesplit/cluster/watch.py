@@ -45,7 +45,7 @@ class PlanWatch:
         self._watched: dict[str, _Watched] = {}
         self._finished: collections.deque[tuple[str, tuple[Sample, ...]]] = collections.deque()
         self._is_lost = False
-        self._asked_of: Attachment | None = None
+        self._has_said = False  # so, since the last answer
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="edgesplit-watch", daemon=True)
 
@@ -80,9 +80,9 @@ class PlanWatch:
             except ClosedError:
                 return
             except (ClusterError, ray.exceptions.RayError) as error:
-                if not self._is_lost:
+                if not self._has_said:
                     _log.warning("scheduler lost, requests go on with the last plan: %s", error)
-                self._is_lost = True
+                self._is_lost = self._has_said = True
                 self._finished.clear()
                 self._stopped.wait(_RETRY_S)
 
@@ -115,6 +115,7 @@ class PlanWatch:
         for answer in answered:
             workload_id, watched = questions[answer]
             activation = ray.get(answer, timeout=_ASK_S)
+            self._has_said = False
             if activation is not None:
                 watched.version, watched.is_older = activation.version, False
                 watched.activate(activation)
