@@ -33,8 +33,8 @@ class Connection:
     def __init__(self, is_ours: bool, is_own_cluster: bool) -> None:
         self.is_ours, self.is_own_cluster = is_ours, is_own_cluster
         self.address = str(ray.get_runtime_context().gcs_address)
-        self.cluster_id = str(worker.global_worker.node.cluster_id.hex())
-        self._worker_id = worker.global_worker.worker_id
+        self._node = worker.global_worker.node  # another one for each connection
+        self.cluster_id = str(self._node.cluster_id.hex())
         self._changed = threading.Condition()
         self._users = 0
         self._is_over = False
@@ -44,7 +44,7 @@ class Connection:
     @property
     def is_rays(self) -> bool:
         """Whether Ray has this connection, and not none or a later one."""
-        return bool(ray.is_initialized() and worker.global_worker.worker_id == self._worker_id)
+        return ray.is_initialized() and worker.global_worker.node is self._node
 
     @property
     def is_over(self) -> bool:

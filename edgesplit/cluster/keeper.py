@@ -17,7 +17,7 @@ import ray.exceptions
 from edgesplit.cluster.attachment import Attachment
 from edgesplit.cluster.head_watch import HeadWatch
 from edgesplit.cluster.session import Session
-from edgesplit.errors import ClosedError, EdgeSplitError
+from edgesplit.errors import ClosedError
 
 PERIOD_S = 1.0
 _STOP_TIMEOUT_S = 10.0
@@ -64,8 +64,8 @@ class Keeper:
                 self._said = ""
             except ClosedError:
                 return
-            except (EdgeSplitError, ray.exceptions.RayError) as error:
-                self._say(f"not rebuilt yet: {error}")
+            except Exception as error:  # of Ray's, many kinds: it is tried again
+                self._say(f"not rebuilt yet: {error or repr(error)}")
             self._stopped.wait(PERIOD_S)
 
     def _say(self, text: str) -> None:
@@ -76,8 +76,8 @@ class Keeper:
 
     def _look(self) -> None:
         if self._head.is_another(self._session.connection, has_silent=bool(self._lost)):
-            _log.warning("the head of the cluster is another one; it is joined with new actors")
             self._session.reattach()
+            _log.warning("the cluster has another head; it is joined, with new actors")
         if not self._session.is_ready:
             return
         with self._session.attached() as now:
