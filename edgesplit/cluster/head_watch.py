@@ -20,7 +20,7 @@ class HeadWatch:
     """Of one session, for its keeper's thread. stop() may be called by another one."""
 
     def __init__(self) -> None:
-        self._is_in_doubt = False
+        self.is_in_doubt = False  # whether the head that was joined is still there
         self._asked_s = -_LONGEST_PAUSE_S
         self._pause_s = _PAUSE_S
         self._stopped = threading.Event()
@@ -41,11 +41,11 @@ class HeadWatch:
         try:
             reach(connection.address)
         except ClusterError:
-            self._is_in_doubt, self._pause_s = True, _PAUSE_S
+            self.is_in_doubt, self._pause_s = True, _PAUSE_S
             if connection.is_own_cluster:
                 return True  # nobody but this process will start it again
             raise
-        if not (self._is_in_doubt or has_silent):
+        if not (self.is_in_doubt or has_silent):
             self._pause_s = _PAUSE_S
             return False
         return self._is_joinable(connection)
@@ -57,9 +57,9 @@ class HeadWatch:
         self._pause_s = min(2 * self._pause_s, _LONGEST_PAUSE_S)
         found = cluster_here(connection.address, _ASK_TIMEOUT_S, self._stopped)
         if found.cluster_id == connection.cluster_id and not connection.is_over:
-            self._is_in_doubt = False
+            self.is_in_doubt = False
             return False
-        self._is_in_doubt, self._pause_s = True, _PAUSE_S
+        self.is_in_doubt, self._pause_s = True, _PAUSE_S
         if not found.has_node_here:
             raise ClusterError(
                 f"another head answers at {connection.address}, and its nodes are those of the "

@@ -61,7 +61,8 @@ class Keeper:
         while not self._stopped.is_set():
             try:
                 self._look()
-                self._said = ""
+                if not self._head.is_in_doubt:
+                    self._said = ""
             except ClosedError:
                 return
             except Exception as error:  # of Ray's, many kinds: it is tried again
