@@ -7,6 +7,8 @@ finds it away costs a TCP connection; who it is, is asked by a process of its ow
 import threading
 import time
 
+import ray
+
 from edgesplit.cluster.connection import Connection
 from edgesplit.cluster.head import cluster_here
 from edgesplit.cluster.place import reach
@@ -36,8 +38,9 @@ class HeadWatch:
         two looks. Raises ClusterError with what is missing where the head is away, or the new one
         has no node on this host yet.
         """
-        if connection.is_over:  # another session of this process has found out
-            return self._is_joinable(connection) if not connection.is_own_cluster else True
+        if connection.is_over:  # another session has found out, or the program has joined anew
+            is_there = connection.is_own_cluster or ray.is_initialized()
+            return is_there or self._is_joinable(connection)
         try:
             reach(connection.address)
         except ClusterError:

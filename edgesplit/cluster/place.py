@@ -104,19 +104,21 @@ def connect_again(placement: Placement) -> Placement:
     """
     with CONNECTING.lock:
         connection = placement.connection
+        has_moved = ray.is_initialized() and not connection.is_rays
+        if not (connection.is_ours or has_moved):
+            raise ClusterError(
+                f"the head of the Ray cluster at {connection.address} was lost, and this "
+                "program has joined it by itself: call ray.shutdown() and ray.init() again"
+            )
         if connection.is_rays:  # else another session has been here already
-            if not connection.is_ours:
-                raise ClusterError(
-                    f"the head of the Ray cluster at {connection.address} was lost, and this "
-                    "program has joined it by itself: call ray.shutdown() and ray.init() again"
-                )
             connection.end(_END_TIMEOUT_S)
             _leave(connection)
         if not ray.is_initialized() and connection.is_own_cluster:
             start_embedded()
         elif not ray.is_initialized():
             _join(connection.address)
-        again = CONNECTING.entered(connection.is_ours, connection.is_own_cluster)
+        is_ours = connection.is_ours and not has_moved
+        again = CONNECTING.entered(is_ours, is_ours and connection.is_own_cluster)
         made = _placement(again, placement.tiers)
         return replace(made, cpus={**placement.cpus, **made.cpus})
 
