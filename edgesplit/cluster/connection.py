@@ -35,6 +35,7 @@ class Connection:
         self.address = str(ray.get_runtime_context().gcs_address)
         self._node = worker.global_worker.node  # another one for each connection
         self.cluster_id = str(self._node.cluster_id.hex())
+        self.node_id = str(ray.get_runtime_context().get_node_id())  # of the node it goes through
         self._changed = threading.Condition()
         self._users = 0
         self._is_over = False

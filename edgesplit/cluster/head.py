@@ -53,9 +53,10 @@ def head_facts(address: str, timeout_s: float, token_file: Path | str | None = N
 
 @dataclass(frozen=True)
 class ClusterHere:
-    """A cluster as its head has it. has_node_here: whether a living node of it is on this host."""
+    """A cluster as its head has it. nodes: the living ones. has_node_here: one is on this host."""
 
     cluster_id: str
+    nodes: frozenset[str]
     tiers: tuple[str, ...]
     has_node_here: bool
 
@@ -79,7 +80,8 @@ def cluster_here(address: str, timeout_s: float, stopped: threading.Event) -> Cl
         answers |= json.loads(line) if line.startswith("{") else {}
     if "cluster_id" not in answers:
         raise ClusterError(f"the head at {address} {answers['problem']}")
-    return ClusterHere(answers["cluster_id"], tuple(answers["tiers"]), answers["has_node_here"])
+    nodes, tiers = frozenset(answers["nodes"]), tuple(answers["tiers"])
+    return ClusterHere(answers["cluster_id"], nodes, tiers, answers["has_node_here"])
 
 
 def _reach(address: str) -> None:
@@ -144,8 +146,12 @@ def main(address: str, which: str = "") -> None:
 def _say_which(gcs: Any, nodes: Mapping[Any, Any]) -> None:
     alive = {node_id.hex(): node for node_id, node in nodes.items() if node.state == _ALIVE}
     tiers = {node.labels["tier"] for node in alive.values() if "tier" in node.labels}
-    has_node_here = bool(find_node_ids() & set(alive))
-    _say(cluster_id=gcs.cluster_id.hex(), tiers=sorted(tiers), has_node_here=has_node_here)
+    _say(
+        cluster_id=gcs.cluster_id.hex(),
+        nodes=sorted(alive),
+        tiers=sorted(tiers),
+        has_node_here=bool(find_node_ids() & set(alive)),
+    )
 
 
 def _measure_clock(address: str) -> None:

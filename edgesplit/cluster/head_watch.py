@@ -1,7 +1,8 @@
-"""Whether a cluster's head is still the one that was joined.
+"""Whether a cluster's head is still the one that was joined, and knows the node of this process.
 
-A head that was started anew without its storage knows nothing of those who had joined. A look that
-finds it away costs a TCP connection; who it is, is asked by a process of its own (head.py).
+A head that was started anew without its storage knows nothing of those who had joined; one with
+storage, or one that lives on, has given up this host's node where that had died. A look that finds
+it away costs a TCP connection; who it is, is asked by a process of its own (head.py).
 """
 
 import threading
@@ -35,8 +36,8 @@ class HeadWatch:
         """Whether there is a cluster to be joined in place of the one of this connection.
 
         has_silent: whether actors do not answer, which may come from a head that was away between
-        two looks. Raises ClusterError with what is missing where the head is away, or the new one
-        has no node on this host yet.
+        two looks, or from a dead node of this host. Raises ClusterError with what is missing where
+        the head is away, or has no node on this host yet.
         """
         if connection.is_over:  # another session has found out, or the program has joined anew
             is_there = connection.is_own_cluster or ray.is_initialized()
@@ -59,13 +60,15 @@ class HeadWatch:
         self._asked_s = time.monotonic()
         self._pause_s = min(2 * self._pause_s, _LONGEST_PAUSE_S)
         found = cluster_here(connection.address, _ASK_TIMEOUT_S, self._stopped)
-        if found.cluster_id == connection.cluster_id and not connection.is_over:
+        is_same = found.cluster_id == connection.cluster_id and connection.node_id in found.nodes
+        if is_same and not connection.is_over:
             self.is_in_doubt = False
             return False
         self.is_in_doubt, self._pause_s = True, _PAUSE_S
         if not found.has_node_here:
             raise ClusterError(
-                f"another head answers at {connection.address}, and its nodes are those of the "
-                f"tiers {', '.join(found.tiers) or 'none'}: no node of this host has joined it yet"
+                f"the head at {connection.address} does not know this host's node (any more), and "
+                f"has those of the tiers {', '.join(found.tiers) or 'none'}: no node of this host "
+                "has joined it yet"
             )
         return True

@@ -33,7 +33,9 @@ def joined(monkeypatch):
         monkeypatch.setattr(ray, "is_initialized", lambda: there is not None)
 
     monkeypatch.setattr(
-        ray, "get_runtime_context", lambda: SimpleNamespace(gcs_address="1.2.3.4:6379")
+        ray,
+        "get_runtime_context",
+        lambda: SimpleNamespace(gcs_address="1.2.3.4:6379", get_node_id=lambda: "n1"),
     )
     join(1)
     return join
@@ -146,7 +148,7 @@ class Head:
 
     def __init__(self, monkeypatch, clock):
         self.is_away, self.asked = False, 0
-        self.here = ClusterHere("01", ("end",), True)
+        self.here = ClusterHere("01", frozenset({"n1", "n2"}), ("end",), True)
         monkeypatch.setattr(head_watch, "reach", self.reach)
         monkeypatch.setattr(head_watch, "cluster_here", self.ask)
         monkeypatch.setattr(head_watch.time, "monotonic", clock)
@@ -194,14 +196,20 @@ def test_another_head_is_joined_once_this_host_has_a_node_there(joined, clock):
     head.is_away = True
     with pytest.raises(ClusterError):
         watch.is_another(connection, has_silent=False)
-    head.is_away, head.here = False, ClusterHere("02", (), False)
+    head.is_away, head.here = False, ClusterHere("02", frozenset(), (), False)
     with pytest.raises(ClusterError, match="tiers none: no node of this host has joined it yet"):
         watch.is_another(connection, has_silent=False)
     assert not watch.is_another(connection, has_silent=False)  # too early to ask again
     assert head.asked == 1
     now.s += 5
-    head.here = ClusterHere("02", ("end",), True)
+    head.here = ClusterHere("02", frozenset({"n3"}), ("end",), True)
     assert watch.is_another(connection, has_silent=False)
+
+
+def test_the_same_head_is_joined_anew_where_this_host_has_another_node_now(joined, clock):
+    _, head = clock
+    head.here = ClusterHere("01", frozenset({"n2", "n3"}), ("end",), True)
+    assert HeadWatch().is_another(made(), has_silent=True)
 
 
 def test_silent_actors_are_a_reason_to_ask_though_less_and_less_often(joined, clock):
