@@ -30,6 +30,7 @@ from edgesplit.errors import (
     ClosedError,
     ClusterError,
     EdgeSplitError,
+    GoalError,
     InputError,
     MeterError,
 )
@@ -212,6 +213,27 @@ class EdgeSplit:
         _is_a(Emulation, "emulation", emulation)
         self.open()._session.emulate(emulation)
 
+    @property
+    def goal(self) -> Goal:
+        """What plans are chosen for now."""
+        return self._goal
+
+    def pursue(self, goal: Goal) -> None:
+        """Choose plans for another goal from now on, such as when the battery gets low.
+
+        Requests flow meanwhile; the plan follows within a moment where another one is worth it.
+        Raises GoalError for another boundary, ClusterError while the scheduler is away.
+        """
+        _is_a(Goal, "goal", goal)
+        if goal.boundary != self._goal.boundary:
+            raise GoalError(
+                f"joules are counted {self._goal.boundary} in this session, given a goal that "
+                f"counts them {goal.boundary}; make a new EdgeSplit for that"
+            )
+        self._config.check_tiers("memory_bytes", goal.memory_bytes)
+        self._workloads.pursue(goal)
+        self._goal = goal
+
     def addresses(self) -> dict[str, str]:
         """Where each tier listens for payloads now, HOST:PORT."""
         return dict(self._used().addresses)
@@ -252,9 +274,12 @@ class EdgeSplit:
             (a.at_s - self._history.began_s, a.plan, a.reason) for a in self._used().activations
         )
 
-    def records(self) -> DataFrame:
-        """One row per request that came back: see edgesplit.records.frame_of for the columns."""
-        records = self._history.records(self._goal)
+    def records(self, since_s: float = 0.0) -> DataFrame:
+        """One row per request that came back: see edgesplit.records.frame_of for the columns.
+
+        since_s: only what was sent then or later, as in the column at_s. The last 100,000 are kept.
+        """
+        records = self._history.records(self._goal, since_s)
         return frame_of(records, self._goal.boundary, self._session.is_emulated)
 
     def last_record(self) -> Record | None:

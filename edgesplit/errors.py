@@ -55,6 +55,10 @@ class RuntimeUnavailableError(EdgeSplitError):
     """A runtime that is not installed here or cannot run these layers; holds what, why, the fix."""
 
 
+class HeadroomError(RuntimeUnavailableError, MemoryError):
+    """A range is not prepared now, since too little memory would be left free on its host."""
+
+
 class NotInstalledError(EdgeSplitError, ImportError):
     """Something of EdgeSplit was used that needs an extra which is not installed here."""
 

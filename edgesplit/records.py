@@ -32,11 +32,17 @@ def frame_of(records: Iterable[Record], boundary: str, is_emulated: bool) -> Dat
     TIER_compute_s, TIER_queue_s, TIER_sent_bytes, TIER_energy_j, TIER_energy_k2_j and
     TIER_energy_from (kind, source, scope), NaN where it did not.
     """
-    rows = [_row(record) for record in records]
-    for row in rows:
-        row |= {"boundary": boundary, "emulated": is_emulated}
-    extra = sorted({key for row in rows for key in row} - set(COLUMNS))
-    return DataFrame(rows, columns=[*COLUMNS, *extra])
+    columns: dict[str, list[object]] = {name: [] for name in COLUMNS}
+    texts: dict[object, object] = {}  # each once, however many rows have it
+    for n, record in enumerate(records):
+        row = _row(record) | {"boundary": boundary, "emulated": is_emulated}
+        for name in row.keys() - columns.keys():
+            columns[name] = [math.nan] * n
+        for name, column in columns.items():
+            value = row.get(name, math.nan)
+            column.append(texts.setdefault(value, value) if isinstance(value, str) else value)
+    extra = sorted(columns.keys() - set(COLUMNS))
+    return DataFrame(columns, columns=[*COLUMNS, *extra])
 
 
 def _row(record: Record) -> dict[str, object]:

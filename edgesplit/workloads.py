@@ -89,6 +89,7 @@ class ActiveWorkload:
     activations: list[Activation] = field(default_factory=list)
     _route: Route | None = None
     _routes: dict[Plan, Route] = field(default_factory=dict)
+    _changing: threading.Lock = field(default_factory=threading.Lock)
 
     def offer(self, offered: Offered) -> None:
         """Plans may from now on name a runtime that was measured."""
@@ -97,11 +98,19 @@ class ActiveWorkload:
 
     def activate(self, activation: Activation) -> None:
         """Send the next requests along this plan."""
-        self.activations.append(activation)
-        if self.addresses != activation.addresses:
-            self.addresses = dict(activation.addresses)
+        with self._changing:
+            self.activations.append(activation)
+            if self.addresses != activation.addresses:
+                self.addresses = dict(activation.addresses)
+                self._routes.clear()
+            self._route = self.along(activation.plan)
+
+    def pursue(self, goal: Goal) -> None:
+        """Take another goal: its latency limit bounds how long tiers are waited for."""
+        with self._changing:
+            self.goal = goal
             self._routes.clear()
-        self._route = self.along(activation.plan)
+            self._route = self.along(self.route.plan)
 
     @property
     def route(self) -> Route:
@@ -186,6 +195,18 @@ class Workloads:
             given.at_s = time.perf_counter()  # the making of a workload is not the request's time
         self.latest = workload
         return workload
+
+    def pursue(self, goal: Goal) -> None:
+        """Choose plans for that goal from now on, also of workloads yet to come.
+
+        Raises ClusterError, and then nothing has changed.
+        """
+        with self._lock:
+            if self._known:
+                self._session.pursue(goal)
+            self._wanted = replace(self._wanted, goal=goal)
+            for workload in self._known.values():
+                workload.pursue(goal)
 
     def _begin(self, given: Given) -> ActiveWorkload:
         args, kwargs = given.args, given.kwargs

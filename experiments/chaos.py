@@ -20,6 +20,7 @@ import torch
 from edgesplit import Config, EdgeSplit, EdgeSplitError, Emulation
 from experiments.chaos_faults import Fault, Scene, drawn, faults
 from experiments.chaos_load import Load
+from experiments.footprint import Footprint, growth
 from experiments.report import print_rows, write_csv, write_json
 from experiments.small_net import small_net
 
@@ -37,13 +38,14 @@ _END_S = 90.0
 @click.option("--seed", default=0, show_default=True, help="Of the faults after the matrix.")
 @click.option("--policy", default=PLAN, show_default=True, help="As of EdgeSplit.")
 def main(out: Path, minutes: float, seed: int, policy: str) -> None:
-    """Inflict faults under load; write summary.json, faults.csv and resources.csv."""
+    """Inflict faults under load; write summary.json, faults.csv and footprint.csv."""
     found = run(minutes * 60, seed, policy, click.echo)
     out.mkdir(parents=True, exist_ok=True)
     write_csv(out / "faults.csv", found["faults"])
-    write_csv(out / "resources.csv", found.pop("resources"))
+    write_csv(out / "footprint.csv", found.pop("footprint"))
     write_json(out / "summary.json", found)
     print_rows(found["faults"], "Faults (embedded cluster; links and slow tiers emulated)")
+    print_rows(found["growth"], "Growth a minute in the later half, with its standard error u")
     told = {key: value for key, value in found.items() if not isinstance(value, list)}
     click.echo(", ".join(f"{key} {value}" for key, value in told.items()))
 
@@ -59,19 +61,15 @@ def run(seconds: float, seed: int, policy: str, say: Any) -> dict[str, Any]:
         scene.calm()
         load = Load(split, x, CALLERS)
         load.start()
-        rows, used, until_s = [], [resources(0.0)], time.monotonic() + seconds
-        began_s = time.monotonic()
-        while singles or time.monotonic() < until_s:
-            row = _one(split, scene, load, drawn(rng, singles))
-            rows.append(row)
-            used.append(resources(time.monotonic() - began_s))
-            say(" ".join(f"{key}={value}" for key, value in row.items()))
+        rows, until_s = [], time.monotonic() + seconds
+        with Footprint() as footprint:
+            while singles or time.monotonic() < until_s:
+                row = _one(split, scene, load, drawn(rng, singles))
+                rows.append(row)
+                say(" ".join(f"{key}={value}" for key, value in row.items()))
         load.stop(_END_S)
-        return (
-            _summary(split, load, rows)
-            | _slopes(used)
-            | {"seed": seed, "policy": policy, "resources": used}
-        )
+        found = _summary(split, load, rows) | {"growth": growth(footprint.rows)}
+        return found | {"seed": seed, "policy": policy, "footprint": footprint.rows}
 
 
 @dataclass(frozen=True)
@@ -105,9 +103,8 @@ def _one(split: EdgeSplit, scene: Scene, load: Load, some: tuple[Fault, ...]) ->
 
 
 def _by_fallback(split: EdgeSplit, since_s: float) -> int:
-    """Requests sent after that moment that another tier or the caller finished."""
-    frame = split.records()
-    return int(((frame["at_s"] > since_s) & (frame["why"] != "")).sum())
+    """Requests sent since that moment that another tier or the caller finished."""
+    return int((split.records(since_s)["why"] != "").sum())
 
 
 def _back(split: EdgeSplit) -> float | None:
@@ -145,32 +142,6 @@ def _summary(split: EdgeSplit, load: Load, rows: list[dict[str, Any]]) -> dict[s
         "faults": rows,
         "error_texts": [f"{count} x {text}" for text, count in tally.errors.most_common(10)],
     }
-
-
-def resources(at_s: float) -> dict[str, Any]:
-    """The caller's process: resident bytes, threads, descriptors."""
-    me = psutil.Process()
-    return {
-        "at_s": round(at_s, 1),
-        "rss_bytes": me.memory_info().rss,
-        "threads": me.num_threads(),
-        "fds": me.num_fds(),
-    }
-
-
-def _slopes(used: list[dict[str, Any]]) -> dict[str, Any]:
-    """Growth per minute of the second half, with its standard error, by least squares."""
-    half = used[len(used) // 2 :]
-    if len(half) < 4:
-        return {}
-    at_min = np.array([row["at_s"] for row in half]) / 60
-    found = {}
-    for key in ("rss_bytes", "threads", "fds"):
-        values = np.array([float(row[key]) for row in half])
-        (slope, _), covariance = np.polyfit(at_min, values, 1, cov=True)
-        found[f"{key}_per_minute"] = float(slope)
-        found[f"{key}_per_minute_u"] = float(np.sqrt(covariance[0, 0]))
-    return found
 
 
 if __name__ == "__main__":

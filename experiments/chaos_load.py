@@ -1,16 +1,21 @@
-"""Callers that send without pause and compare every answer with the whole model's."""
+"""Callers of every kind that send without pause and compare every answer with the whole model's."""
 
+import collections
+import itertools
 import threading
 import time
-from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 
 from edgesplit import EdgeSplit, EdgeSplitError
 
 INPUTS = 7
-_PAUSE_S = 0.005  # some hundred requests a second: the session keeps the last 100,000 records
+LIMIT_S = 60.0  # of the callers that set one; more than any bound of the matrix
+_PAUSE_S = 0.005  # some hundred requests a second
+_MAPPED = 24
 
 
 @dataclass
@@ -21,7 +26,7 @@ class Tally:
     right: int = 0
     wrong: int = 0
     longest_wait_s: float = 0.0
-    errors: Counter[str] = field(default_factory=Counter)
+    errors: collections.Counter[str] = field(default_factory=collections.Counter)
 
     @property
     def lost(self) -> int:
@@ -30,16 +35,21 @@ class Tally:
 
 
 class Load:
-    """Threads of callers on one session, until stop()."""
+    """Threads of callers on one session, until stop().
+
+    By turns: one that infers, one that infers two images at once, one that sets a time limit, one
+    that maps over 24 inputs. A wait in `map` is the time from one result to the next.
+    """
 
     def __init__(self, split: EdgeSplit, x: torch.Tensor, callers: int) -> None:
         self._split = split
-        self._inputs = [x * (n + 1) / INPUTS for n in range(INPUTS)]
-        self._expected = [split.infer_on(f"end:0-{len(split.graph())}", y) for y in self._inputs]
+        self._single, self._double = _Inputs(split, x), _Inputs(split, torch.cat([x, -x]))
         self._stopped, self._lock = threading.Event(), threading.Lock()
         self.tally = Tally()
+        kinds = itertools.cycle([self._infer, self._infer_two, self._infer_within, self._map])
         self._threads = [
-            threading.Thread(target=self._call, args=(n,), daemon=True) for n in range(callers)
+            threading.Thread(target=self._call, args=(kind, n), daemon=True)
+            for n, kind in zip(range(callers), kinds, strict=False)
         ]
 
     def start(self) -> None:
@@ -54,21 +64,58 @@ class Load:
         for thread in self._threads:
             thread.join(max(0.0, until_s - time.monotonic()))
 
-    def _call(self, number: int) -> None:
+    def _call(self, send: Callable[[int], None], number: int) -> None:
         while not self._stopped.is_set():
             time.sleep(_PAUSE_S)
-            which = number % INPUTS
+            send(number)
             number += 1
-            self._count(requests=1)
+
+    def _infer(self, number: int) -> None:
+        self._ask(self._single, number, self._split.infer)
+
+    def _infer_two(self, number: int) -> None:
+        self._ask(self._double, number, self._split.infer)
+
+    def _infer_within(self, number: int) -> None:
+        self._ask(self._single, number, lambda x: self._split.infer_within(LIMIT_S, x))
+
+    def _ask(self, inputs: "_Inputs", number: int, infer: Callable[[Any], Any]) -> None:
+        which = number % INPUTS
+        self._count(requests=1)
+        began_s = time.perf_counter()
+        try:
+            answer = infer(inputs.given[which])
+        except EdgeSplitError as error:
+            self._failed(error, time.perf_counter() - began_s)
+        else:
+            self._compare(answer, inputs.expected[which], time.perf_counter() - began_s)
+
+    def _map(self, number: int) -> None:
+        which = [k % INPUTS for k in range(number, number + _MAPPED)]
+        unanswered = collections.deque[int]()
+
+        def inputs() -> Iterator[torch.Tensor]:
+            for k in which:
+                unanswered.append(k)
+                self._count(requests=1)
+                yield self._single.given[k]
+
+        answers = self._split.map(inputs())
+        while True:
             began_s = time.perf_counter()
             try:
-                answer = self._split.infer(self._inputs[which])
-            except EdgeSplitError as error:
-                self._failed(f"{type(error).__name__}: {error}", time.perf_counter() - began_s)
-                continue
-            is_right = torch.equal(answer, self._expected[which])
-            waited_s = time.perf_counter() - began_s
-            self._count(right=int(is_right), wrong=int(not is_right), waited_s=waited_s)
+                answer = next(answers)
+            except StopIteration:
+                return
+            except EdgeSplitError as error:  # ends the map, and with it all that it has taken in
+                self._failed(error, time.perf_counter() - began_s, len(unanswered))
+                return
+            expected = self._single.expected[unanswered.popleft()]
+            self._compare(answer, expected, time.perf_counter() - began_s)
+
+    def _compare(self, answer: Any, expected: torch.Tensor, waited_s: float) -> None:
+        is_right = torch.equal(answer, expected)
+        self._count(right=int(is_right), wrong=int(not is_right), waited_s=waited_s)
 
     def _count(
         self, requests: int = 0, right: int = 0, wrong: int = 0, waited_s: float = 0.0
@@ -79,7 +126,16 @@ class Load:
             self.tally.wrong += wrong
             self.tally.longest_wait_s = max(self.tally.longest_wait_s, waited_s)
 
-    def _failed(self, text: str, waited_s: float) -> None:
+    def _failed(self, error: EdgeSplitError, waited_s: float, requests: int = 1) -> None:
         with self._lock:
-            self.tally.errors[text[:200]] += 1
+            self.tally.errors[f"{type(error).__name__}: {error}"[:200]] += requests
         self._count(waited_s=waited_s)
+
+
+class _Inputs:
+    """Inputs of one shape and what the whole model makes of them."""
+
+    def __init__(self, split: EdgeSplit, x: torch.Tensor) -> None:
+        self.given = [x * (n + 1) / INPUTS for n in range(INPUTS)]
+        split.infer(x)
+        self.expected = [split.infer_on(f"end:0-{len(split.graph())}", y) for y in self.given]

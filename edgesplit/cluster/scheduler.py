@@ -6,6 +6,7 @@ last plan.
 
 import asyncio
 import contextlib
+import logging
 import time
 import uuid
 from collections.abc import Coroutine, Sequence
@@ -20,6 +21,7 @@ from edgesplit.core.control.event import (
     Action,
     Activate,
     Event,
+    GoalChanged,
     LinkProbed,
     Measure,
     Observed,
@@ -36,16 +38,23 @@ from edgesplit.core.control.event import (
 )
 from edgesplit.core.control.state import current_profile
 from edgesplit.core.control.step import begin, step
+from edgesplit.core.goal import Goal
 from edgesplit.core.plan import Plan
 from edgesplit.core.profile import Profile
 from edgesplit.core.row import Row
 from edgesplit.core.sample import Sample
-from edgesplit.errors import ClusterError, EdgeSplitError, RuntimeUnavailableError
+from edgesplit.errors import (
+    ClusterError,
+    EdgeSplitError,
+    HeadroomError,
+    RuntimeUnavailableError,
+)
 
 TICK_S = 0.1
 _SAVE_S = 5.0  # beliefs that are older are soon learnt again
 _PREPARE_TIMEOUT_S = 30.0
 _UNKNOWN_S = 0.5  # before who asks for a workload that is not known yet asks again
+_log = logging.getLogger(__name__)
 
 
 class Scheduler:
@@ -122,6 +131,12 @@ class Scheduler:
             if has_moved and loop.state.active is not None:
                 again = Activate(loop.state.active, f"{tier} is at another address")
                 await self._carry_out(loop, [again])
+
+    async def pursue(self, goal: Goal) -> None:
+        """Choose every workload's plans for that goal from now on."""
+        for workload_id, loop in list(self._loops.items()):
+            loop.workload = replace(loop.workload, goal=goal)
+            await self._feed(workload_id, GoalChanged(self._now_s(), goal))
 
     async def end(self, workload_id: str) -> None:
         """Forget a workload."""
@@ -279,7 +294,9 @@ class Scheduler:
         except ray.exceptions.RayActorError:
             await self._feed(loop.workload.id, TierLost(self._now_s(), tier))
         except ray.exceptions.RayTaskError as error:
-            if isinstance(error.cause, RuntimeUnavailableError):
+            if isinstance(error.cause, HeadroomError):  # for now: the plan is tried again later
+                _log.warning("tier %r keeps what it runs: %s", tier, error.cause)
+            elif isinstance(error.cause, RuntimeUnavailableError):
                 return error.cause
         except TimeoutError:
             pass  # no answer: control gives up on it by its own time limit

@@ -2,6 +2,7 @@
 
 import contextlib
 import itertools
+import threading
 import uuid
 import warnings
 from collections.abc import Callable, Sequence
@@ -22,6 +23,7 @@ from edgesplit.cluster.parcel import Parcel, parcel_of
 from edgesplit.cluster.runtimes import Offered, Runtimes, Work, with_offer
 from edgesplit.cluster.start import SessionSettings, threads_of
 from edgesplit.config import EMBEDDED_EMULATION, Config
+from edgesplit.core.goal import Goal
 from edgesplit.core.profile import Link, Profile
 from edgesplit.core.sample import Sample
 from edgesplit.errors import ClosedError, ClusterError, RuntimeUnavailableError
@@ -50,6 +52,7 @@ class Session:
         self._opened: dict[str, Opened] = {}
         self._packed: dict[str, Parcel] = {}
         self._workloads: dict[str, Workload] = {}
+        self._changing = threading.Lock()  # held while what is known of workloads changes
         self._versions: dict[str, int] = {}  # of the plans that the caller has
         self._program_ids = (f"{self._settings.session_id}-p{n}" for n in itertools.count())
 
@@ -181,10 +184,11 @@ class Session:
 
     def tell_runtime(self, workload_id: str, offered: Offered) -> None:
         """Tell the scheduler of a runtime that was measured, or cannot be used; does not wait."""
-        workload = self._workloads[workload_id]  # a scheduler that begins anew is to know too
-        tier = with_offer(workload.profile.tier(offered.tier), offered)
-        profile = workload.profile.with_tier(tier)
-        self._workloads[workload_id] = replace(workload, profile=profile)
+        with self._changing:  # a scheduler that begins anew is to know too
+            workload = self._workloads[workload_id]
+            tier = with_offer(workload.profile.tier(offered.tier), offered)
+            profile = workload.profile.with_tier(tier)
+            self._workloads[workload_id] = replace(workload, profile=profile)
         with self.attached() as now:
             if offered.row is not None:
                 now.scheduler.add_row.remote(workload_id, offered.tier, offered.row)
@@ -194,7 +198,8 @@ class Session:
 
     def begin(self, workload: Workload) -> Activation:
         """Hand a workload to the scheduler; returns its first active plan."""
-        self._workloads[workload.id] = workload
+        with self._changing:
+            self._workloads[workload.id] = workload
         with self.attached() as now:
             self._attaching.answer(now.scheduler.begin.remote(workload), "the scheduler to plan")
             activation = self._attaching.answer(
@@ -216,6 +221,15 @@ class Session:
                 now.scheduler.profile.remote(workload_id), "the scheduler"
             )
         return profile  # type: ignore[no-any-return]
+
+    def pursue(self, goal: Goal) -> None:
+        """Have every workload's plans chosen for that goal. Raises ClusterError."""
+        with self.attached() as now:
+            call = now.scheduler.pursue.remote(goal)
+            self._attaching.answer(call, "the scheduler to take the goal")
+        with self._changing:
+            for name, workload in self._workloads.items():
+                self._workloads[name] = replace(workload, goal=goal)
 
     def tiers_away(self, workload_id: str) -> tuple[str, ...]:
         """Tiers that the workload's plans leave out now."""

@@ -63,7 +63,7 @@ class Record:
         return self.total_energy.joules
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Finished:
     """What the caller knows of a request that came back.
 

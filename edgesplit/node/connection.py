@@ -55,6 +55,7 @@ class Connection:
         # One call reads prefix, header and a small body together; what is too much is kept.
         self._buffer = bytearray(_BUFFER_BYTES)
         self._begin = self._end = 0
+        self.is_closed = False  # by this side
 
     def handshake(self, timeout_s: float = CONNECT_TIMEOUT_S) -> None:
         """Prove to each other that both belong to the session; nothing where that is not asked.
@@ -120,6 +121,7 @@ class Connection:
 
     def close(self) -> None:
         """Close both ways; safe to call twice."""
+        self.is_closed = True
         self._stream.close()
 
     def _await_frame(self) -> None:

@@ -1,9 +1,11 @@
 """Where whoever connects to a tier waits until it has shown that it belongs to the session.
 
 Strangers wait on threads of their own, each for a few seconds, and only so many at once: where one
-more comes, the one that has waited longest is closed.
+more comes, one is closed, of the host that has most waiting the one that has waited longest. So a
+host that floods a tier shuts out itself and not the others.
 """
 
+import collections
 import logging
 import threading
 import time
@@ -23,19 +25,24 @@ class Entrance:
     def __init__(self, tier: str) -> None:
         self.refused = 0
         self._tier = tier
-        self._waiting: dict[Connection, None] = {}  # in the order they came
+        self._waiting: dict[Connection, str] = {}  # and the host, in the order they came
         self._logged_s = float("-inf")
         self._lock = threading.Lock()
 
-    def queue(self, connection: Connection) -> None:
-        """Somebody has connected."""
+    def queue(self, connection: Connection, host: str) -> None:
+        """Somebody has connected from that host."""
         with self._lock:
-            first = next(iter(self._waiting)) if len(self._waiting) >= _MOST_WAITING else None
-            if first is not None:
-                del self._waiting[first]
-            self._waiting[connection] = None
-        if first is not None:
-            first.close()  # its admit() raises
+            surplus = self._surplus() if len(self._waiting) >= _MOST_WAITING else None
+            if surplus is not None:
+                del self._waiting[surplus]
+            self._waiting[connection] = host
+        if surplus is not None:
+            surplus.close()  # its admit() raises
+
+    def _surplus(self) -> Connection:
+        """The first of the host that has most waiting."""
+        [(host, _)] = collections.Counter(self._waiting.values()).most_common(1)
+        return next(waiting for waiting, its in self._waiting.items() if its == host)
 
     def admit(self, connection: Connection) -> bool:
         """Wait for the handshake; whether the peer is of the session."""

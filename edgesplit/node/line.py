@@ -8,22 +8,38 @@ import contextlib
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from dataclasses import dataclass
 
+from edgesplit.node import wire
 from edgesplit.node.connection import Connection
 from edgesplit.node.probes import Probes
 from edgesplit.node.pulse import Pulse
 
 Dial = Callable[[str], Connection]
+Send = Callable[[Connection, str, wire.Message], None]
 _RETRY_S = 0.5  # between two tries to bring a line back
 _ECHO_S = 1.0  # for the echo that shows it is
 
 
-class Line:
-    """To one address. dial(address): a new connection whose frames are read; raises OSError."""
+@dataclass(frozen=True)
+class Way:
+    """How lines come to be and are asked for a sign of life.
 
-    def __init__(self, address: str, dial: Dial, probes: Probes) -> None:
+    dial(address): a new connection whose frames are read. send(connection, tier, message): as
+    payloads are sent, so that what holds them up holds it up too. Both raise OSError.
+    """
+
+    dial: Dial
+    send: Send
+    probes: Probes
+
+
+class Line:
+    """To one tier at one address."""
+
+    def __init__(self, tier: str, address: str, way: Way) -> None:
         self.pulse = Pulse()
-        self._address, self._dial, self._probes = address, dial, probes
+        self._tier, self._address, self._way = tier, address, way
         self._connection: Connection | None = None
         self._dialing: Future[Connection] | None = None
         self._is_down = False
@@ -92,7 +108,7 @@ class Line:
         made: Connection | None = None
         error: Exception | None = None
         try:
-            made = self._dial(self._address)
+            made = self._way.dial(self._address)
         except Exception as raised:  # top of the thread: handed to whoever waits
             error = raised
         with self._lock:
@@ -107,13 +123,13 @@ class Line:
         dialing.set_exception(error or TimeoutError("it took too long"))
 
     def _ask(self, connection: Connection) -> None:
-        with contextlib.suppress(OSError), self._probes.probe() as (message, _):
-            connection.send(message)
+        with contextlib.suppress(OSError), self._way.probes.probe() as (message, _):
+            self._way.send(connection, self._tier, message)
 
     def _revive(self) -> None:
         while not self._closed.wait(_RETRY_S):
             with contextlib.suppress(OSError):  # nobody listens yet, or nobody answers
-                made = self._dial(self._address)
+                made = self._way.dial(self._address)
                 if self._answers(made):
                     with self._lock:
                         self._connection, self._is_down = made, False
@@ -121,8 +137,8 @@ class Line:
                 made.close()
 
     def _answers(self, made: Connection) -> bool:
-        with self._probes.probe() as (message, echo):
-            made.send(message)
+        with self._way.probes.probe() as (message, echo):
+            self._way.send(made, self._tier, message)
             try:
                 echo.result(_ECHO_S)
             except TimeoutError:
@@ -133,15 +149,16 @@ class Line:
 class Lines:
     """A tier's lines, by address."""
 
-    def __init__(self, dial: Dial, probes: Probes) -> None:
-        self._dial, self._probes = dial, probes
+    def __init__(self, way: Way) -> None:
+        self._way = way
         self._lines: dict[str, Line] = {}
 
-    def to(self, address: str) -> Line:
-        """The line to that address, connected or not."""
-        line = self._lines.get(address)
+    def to(self, hop: wire.Hop) -> Line:
+        """The line to that tier's address, connected or not."""
+        line = self._lines.get(hop.address)
         if line is None:
-            line = self._lines.setdefault(address, Line(address, self._dial, self._probes))
+            made = Line(hop.tier, hop.address, self._way)
+            line = self._lines.setdefault(hop.address, made)
         return line
 
     def heard(self, connection: Connection, now_s: float) -> None:

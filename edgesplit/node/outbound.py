@@ -16,7 +16,7 @@ from edgesplit.node import wire
 from edgesplit.node.alarm import Alarm
 from edgesplit.node.connection import Connection
 from edgesplit.node.job import Done, Job, n_bytes_of, sample_of
-from edgesplit.node.line import Dial, Line, Lines
+from edgesplit.node.line import Dial, Line, Lines, Way
 from edgesplit.node.probes import Probes
 from edgesplit.node.shaper import Shaper
 
@@ -63,7 +63,7 @@ class Outbound:
         self._upstream = upstream
         self._sent: dict[str, _Sent] = {}
         self._probes = Probes(tier)
-        self._lines = Lines(dial, self._probes)
+        self._lines = Lines(Way(dial, shaper.send, self._probes))
         self._alarm = Alarm(self._look, "edgesplit-alarm")
 
     def close(self, timeout_s: float) -> None:
@@ -84,7 +84,7 @@ class Outbound:
         if left_s <= 0:
             self._upstream.refuse(job, "timeout", "the time limit passed while computing")
             return
-        line = self._lines.to(after.address)
+        line = self._lines.to(after)
         try:
             link = line.open(min(left_s, patience_s or left_s))
         except OSError as error:
@@ -154,7 +154,7 @@ class Outbound:
     def probe(self, target: wire.Hop, n_bytes: int, timeout_s: float) -> float:
         """Round trip in seconds of `n_bytes` there and a few back. Raises TimeoutError, OSError."""
         ballast = [memoryview(bytes(n_bytes))]
-        link = self._lines.to(target.address).open(timeout_s)
+        link = self._lines.to(target).open(timeout_s)
         with self._probes.probe() as (message, echo):
             self._shaper.send(link, target.tier, message, ballast)
             return echo.result(timeout_s)

@@ -77,7 +77,8 @@ class SegmentServer:
 
     def emulate(self, emulation: TierEmulation) -> None:
         """Slow this tier and shape its links from now on."""
-        self.worker.emulation = self._shaper.emulation = emulation
+        self.worker.emulation = emulation
+        self._shaper.emulate(emulation)
 
     def probe(self, target: wire.Hop, n_bytes: int, timeout_s: float) -> float:
         """Round trip in seconds of `n_bytes` there and a few back. Raises TimeoutError, OSError."""
@@ -115,14 +116,14 @@ class SegmentServer:
         listener = self._listener
         while listener is not None:
             try:
-                accepted, _ = listener.accept()
+                accepted, peer = listener.accept()
             except OSError:
                 return  # closed
             connection = Connection(
                 accepted, self.settings.max_frame_bytes, self._kind, self._accepting
             )
             self._keep(connection)
-            self.entrance.queue(connection)
+            self.entrance.queue(connection, peer[0])
             self._start("reader", partial(self._read_inbound, Inbound(connection)))
 
     def _read_inbound(self, link: Inbound) -> None:

@@ -1,16 +1,17 @@
 """Sends frames, held back as the emulated links that leave a tier would."""
 
+import collections
 import contextlib
 import heapq
 import itertools
-import math
 import threading
 import time
 from collections.abc import Callable, Sequence
 
 from edgesplit.node import wire
 from edgesplit.node.connection import Connection
-from edgesplit.node.emulate import LinkShape, TierEmulation
+from edgesplit.node.emulate import TierEmulation
+from edgesplit.node.lane import OPEN, Held, Lane
 
 Send = Callable[[], None]
 
@@ -19,9 +20,9 @@ class Shaper:
     """One thread that sends what was held back, once it is due."""
 
     def __init__(self) -> None:
-        self.emulation = TierEmulation()
+        self._emulation = TierEmulation()
+        self._lanes = collections.defaultdict[str, Lane](Lane)
         self._due: list[tuple[float, int, Send]] = []
-        self._free_at_s: dict[str | None, float] = {}
         self._order = itertools.count()
         self._changed = threading.Condition()
         self._running = True
@@ -38,6 +39,16 @@ class Shaper:
             self._changed.notify()
         self._thread.join(timeout_s)
 
+    def emulate(self, emulation: TierEmulation) -> None:
+        """Shape links so from now on, also for what is held back already."""
+        with self._changed:
+            self._take_off()  # as the old shapes have it
+            now_s = time.perf_counter()
+            for target in {*self._lanes, *emulation.shapes}:
+                self._lanes[target].reshape(emulation.shapes.get(target, OPEN), now_s)
+            self._emulation = emulation
+            self._changed.notify()
+
     def send(
         self,
         link: Connection,
@@ -49,24 +60,14 @@ class Shaper:
 
         target None: the caller, never held back. Raises OSError where the peer is gone.
         """
-        shape = None if target is None else self.emulation.shapes.get(target)
-        if shape is None:
+        if target is None or target not in self._emulation.shapes:
             link.send(message, buffers)
-        else:
-            n_bytes = sum([buffer.nbytes for buffer in buffers])
-            self._hold(target, shape, n_bytes, lambda: link.send(message, buffers))
-
-    def _hold(self, target: str | None, shape: LinkShape, n_bytes: int, send: Send) -> None:
+            return
+        n_bytes = sum([buffer.nbytes for buffer in buffers])
+        held = Held(n_bytes, link, lambda: link.send(message, buffers))
         with self._changed:
-            due_s = self._due_s(target, n_bytes, shape)
-            heapq.heappush(self._due, (due_s, next(self._order), send))
+            self._lanes[target].add(held, time.perf_counter())
             self._changed.notify()
-
-    def _due_s(self, target: str | None, n_bytes: int, shape: LinkShape) -> float:
-        """Frames of one link follow each other; their latency overlaps."""
-        start_s = max(time.perf_counter(), self._free_at_s.get(target, 0.0))
-        self._free_at_s[target] = start_s + n_bytes / shape.bytes_per_s
-        return self._free_at_s[target] + shape.latency_s
 
     def _run(self) -> None:
         while self._running:
@@ -77,14 +78,24 @@ class Shaper:
     def _wait(self) -> list[Send]:
         """What is due, after waiting for it."""
         with self._changed:
+            self._take_off()
             rest_s = self._next_s() - time.perf_counter()
             if rest_s > 0 and self._running:
                 self._changed.wait(min(rest_s, threading.TIMEOUT_MAX))
+            self._take_off()
             now_s = time.perf_counter()
             sends = []
             while self._due and self._due[0][0] <= now_s:
                 sends.append(heapq.heappop(self._due)[2])
             return sends
 
+    def _take_off(self) -> None:
+        """Frames that have left their lanes are under way now: their latencies overlap."""
+        now_s = time.perf_counter()
+        for lane in self._lanes.values():
+            for due_s, held in lane.leaving(now_s):
+                heapq.heappush(self._due, (due_s, next(self._order), held.send))
+
     def _next_s(self) -> float:
-        return self._due[0][0] if self._due else math.inf
+        first_s = self._due[0][0] if self._due else float("inf")
+        return min([first_s, *(lane.next_s() for lane in self._lanes.values())])

@@ -13,7 +13,14 @@ import torch
 from conftest import TwoHeads, small_net
 
 from edgesplit import Config, EdgeSplit, Emulation, Goal, InfeasibleGoalWarning, LinkShape
-from edgesplit.errors import ClosedError, InputError, PlanError, RequestError
+from edgesplit.errors import (
+    ClosedError,
+    GoalError,
+    InputError,
+    PlanError,
+    RequestError,
+    UnknownNameError,
+)
 
 PLANS = ["end:0-8", "end:0-3 | edge:3-8", "end:0-0 | edge:0-0 | cloud:0-8"]
 
@@ -201,6 +208,30 @@ def test_a_goal_no_plan_meets_uses_the_fastest_and_says_so(split, model, x):
             hurried.infer(x)
         assert not hurried.explain().chosen.feasible
         assert "fastest" in hurried.explain().limited_by
+
+
+def test_the_plan_follows_another_goal_while_requests_flow(split, model, x):
+    split.infer(x)
+    before = split.goal
+    with pytest.raises(GoalError, match="counted marginal in this session"):
+        split.pursue(Goal(boundary="gross"))
+    with pytest.raises(UnknownNameError, match="no tier 'moon'"):
+        split.pursue(Goal(memory_bytes={"moon": 1}))
+    at_home = Goal(0.0, 0.0, 1.0, memory_bytes={"edge": 0, "cloud": 0})
+    try:
+        for goal, is_followed in [
+            (Goal(1.0, 0.0, 0.0), lambda: len(split.plan.route) > 1),
+            (at_home, lambda: split.plan.route == ("end",)),
+        ]:
+            split.pursue(goal)
+            assert split.goal == goal
+            deadline_s = time.monotonic() + 30
+            while not is_followed():
+                assert time.monotonic() < deadline_s, f"still on {split.plan}"
+                assert torch.allclose(split.infer(x), whole(model, x), rtol=1e-5, atol=1e-6)
+        assert split.switches()[-1][2].startswith("another goal: score ")
+    finally:
+        split.pursue(before)
 
 
 def test_the_plan_follows_a_throttled_link_and_comes_back(split, x):

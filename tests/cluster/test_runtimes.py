@@ -6,10 +6,13 @@ import warnings
 import pytest
 import torch
 from conftest import small_net
+from memory_limit import held_to
 
-from edgesplit import Config, EdgeSplit, Emulation
+from edgesplit import Config, EdgeSplit, Emulation, Goal, parse_plan
 from edgesplit.cluster.runtimes import UnusedRuntimeWarning
 from edgesplit.errors import PlanError, UnknownNameError
+from edgesplit.node.headroom import KEPT_BYTES
+from experiments.chaos_faults import process_of
 
 pytestmark = pytest.mark.usefixtures("one_cluster")
 
@@ -65,6 +68,30 @@ def test_without_torch_in_the_list_another_runs_where_it_can(model, x):
         assert torch.allclose(y, whole(model, x), rtol=1e-4)
         with pytest.raises(PlanError, match="has no runtime 'torch'"):
             split.infer_on("end:0-8", x)
+
+
+def test_where_memory_is_short_the_plan_stays_and_requests_are_finished_elsewhere(model, x):
+    """Held to the 64 MiB that have to stay free: nothing with weights of its own can be built."""
+    far = "end:0-4 | edge[onnx]:4-8"
+
+    def policy(graph, profile, goal):
+        return parse_plan(far if goal.end_energy else "end:0-8")
+
+    two = ("end", "edge")
+    config = Config(tiers=two, emulation=Emulation(), runtimes=("torch", "onnx"))
+    at_home, saving = Goal(0.0, 0.0, 1.0), Goal(1.0, 0.0, 0.0)
+    with EdgeSplit(model, goal=at_home, policy=policy, config=config) as split:
+        expected = settled(split, x)
+        with held_to(process_of(split, "edge").pid, KEPT_BYTES):
+            assert torch.allclose(split.infer_on(far, x), expected, rtol=1e-4)
+            assert split.last_record().why == "edge unable"
+            split.pursue(saving)
+            until_s = time.monotonic() + 2.0  # without the limit it takes 0.2 s
+            while time.monotonic() < until_s:
+                assert torch.equal(split.infer(x), expected)
+                assert str(split.plan) == "end:0-8"
+        assert torch.allclose(split.infer_on(far, x), expected, rtol=1e-4)
+        assert split.last_record().why == ""
 
 
 def test_by_itself_a_session_moves_to_the_quicker_runtime_while_requests_flow(model, x):

@@ -5,6 +5,7 @@ from itertools import pairwise
 
 from edgesplit.core.control.event import (
     Event,
+    GoalChanged,
     LinkProbed,
     Observed,
     PrepareFailed,
@@ -35,6 +36,11 @@ def check(state: ControlState, event: Event) -> None:
         case TierMeasured():
             _check_segment(state, event.tier, event.start, event.stop)
             _check_durations(event, event.seconds)
+        case GoalChanged():
+            if event.goal.boundary != state.goal.boundary:
+                raise EventError(
+                    f"joules are counted {state.goal.boundary} here, which stays; given {event}"
+                )
         case RowMeasured():
             _check_row(state, event)
         case Ready() | PrepareFailed() | TierLost() | TierJoined() | RowDropped():

@@ -86,7 +86,7 @@ def reason(state: ControlState, best: Cost, current: Cost | None) -> str:
     """For people: what has changed since the last choice, and what the switch brings."""
     if state.active is None:
         return f"first plan: score {best.score:.3f}"
-    now = Basis(current_profile(state), state.away)
+    now = Basis(state.goal, current_profile(state), state.away)
     cause = _rows(state.active, best.plan, state.basis, now) or _cause(state.basis, now)
     if current is None:
         return f"{cause}: score {best.score:.3f}"
@@ -112,6 +112,8 @@ def _lacks(offered: Mapping[str, Sequence[str]], stage: Stage) -> bool:
 
 
 def _cause(old: Basis, new: Basis) -> str:
+    if new.goal != old.goal:
+        return "another goal"
     gone = [f"tier {tier} lost" for tier in sorted(new.away - old.away)]
     back = [f"tier {tier} back" for tier in sorted(old.away - new.away)]
     if gone or back:

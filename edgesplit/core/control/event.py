@@ -5,6 +5,7 @@ Every event carries at_s, seconds on the one clock of whoever drives `step`; it 
 
 from dataclasses import dataclass
 
+from edgesplit.core.goal import Goal
 from edgesplit.core.plan import Plan
 from edgesplit.core.row import TORCH, Row
 from edgesplit.core.sample import Sample
@@ -85,6 +86,14 @@ class TierJoined:
 
 
 @dataclass(frozen=True)
+class GoalChanged:
+    """Plans are chosen for another goal from now on; its boundary is the old one's."""
+
+    at_s: float
+    goal: Goal
+
+
+@dataclass(frozen=True)
 class Ready:
     """A tier has prepared its segment of `plan`."""
 
@@ -117,6 +126,7 @@ Event = (
     | RowDropped
     | TierLost
     | TierJoined
+    | GoalChanged
     | Ready
     | PrepareFailed
     | Tick

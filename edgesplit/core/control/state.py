@@ -100,6 +100,7 @@ class Wanted:
 class Basis:
     """What the last chosen plan was chosen for, to say later what has changed."""
 
+    goal: Goal
     profile: Profile
     away: frozenset[str]
 

@@ -20,6 +20,7 @@ from edgesplit.core.control.event import (
     Action,
     Activate,
     Event,
+    GoalChanged,
     LinkProbed,
     Observed,
     Prepare,
@@ -69,7 +70,7 @@ def begin(
         policy,
         settings,
         believe(profile, at_s),
-        Basis(profile, frozenset()),
+        Basis(goal, profile, frozenset()),
         now_s=at_s,
         decided_s=at_s,
         requested_s=at_s,
@@ -124,6 +125,9 @@ def _take(state: ControlState, event: Event) -> tuple[ControlState, bool, list[A
             return _lost(state, event.tier), True, []
         case TierJoined():
             return _joined(state, event.tier), True, []
+        case GoalChanged():
+            # What is being prepared was chosen for the old goal, as was what could not be.
+            return replace(state, goal=event.goal, pending=None, refused=None), True, []
         case Ready():
             return _ready(state, event)
         case PrepareFailed():
@@ -167,7 +171,7 @@ def _ready(state: ControlState, event: Ready) -> tuple[ControlState, bool, list[
     model = model_of(state, current_profile(state))
     if not _holds(state, pending.plan, cost_of(state, model, state.active)):
         return replace(state, pending=None), True, []  # put in doubt while it was prepared
-    basis = Basis(current_profile(state), state.away)
+    basis = Basis(state.goal, current_profile(state), state.away)
     state = replace(state, active=pending.plan, pending=None, basis=basis)
     return state, True, [Activate(pending.plan, pending.reason)]
 

@@ -7,6 +7,7 @@ that layout; what leaves the range is laid out as usual.
 import torch
 
 from edgesplit.errors import RuntimeUnavailableError
+from edgesplit.node.headroom import require_headroom
 from edgesplit.node.program import Program, value_bytes
 from edgesplit.node.runtime.torch_range import (
     TorchRange,
@@ -69,6 +70,8 @@ class ChannelsLastRuntime:
             for op in layer.ops
             if op.target in _CONVOLUTIONS and isinstance(op.args[1], Weight)
         }
+        copied = sum(value_bytes(weights[index]) for index in own)
+        require_headroom(copied, f"copying convolution weights for {self.name}")
         n_bytes = 0
         for index in own:
             laid = _with_layout(weights[index])

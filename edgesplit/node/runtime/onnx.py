@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from edgesplit.errors import RequestError, RuntimeUnavailableError
 from edgesplit.node.allocator import return_free_memory
 from edgesplit.node.form import TensorForm
+from edgesplit.node.headroom import require_headroom
 from edgesplit.node.runtime.layout import laid_out
 from edgesplit.node.runtime.onnx_graph import GraphCutter, OnnxGraph, value_name
 
@@ -71,12 +72,14 @@ class OnnxRuntime:
             for name, index in self._graph.weights
             if name in needed
         }
+        weight_bytes = sum(array.nbytes for array in weights.values())
+        # Packed anew, and once more while the session is built.
+        require_headroom(2 * weight_bytes, f"building layers {start}-{stop} in {self.name}")
         session = self._session(model.SerializeToString(), weights)
         # Building leaves up to three times the weights in free lists: 202 MB of growth for 47 MB
         # of convolutions, 53 MB after this.
         return_free_memory()
-        n_bytes = model.ByteSize() + sum(array.nbytes for array in weights.values())
-        n_bytes += self._graph.peak_bytes(start, stop)
+        n_bytes = model.ByteSize() + weight_bytes + self._graph.peak_bytes(start, stop)
         return OnnxRange(self._graph, (start, stop), session, n_bytes)
 
     @cached_property
