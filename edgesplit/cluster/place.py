@@ -22,6 +22,7 @@ from edgesplit.cluster.connection import CONNECTING, Connection
 from edgesplit.cluster.embedded import (
     EMBEDDED,
     NAMESPACE,
+    OUTLIVE_HEAD,
     environment,
     start_embedded,
     stop_embedded,
@@ -33,8 +34,6 @@ from edgesplit.node.allocator import ALLOCATOR_ENV
 
 _REACH_TIMEOUT_S = 5.0
 _END_TIMEOUT_S = 30.0  # for calls under way to come back when a connection is to end
-# Ray ends the user's program when the head has been away for a minute. Requests need no head.
-_OUTLIVE_HEAD_S = "1000000"
 
 
 @dataclass(frozen=True)
@@ -224,7 +223,7 @@ def _join(address: str) -> None:
             "joined. Run this on a node of it, or make this machine one: docs/deploy.md"
         )
     try:
-        with environment({"RAY_gcs_rpc_server_reconnect_timeout_s": _OUTLIVE_HEAD_S}):
+        with environment(OUTLIVE_HEAD):
             ray.init(
                 address=address,
                 namespace=NAMESPACE,

@@ -17,11 +17,30 @@ SCRIPT = Path(__file__).with_name("without_head.py")
 
 
 def test_requests_go_on_without_the_head_and_its_successor_is_joined():
+    said = _said_by()
+    assert "back after " in said, said[-3000:]
+    assert "by ['caller'," in said, said[-3000:]
+    assert "asked in vain: " in said, said[-3000:]
+    assert said.splitlines()[-1] == "closed", said[-3000:]
+
+
+def test_an_embedded_cluster_that_lost_its_head_is_replaced():
+    said = _said_by("embedded")
+    assert "right " in said, said[-3000:]
+    assert said.splitlines()[-1] == "closed, left []", said[-3000:]
+
+
+def _said_by(*words):
+    """All that the program says, which has to end well."""
     with tempfile.TemporaryDirectory(prefix="t-", dir="/tmp") as folder:
         nodes = {**RAY_SETTINGS, "RAY_AUTH_MODE": "disabled", GIVE_UP: "5"}
-        paths = {"RAY_TMPDIR": folder, "PYTHONPATH": f"{SCRIPT.parent}:{Path.cwd()}"}
+        paths = {
+            "RAY_TMPDIR": folder,
+            "TMPDIR": folder,
+            "PYTHONPATH": f"{SCRIPT.parent}:{Path.cwd()}",
+        }
         program = subprocess.Popen(
-            [sys.executable, str(SCRIPT)],
+            [sys.executable, str(SCRIPT), *words],
             env={**os.environ, **nodes, **paths},
             text=True,
             stdout=subprocess.PIPE,
@@ -33,11 +52,8 @@ def test_requests_go_on_without_the_head_and_its_successor_is_joined():
         finally:
             for pid in _of_folder(folder):
                 os.kill(pid, signal.SIGKILL)
-    assert "back after " in said, said[-3000:]
-    assert "by ['caller'," in said, said[-3000:]
-    assert "asked in vain: " in said, said[-3000:]
-    assert said.splitlines()[-1] == "closed", said[-3000:]
-    assert program.returncode == 0
+    assert program.returncode == 0, said[-3000:]
+    return said
 
 
 def _of_folder(folder):

@@ -1,18 +1,22 @@
-"""A program whose cluster loses its head twice: run by test_head_loss.py in a process of its own.
+"""A program whose cluster loses its head: run by test_head_loss.py in a process of its own.
 
-The nodes are started again as the systemd unit does it, so the first time they come back, to a head
-that has forgotten everything, and the program joins it; the second time they stay away.
+On labelled nodes twice. They are started again as the systemd unit does it, so the first time they
+come back, to a head that has forgotten everything, and the program joins it; the second time they
+stay away. With the word `embedded`, once, on an embedded cluster that two sessions share.
 """
 
+import contextlib
 import os
+import sys
 import tempfile
 import time
 
+import psutil
 import torch
 from conftest import small_net
 from units import Unit, free_port
 
-from edgesplit import Config, EdgeSplit
+from edgesplit import Config, EdgeSplit, Emulation
 from edgesplit.cluster.place import reach
 from edgesplit.errors import ClusterError
 
@@ -103,6 +107,30 @@ def run(address, head):
     say("closed")
 
 
+def run_embedded():
+    x = torch.randn(1, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+    config = Config(runtimes=("torch",), emulation=Emulation())
+    plan = "end:0-2 | edge:2-5 | cloud:5-8"
+    with contextlib.ExitStack() as open_ones:
+        first, second = (
+            Program(open_ones.enter_context(EdgeSplit(small_net(), policy=plan, config=config)), x)
+            for _ in range(2)
+        )
+        (gcs,) = (p for p in psutil.Process().children(recursive=True) if p.name() == "gcs_server")
+        gcs.kill()
+        for program in (first, second):
+            program.infer_until(
+                lambda tiers, split=program.split: len(split.switches()) > 1 and len(tiers) == 3,
+                "the planned route again",
+            )
+        # The cluster must outlive the session, and so the thread, that has started it.
+        first.split.close()
+        assert second.split.profile().names == ("end", "edge", "cloud")
+        assert len(second.infer()) == 3
+        say(f"right {first.right + second.right}")
+    say(f"closed, left {[p.name() for p in psutil.Process().children(recursive=True)]}")
+
+
 def main():
     with tempfile.TemporaryDirectory(prefix="n-", dir=os.environ["RAY_TMPDIR"]) as folder:
         port = free_port()
@@ -118,4 +146,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    run_embedded() if sys.argv[1:] == ["embedded"] else main()
