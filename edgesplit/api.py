@@ -85,15 +85,19 @@ class EdgeSplit:
         self._session = Session(address, self._config)
         self._watch = PlanWatch(self._session)
         self._survey = RuntimeSurvey(self._session, is_loud=self._config.runtimes is not None)
-        threads = Threads(self._watch, self._survey, Keeper(self._session))
-        self._workloads = Workloads(model, self._session, threads, wanted)
+        self._threads = Threads(
+            self._watch, self._survey, Keeper(self._session, self._survey.again)
+        )
+        self._workloads = Workloads(model, self._session, self._threads, wanted)
         self._warming = threading.Thread(target=warm_up, name="edgesplit-warm-up", daemon=True)
         self._lock = threading.RLock()
         self._calls = Calls(self._session, self._watch, self._workloads, self._config)
         self._history = self._calls.history
         self._is_open = self._is_closed = False
         # Without a reference to this object, which would keep it alive for ever.
-        self._finalizer = weakref.finalize(self, _shut_down, threads, self._calls, self._session)
+        self._finalizer = weakref.finalize(
+            self, _shut_down, self._threads, self._calls, self._session
+        )
 
     # Life
 
@@ -107,8 +111,7 @@ class EdgeSplit:
                 atexit.register(self._finalizer)
                 self._warming.start()  # while Ray starts, which is mostly waiting
                 self._session.open()
-                self._watch.start()
-                self._survey.start()
+                self._threads.start()
                 self._is_open = True
         return self
 
@@ -166,12 +169,13 @@ class EdgeSplit:
         """
         self._used()
         found = MeteredBlock()
-        before, marks = self._history.count, self._session.meters.marks()
+        meters = self._session.meters
+        before, marks = self._history.count, meters.marks()
         yield found
-        windows = self._session.meters.since(marks)
+        windows = meters.since(marks)
         found.requests = self._history.count - before
         found.tiers = {
-            tier: tier_window(window, self._session.meters.power(tier))
+            tier: tier_window(window, meters.power(tier))
             for tier, window in windows.items()
             if not isinstance(window, MeterError)
         }

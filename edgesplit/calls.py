@@ -55,13 +55,14 @@ class Calls:
         self._ids = map(f"{id(self):x}-{{}}".format, itertools.count())
         self._last_resort = LastResort()
         self._clients: dict[str, Client] = {}
+        self._is_closed = False
         self.history = History()
 
     def infer(self, wish: Wish, args: Any, kwargs: Mapping[str, Any]) -> Any:
         """One request."""
         given = Given(args, kwargs)
         workload = self._workloads.of(given)
-        with self._talk(workload) as talk:
+        with self._talk() as talk:
             asked = self._asked(wish, given, workload)
             talk.send(asked)
             return self._result(asked, talk.receive(asked))
@@ -71,8 +72,7 @@ class Calls:
         waiting = collections.deque[Asked]()
         batches = iter(batches)
         first = Given(_arguments(next(batches)), {})
-        workload = self._workloads.of(first)
-        with self._talk(workload) as talk:
+        with self._talk() as talk:
             for given in itertools.chain([first], (Given(_arguments(b), {}) for b in batches)):
                 if len(waiting) >= self._config.in_flight:
                     asked = waiting.popleft()
@@ -84,7 +84,8 @@ class Calls:
 
     def close(self) -> None:
         """End the connections; what is under way ends in an error."""
-        for client in self._clients.values():
+        self._is_closed = True
+        for client in list(self._clients.values()):
             client.close()
         self._last_resort.close()
 
@@ -158,14 +159,18 @@ class Calls:
             self._watch.finished(workload.id, outcome.samples)
         return result
 
-    def _talk(self, workload: ActiveWorkload) -> Talk:
-        tier = self._config.tiers[0]
-        address = workload.addresses[tier]
+    def _talk(self) -> Talk:
+        return Talk(self._client, self._last_resort, self._session.threads(self._config.tiers[0]))
+
+    def _client(self, address: str) -> Client:
+        """Connections to who listens there."""
         client = self._clients.get(address)
         if client is None:
             made = Client(address, credentials=self._session.credentials)
             client = self._clients.setdefault(address, made)
-        return Talk(client, self._last_resort, self._session.threads(tier))
+            if self._is_closed:
+                client.close()
+        return client
 
 
 def _arguments(batch: Any) -> tuple[Any, ...]:

@@ -237,7 +237,7 @@ def _ray() -> Finding:
     placement = connect(None, TIERS)
     disconnect(placement)
     kind = "a local cluster started and stopped" if placement.is_embedded else "joined the cluster"
-    return True, f"{kind} at {placement.address}"
+    return True, f"{kind} at {placement.connection.address}"
 
 
 def _gb(n_bytes: int) -> str:

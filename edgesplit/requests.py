@@ -6,6 +6,7 @@ tier that is lost, refuses for reasons of its own or is busy costs time and noth
 
 import random
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -63,11 +64,17 @@ class Asked:
 
 
 class Talk:
-    """The requests of one call, over one channel at a time; one that breaks is replaced."""
+    """The requests of one call, over one channel at a time; one that breaks is replaced.
 
-    def __init__(self, client: Client, last_resort: LastResort, threads: int) -> None:
-        self._client, self._last_resort, self._threads = client, last_resort, threads
+    client_of(address): where the first tier listens may change from one request to the next.
+    """
+
+    def __init__(
+        self, client_of: Callable[[str], Client], last_resort: LastResort, threads: int
+    ) -> None:
+        self._client_of, self._last_resort, self._threads = client_of, last_resort, threads
         self._channel: Channel | None = None
+        self._address = ""  # that the channel leads to
         self._lent = ExitStack()
 
     def __enter__(self) -> "Talk":
@@ -80,7 +87,7 @@ class Talk:
         """Send it; receive() tells what went wrong. Raises ClosedError."""
         asked.channel = asked.error = None
         try:
-            channel = self._usable()
+            channel = self._usable(asked.route.hops[0].address)
             channel.send(asked.request, asked.buffers, asked.route.patience_s)
             asked.channel = channel
         except RequestError as error:
@@ -115,7 +122,7 @@ class Talk:
 
     def _send_again(self, asked: Asked) -> None:
         """Under another name: the first may still be under way somewhere."""
-        self._client.require_open()
+        self._client_of(asked.route.hops[0].address).require_open()
         left_s = asked.left_s
         if left_s <= 0:
             raise DeadlineExceeded(f"request {asked.id}: no time is left", "timeout")
@@ -134,16 +141,17 @@ class Talk:
         time.sleep(pause_s)
 
     def _finished_here(self, asked: Asked, error: RequestError) -> Outcome:
-        self._client.require_open()
+        self._client_of(asked.route.hops[0].address).require_open()
         if asked.left_s <= 0:
             raise DeadlineExceeded(f"no time is left to finish here: {error}", "timeout") from error
         program = asked.workload.loaded.exported.program
         values = self._last_resort.run(program, asked.values, self._threads, asked.left_s)
         return Outcome(values, (), f"{asked.route.plan.route[0]} {error.reason}")
 
-    def _usable(self) -> Channel:
+    def _usable(self, address: str) -> Channel:
         """The channel, or another one where it has broken. Raises RequestError, ClosedError."""
-        if self._channel is None or self._channel.is_broken:
+        if self._channel is None or self._channel.is_broken or self._address != address:
             self._channel = None
-            self._channel = self._lent.enter_context(self._client.channel())
+            self._channel = self._lent.enter_context(self._client_of(address).channel())
+            self._address = address
         return self._channel

@@ -159,6 +159,12 @@ class Threads:
     survey: RuntimeSurvey
     keeper: Keeper
 
+    def start(self) -> None:
+        """Begin, once the session is open."""
+        self.watch.start()
+        self.survey.start()
+        self.keeper.start()
+
     def stop(self) -> None:
         """End all of them; nothing of Ray's is called any more when this returns."""
         self.keeper.stop()
@@ -212,7 +218,6 @@ class Workloads:
         payloads = payload_forms(exported.program, values)
         graph = graph_of(type(self._model).__name__, exported.program, payloads)
         self._session.ready()
-        self._threads.keeper.start()
         if loaded is None:
             loaded = Loaded(exported, self._session.load(exported.program))
         workload_id = f"{loaded.program_id}-w{len(self._known)}"

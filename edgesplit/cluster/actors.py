@@ -84,9 +84,10 @@ class SegmentActor:
         return self._incarnation
 
     def open(self) -> Opened:
-        """Open the meter and listen. Raises MeterError, OSError."""
-        self._server.worker.meter = open_meter(self._meter_name, self._power)
-        self._address = self._server.open()
+        """Open the meter and listen, once for all calls. Raises MeterError, OSError."""
+        if not self._address:
+            self._server.worker.meter = open_meter(self._meter_name, self._power)
+            self._address = self._server.open()
         return self._opened()
 
     def use_model(self, why: str) -> Opened:

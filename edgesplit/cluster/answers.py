@@ -1,22 +1,36 @@
 """Waiting for answers of Ray's, with time limits; its errors become the project's here only."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import ray
 import ray.exceptions
 
-from edgesplit.errors import ClosedError, ClusterError, EdgeSplitError
+from edgesplit.errors import ClusterError, EdgeSplitError
 
 CONTROL_TIMEOUT_S = 30.0
 _LOOK_S = 0.2  # between two looks whether an answer is still wanted
 
 
-def answer(call: Any, what: str, timeout_s: float = CONTROL_TIMEOUT_S) -> Any:
-    """The answer of a Ray call. Raises ClusterError, or what of the project's the call raised."""
+def _nothing() -> None: ...
+
+
+def answer(
+    call: Any,
+    what: str,
+    timeout_s: float = CONTROL_TIMEOUT_S,
+    check: Callable[[], None] = _nothing,
+) -> Any:
+    """The answer of a Ray call. Raises ClusterError, or what of the project's the call raised.
+
+    check: called while there is no answer; what it raises ends the waiting.
+    """
+    until_s = time.monotonic() + timeout_s
     try:
-        return ray.get(call, timeout=timeout_s)
+        while not ray.wait([call], timeout=_LOOK_S)[0] and time.monotonic() < until_s:
+            check()
+        return ray.get(call, timeout=max(_LOOK_S, until_s - time.monotonic()))
     except ray.exceptions.GetTimeoutError as error:
         raise ClusterError(f"waited {timeout_s:g} s for {what}, in vain") from error
     except ray.exceptions.RayTaskError as error:
@@ -26,20 +40,3 @@ def answer(call: Any, what: str, timeout_s: float = CONTROL_TIMEOUT_S) -> Any:
     except ray.exceptions.RayError as error:
         reason = " / ".join(str(error).strip().splitlines()[-3:])
         raise ClusterError(f"waiting for {what}: {reason}") from error
-
-
-def answers(calls: Sequence[Any], what: str, timeout_s: float = CONTROL_TIMEOUT_S) -> None:
-    """Wait for all of them. Raises as answer()."""
-    for call in calls:
-        answer(call, what, timeout_s)
-
-
-def answer_while(goes_on: Callable[[], bool], call: Any, what: str, timeout_s: float) -> Any:
-    """The answer; ClosedError soon after goes_on() has said no. Raises as answer()."""
-    until_s = time.monotonic() + timeout_s
-    while goes_on() and time.monotonic() < until_s:
-        if ray.wait([call], timeout=_LOOK_S)[0]:
-            return answer(call, what)
-    if goes_on():
-        raise ClusterError(f"waited {timeout_s:g} s for {what}, in vain")
-    raise ClosedError("this EdgeSplit is closed; make a new one")

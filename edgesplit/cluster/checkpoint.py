@@ -8,8 +8,8 @@ import logging
 from importlib.metadata import version
 
 from ray import cloudpickle
+from ray._private import worker
 from ray.experimental.internal_kv import (
-    _internal_kv_del,
     _internal_kv_get,
     _internal_kv_put,
 )
@@ -18,6 +18,7 @@ from edgesplit.core.control.state import ControlState
 
 FORMAT = 1
 _SPACE = b"edgesplit"
+_DROP_TIMEOUT_S = 5.0
 _log = logging.getLogger(__name__)
 Kept = tuple[ControlState, int]
 
@@ -49,7 +50,9 @@ class Checkpoint:
 def drop_checkpoints(session_id: str) -> None:
     """Forget all that is kept of a session."""
     try:
-        _internal_kv_del(_key(session_id, ""), del_by_prefix=True, namespace=_SPACE)
+        # Not by _internal_kv_del, which has no time limit.
+        gcs = worker.global_worker.gcs_client
+        gcs.internal_kv_del(_key(session_id, ""), True, _SPACE, timeout=_DROP_TIMEOUT_S)
     except Exception as error:  # of Ray's, many kinds: the head is away, and has forgotten it
         _log.info("checkpoints of %s are not dropped: %s", session_id, error)
 

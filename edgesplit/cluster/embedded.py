@@ -11,17 +11,24 @@ import os
 import secrets
 import shutil
 import tempfile
+import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import Future
 from pathlib import Path
 
 import ray
+from ray._private import worker
 from ray._raylet import AuthenticationTokenLoader, Config  # type: ignore[attr-defined]
 
 from edgesplit.errors import ClusterError
 
 NAMESPACE = "edgesplit"
 EMBEDDED = {"edgesplit": "embedded"}
-_FOLDER_LABEL = "edgesplit-folder"
+_PREFIX = "es-"  # of the folder that an embedded cluster keeps everything in
+# Ray ends the user's program when the head has been away for a minute. Requests need no head.
+OUTLIVE_HEAD = {"RAY_gcs_rpc_server_reconnect_timeout_s": "1000000"}
+_LOOK_S = 1.0  # between two looks whether the cluster is still this one
 # In the folder: the process that started Ray there and will end it, and what it then takes back.
 _OWNER = "edgesplit-owner"
 _TOKEN, _MODE = "RAY_AUTH_TOKEN", "RAY_AUTH_MODE"
@@ -31,12 +38,38 @@ _OBJECT_STORE_BYTES = 2 << 30  # VGG-16's weights are 0.55 GB and pass through i
 
 
 def start_embedded() -> None:
-    folder = Path(tempfile.mkdtemp(prefix="es-", dir=_temp_parent()))
+    """Start it and join it. Raises ClusterError."""
+    if threading.current_thread() is threading.main_thread():
+        _start()
+        return
+    # Linux ends Ray's processes with the thread that started them, so not with the calling one.
+    started: Future[None] = Future()
+    threading.Thread(
+        target=_start_and_stay, args=(started,), name="edgesplit-embedded", daemon=True
+    ).start()
+    started.result()
+
+
+def _start_and_stay(started: "Future[None]") -> None:
+    try:
+        _start()
+    except BaseException as error:  # whoever waits is told
+        started.set_exception(error)
+        return
+    node = worker.global_worker.node
+    started.set_result(None)
+    while worker.global_worker.node is node:
+        time.sleep(_LOOK_S)
+
+
+def _start() -> None:
+    folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=_temp_parent()))
     unset = [name for name in (_TOKEN, _MODE) if name not in os.environ]
     _authenticate()
     logging.getLogger("ray").setLevel(logging.ERROR)
     # Workers at nice 0, not 15, for latency; none started ahead that no actor will use.
-    with environment({"RAY_worker_niceness": "0", "RAY_prestart_worker_first_driver": "0"}):
+    settings = {"RAY_worker_niceness": "0", "RAY_prestart_worker_first_driver": "0"}
+    with environment({**settings, **OUTLIVE_HEAD}):
         try:
             ray.init(
                 address="local",
@@ -47,7 +80,7 @@ def start_embedded() -> None:
                 logging_level="error",
                 configure_logging=False,
                 object_store_memory=_OBJECT_STORE_BYTES,
-                labels={**EMBEDDED, _FOLDER_LABEL: folder.name},
+                labels=EMBEDDED,
                 _temp_dir=str(folder),
                 _node_ip_address="127.0.0.1",
             )
@@ -86,16 +119,15 @@ def stop_embedded() -> None:
     """Leave the embedded cluster; stop it and remove its folder if this process started it."""
     if not ray.is_initialized():
         return
-    names = [node["Labels"].get(_FOLDER_LABEL) for node in ray.nodes()]
-    folders = [_temp_parent() / name for name in names if name]
-    if not folders:
+    # Not asked of Ray, which waits for a head that is lost.
+    folder = Path(worker.global_worker.node.get_temp_dir_path())
+    if not folder.name.startswith(_PREFIX):
         return  # some other cluster, which is not ours to leave
+    file = folder / _OWNER
     ray.shutdown()
-    for folder in folders:
-        file = folder / _OWNER
-        owner = json.loads(file.read_text()) if file.exists() else {}
-        if owner.get("pid") == os.getpid():
-            _remove(folder, owner["unset"])
+    owner = json.loads(file.read_text()) if file.exists() else {}
+    if owner.get("pid") == os.getpid():
+        _remove(folder, owner["unset"])
 
 
 def _remove(folder: Path, variables: list[str]) -> None:

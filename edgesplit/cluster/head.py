@@ -1,4 +1,4 @@
-"""What a cluster's head says of itself: its versions and its clock.
+"""What a cluster's head says of itself: its versions and its clock; which cluster it is head of.
 
 It is asked by a process of its own, which is this module run as a program: Ray's client may wait
 for minutes where no timeout reaches, and keeps the first token it has read.
@@ -9,7 +9,10 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +28,9 @@ from edgesplit.errors import ClusterError
 
 _REACH_TIMEOUT_S = 5.0
 _CALL_TIMEOUT_S = 10.0
+_LOOK_S = 0.1
+_WHICH = "which"  # of a cluster is asked for, beside the address
+_ALIVE = 0  # of Ray's GcsNodeInfo
 _ON_HEAD = {"num_cpus": 0, "resources": {"node:__internal_head__": 0.001}}
 _TOKEN_VARIABLES = ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
 
@@ -43,6 +49,39 @@ def head_facts(address: str, timeout_s: float, token_file: Path | str | None = N
     if "ray_version" not in answers:
         raise ClusterError(f"the head at {address} {answers['problem']}")
     return HeadFacts(**{"clock_note": f"no answer within {timeout_s:g} s", **answers})
+
+
+@dataclass(frozen=True)
+class ClusterHere:
+    """A cluster as its head has it. nodes: the living ones. has_node_here: one is on this host."""
+
+    cluster_id: str
+    nodes: frozenset[str]
+    tiers: tuple[str, ...]
+    has_node_here: bool
+
+
+def cluster_here(address: str, timeout_s: float, stopped: threading.Event) -> ClusterHere:
+    """Which cluster the head at `address` (host:port) has now. Raises ClusterError.
+
+    stopped: once it is set nothing is waited for. Uses the token that the environment names.
+    """
+    command = [sys.executable, "-m", "edgesplit.cluster.head", address, _WHICH]
+    until_s = time.monotonic() + timeout_s
+    with subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    ) as asked:
+        while asked.poll() is None and not stopped.wait(_LOOK_S) and time.monotonic() < until_s:
+            pass
+        asked.kill()
+        said, _ = asked.communicate()
+    answers: dict[str, Any] = {"problem": f"did not answer within {timeout_s:g} s"}
+    for line in said.decode(errors="replace").splitlines():
+        answers |= json.loads(line) if line.startswith("{") else {}
+    if "cluster_id" not in answers:
+        raise ClusterError(f"the head at {address} {answers['problem']}")
+    nodes, tiers = frozenset(answers["nodes"]), tuple(answers["tiers"])
+    return ClusterHere(answers["cluster_id"], nodes, tiers, answers["has_node_here"])
 
 
 def _reach(address: str) -> None:
@@ -80,12 +119,15 @@ def _ask(address: str, timeout_s: float, token_file: Path | str | None) -> dict[
 # In the process that asks
 
 
-def main(address: str) -> None:
+def main(address: str, which: str = "") -> None:
     """Print what is found out, one JSON object per line, as soon as it is known."""
     try:
         gcs = GcsClient(address=address)
-        metadata = get_cluster_metadata(gcs)
         nodes = gcs.get_all_node_info(timeout=_CALL_TIMEOUT_S)
+        if which == _WHICH:
+            _say_which(gcs, nodes)
+            return
+        metadata = get_cluster_metadata(gcs)
     except AuthenticationError:
         _say(problem="refuses this host's token")
         return
@@ -99,6 +141,17 @@ def main(address: str) -> None:
         _say(clock_note="this host has not joined: `ray up`, or `systemctl start edgesplit-node`")
     else:
         _measure_clock(address)
+
+
+def _say_which(gcs: Any, nodes: Mapping[Any, Any]) -> None:
+    alive = {node_id.hex(): node for node_id, node in nodes.items() if node.state == _ALIVE}
+    tiers = {node.labels["tier"] for node in alive.values() if "tier" in node.labels}
+    _say(
+        cluster_id=gcs.cluster_id.hex(),
+        nodes=sorted(alive),
+        tiers=sorted(tiers),
+        has_node_here=bool(find_node_ids() & set(alive)),
+    )
 
 
 def _measure_clock(address: str) -> None:
@@ -127,4 +180,4 @@ def _say(**facts: object) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])

@@ -1,10 +1,12 @@
 """The tiers' meters, asked through their actors: joules of a while, blocks of one phase."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
 from edgesplit.cluster.actors import Opened
+from edgesplit.cluster.connection import Connection
+from edgesplit.cluster.parcel import Get
 from edgesplit.core.energy.window import Metered
 from edgesplit.core.power import Power
 from edgesplit.errors import MeterError
@@ -12,16 +14,17 @@ from edgesplit.node.meter.calibration import Calibration
 from edgesplit.node.meter.spend import Activity
 
 _CALL_TIMEOUT_S = 60.0
-Get = Callable[..., Any]
 
 
 @dataclass(frozen=True)
 class TierMeters:
     """Every tier's actor and what it said of its meter when it opened.
 
-    get(call, what, timeout_s): waits for an actor's answer.
+    connection: to the cluster they are in; CutOffError once it has ended, since another actor's
+    meter knows nothing of what was before. get(call, what, timeout_s): waits for an answer.
     """
 
+    connection: Connection
     actors: Mapping[str, Any]
     opened: Mapping[str, Opened]
     get: Get
@@ -32,18 +35,20 @@ class TierMeters:
 
     def marks(self) -> dict[str, float]:
         """Each tier's clock now; for since()."""
-        calls = {tier: actor.mark.remote() for tier, actor in self.actors.items()}
-        return {tier: self.get(call, f"tier {tier!r}") for tier, call in calls.items()}
+        with self.connection.used():
+            calls = {tier: actor.mark.remote() for tier, actor in self.actors.items()}
+            return {tier: self.get(call, f"tier {tier!r}") for tier, call in calls.items()}
 
     def since(self, marks: Mapping[str, float]) -> dict[str, Metered | MeterError]:
         """What each tier's meter said since marks(), or why it has none."""
-        calls = {tier: self.actors[tier].since.remote(mark) for tier, mark in marks.items()}
         found: dict[str, Metered | MeterError] = {}
-        for tier, call in calls.items():
-            try:
-                found[tier] = self.get(call, f"the meter of tier {tier!r}")
-            except MeterError as error:
-                found[tier] = error
+        with self.connection.used():
+            calls = {tier: self.actors[tier].since.remote(mark) for tier, mark in marks.items()}
+            for tier, call in calls.items():
+                try:
+                    found[tier] = self.get(call, f"the meter of tier {tier!r}")
+                except MeterError as error:
+                    found[tier] = error
         return found
 
     def spend(
@@ -55,11 +60,13 @@ class TierMeters:
         """
         workload_id, target = work
         there = (target, self.opened[target].address)
-        call = self.actors[tier].spend.remote(activity, seconds, workload_id, there)
-        spent = self.get(call, f"tier {tier!r} to {activity}", seconds + _CALL_TIMEOUT_S)
+        with self.connection.used():
+            call = self.actors[tier].spend.remote(activity, seconds, workload_id, there)
+            spent = self.get(call, f"tier {tier!r} to {activity}", seconds + _CALL_TIMEOUT_S)
         return cast(dict[str, float], spent)
 
     def keep(self, tier: str, calibration: Calibration) -> str:
         """Store a calibration on the tier's host; the file there."""
-        call = self.actors[tier].keep.remote(calibration)
-        return str(self.get(call, f"tier {tier!r} to keep its calibration", _CALL_TIMEOUT_S))
+        with self.connection.used():
+            call = self.actors[tier].keep.remote(calibration)
+            return str(self.get(call, f"tier {tier!r} to keep its calibration", _CALL_TIMEOUT_S))

@@ -8,7 +8,7 @@ import logging
 import os
 import socket
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import psutil
@@ -18,9 +18,11 @@ from ray._private.authentication.authentication_token_setup import (
 )
 from ray.util import list_named_actors
 
+from edgesplit.cluster.connection import CONNECTING, Connection
 from edgesplit.cluster.embedded import (
     EMBEDDED,
     NAMESPACE,
+    OUTLIVE_HEAD,
     environment,
     start_embedded,
     stop_embedded,
@@ -31,22 +33,20 @@ from edgesplit.errors import ClusterError
 from edgesplit.node.allocator import ALLOCATOR_ENV
 
 _REACH_TIMEOUT_S = 5.0
-# Ray ends the user's program when the head has been away for a minute. Requests need no head.
-_OUTLIVE_HEAD_S = "1000000"
+_END_TIMEOUT_S = 30.0  # for calls under way to come back when a connection is to end
 
 
 @dataclass(frozen=True)
 class Placement:
     """A cluster that this process is connected to.
 
-    is_embedded: one machine plays all tiers. is_ours: this placement connected the process.
-    cpus: of each tier's node, as Ray was told when it was started.
+    is_embedded: one machine plays all tiers. cpus: of each tier's node, as Ray was told when it
+    was started.
     """
 
-    address: str
+    connection: Connection
     tiers: tuple[str, ...]
     is_embedded: bool
-    is_ours: bool
     cpus: dict[str, int]
 
     def options(self, tier: str) -> dict[str, Any]:
@@ -77,27 +77,49 @@ def connect(address: str | None, tiers: Sequence[str]) -> Placement:
     Where none is named the embedded one is started. Raises ClusterError where it cannot be reached
     or lacks a node for one of `tiers`.
     """
-    is_ours = not ray.is_initialized()
-    if is_ours and _named(address):
-        join(address)
-    elif is_ours:
-        start_embedded()
-    nodes = [node for node in ray.nodes() if node["Alive"]]
-    labels = [node["Labels"] for node in nodes]
-    is_embedded = any(EMBEDDED.items() <= found.items() for found in labels)
-    where = ray.get_runtime_context().gcs_address
-    if not is_embedded:
-        try:
-            _require(tiers, labels, where)
-        except ClusterError:
-            if is_ours:
-                ray.shutdown()
-            raise
-    cpus = {
-        node["Labels"].get("tier", ""): max(1, int(node["Resources"].get("CPU", 1)))
-        for node in nodes
-    }
-    return Placement(where, tuple(tiers), is_embedded, is_ours, cpus)
+    with CONNECTING.lock:
+        is_ours = not ray.is_initialized()
+        is_own_cluster = is_ours and not _named(address)
+        if is_own_cluster:
+            start_embedded()
+        elif is_ours:
+            join(address)
+        placement = _placement(CONNECTING.entered(is_ours, is_own_cluster), tiers)
+        if not placement.is_embedded:
+            try:
+                _require(tiers, _alive(), placement.connection.address)
+            except ClusterError:
+                disconnect(placement)
+                raise
+        return placement
+
+
+def connect_again(placement: Placement) -> Placement:
+    """Leave a cluster whose head is lost for the one that is there now.
+
+    That is the cluster at the same address, with nodes for some of the tiers at least; a new
+    embedded one in place of an embedded one of this process. Raises ClusterError, and then the
+    process may be in no cluster.
+    """
+    with CONNECTING.lock:
+        connection = placement.connection
+        has_moved = ray.is_initialized() and not connection.is_rays
+        if not (connection.is_ours or has_moved):
+            raise ClusterError(
+                f"the head of the Ray cluster at {connection.address} was lost, and this "
+                "program has joined it by itself: call ray.shutdown() and ray.init() again"
+            )
+        if connection.is_rays:  # else another session has been here already
+            connection.end(_END_TIMEOUT_S)
+            _leave(connection)
+        if not ray.is_initialized() and connection.is_own_cluster:
+            start_embedded()
+        elif not ray.is_initialized():
+            _join(connection.address)
+        is_ours = connection.is_ours and not has_moved
+        again = CONNECTING.entered(is_ours, is_ours and connection.is_own_cluster)
+        made = _placement(again, placement.tiers)
+        return replace(made, cpus={**placement.cpus, **made.cpus})
 
 
 def join(address: str | None) -> str:
@@ -139,16 +161,48 @@ def _take_token(env: NodeEnv) -> None:
 
 def disconnect(placement: Placement) -> None:
     """Leave the cluster if nothing of EdgeSplit uses it any more; stop it if it is embedded."""
-    if not ray.is_initialized():
-        return
-    if placement.is_embedded:
-        if not list_named_actors(all_namespaces=True):
+    with CONNECTING.lock:
+        connection = placement.connection
+        if not CONNECTING.left(connection):
+            return
+        if placement.is_embedded and not _is_used_by_others(connection):
             stop_embedded()
-    elif placement.is_ours:
+        elif connection.is_ours and not placement.is_embedded:
+            ray.shutdown()
+
+
+def _leave(connection: Connection) -> None:
+    if connection.is_own_cluster:
+        stop_embedded()
+    else:
         ray.shutdown()
 
 
-def _require(tiers: Sequence[str], labels: list[dict[str, str]], where: str) -> None:
+def _is_used_by_others(connection: Connection) -> bool:
+    """Whether actors of another process are in our embedded cluster; without its head, no."""
+    try:
+        reach(connection.address)
+    except ClusterError:
+        return False
+    return bool(list_named_actors(all_namespaces=True))
+
+
+def _placement(connection: Connection, tiers: Sequence[str]) -> Placement:
+    nodes = _alive()
+    is_embedded = any(EMBEDDED.items() <= node["Labels"].items() for node in nodes)
+    cpus = {
+        node["Labels"].get("tier", ""): max(1, int(node["Resources"].get("CPU", 1)))
+        for node in nodes
+    }
+    return Placement(connection, tuple(tiers), is_embedded, cpus)
+
+
+def _alive() -> list[Any]:
+    return [node for node in ray.nodes() if node["Alive"]]
+
+
+def _require(tiers: Sequence[str], nodes: list[Any], where: str) -> None:
+    labels = [node["Labels"] for node in nodes]
     found = sorted({label["tier"] for label in labels if "tier" in label})
     missing = [tier for tier in tiers if tier not in found]
     if missing:
@@ -169,7 +223,7 @@ def _join(address: str) -> None:
             "joined. Run this on a node of it, or make this machine one: docs/deploy.md"
         )
     try:
-        with environment({"RAY_gcs_rpc_server_reconnect_timeout_s": _OUTLIVE_HEAD_S}):
+        with environment(OUTLIVE_HEAD):
             ray.init(
                 address=address,
                 namespace=NAMESPACE,

@@ -1,35 +1,61 @@
 """What every tier's actor was told, so that one that was started anew can be told again.
 
-A restarted actor remembers nothing. What is kept here is small: programs and payloads are
-references into Ray's store, which the caller's process owns.
+A restarted actor remembers nothing. What is kept here is small: of programs and payloads there are
+parcels, whose references belong to the cluster that is joined.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
+
+from edgesplit.cluster.connection import Connection
+from edgesplit.cluster.parcel import Get, Parcel
 
 # What tells two calls of a method apart: of one workload or program, the later one counts.
 _KEY_ARGUMENTS = {"load": 1, "describe": 1, "profile": 1, "expect": 1, "row": 2}
+_Told = dict[str, dict[tuple[Any, ...], tuple[Any, ...]]]
 
 
 class Recipes:
-    """The tiers' actors, by name, and what each was told, in order."""
+    """The tiers' actors, by name, and what each was told, in order.
 
-    def __init__(self, actors: Mapping[str, Any]) -> None:
+    connection: to the cluster that the actors are in. get: waits for an answer of Ray's.
+    """
+
+    def __init__(
+        self, actors: Mapping[str, Any], connection: Connection, get: Get, told: _Told | None = None
+    ) -> None:
         self.actors = actors
-        self._told: dict[str, dict[tuple[Any, ...], tuple[Any, ...]]] = {t: {} for t in actors}
+        self._connection, self._get = connection, get
+        self._told: _Told = told if told is not None else {t: {} for t in actors}
+
+    def moved(self, actors: Mapping[str, Any], connection: Connection) -> "Recipes":
+        """The same for the actors that take these ones' places in another cluster."""
+        return Recipes(actors, connection, self._get, self._told)
 
     def call(self, tier: str, method: str, *args: Any) -> Any:
-        """Call a method of the tier's actor, to be repeated if it starts anew; Ray's reference."""
+        """Call a method of the tier's actor, to be repeated if it starts anew; Ray's reference.
+
+        A Parcel among the arguments is sent by reference.
+        """
         told = self._told[tier]
         key = (method, *args[: _KEY_ARGUMENTS.get(method, 0)])
         told.pop(key, None)
         told[key] = args
-        return getattr(self.actors[tier], method).remote(*args)
+        return self._call(tier, method, args)
 
-    def told(self, tier: str) -> list[tuple[str, tuple[Any, ...]]]:
-        """Methods and arguments, in the order in which a new actor needs them.
+    def again(self, tier: str) -> Iterator[tuple[str, Any]]:
+        """Methods and their calls under way, in the order in which a new actor needs them.
 
         What was measured is not measured again: a row holds for the host, not for the process.
         """
-        told = [(key[0], args) for key, args in list(self._told[tier].items())]
-        return [("offer" if method == "row" else method, args) for method, args in told]
+        for (method, *_), args in list(self._told[tier].items()):
+            name = "offer" if method == "row" else method
+            yield name, self._call(tier, name, args)
+
+    def ref(self, parcel: Parcel, get: Get | None = None) -> Any:
+        """The parcel's reference in this cluster. get: how to wait if it has to be made."""
+        return self._connection.ref(parcel, get or self._get)
+
+    def _call(self, tier: str, method: str, args: tuple[Any, ...]) -> Any:
+        sent = [self.ref(arg) if isinstance(arg, Parcel) else arg for arg in args]
+        return getattr(self.actors[tier], method).remote(*sent)

@@ -4,14 +4,13 @@ A tier without torch is measured against what eager torch gives in the caller's 
 """
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import ray
-
 from edgesplit.cluster.actors import Opened
 from edgesplit.cluster.graphs import write_graph
+from edgesplit.cluster.parcel import Get, Parcel, parcel_of
 from edgesplit.cluster.recipe import Recipes
 from edgesplit.config import Config
 from edgesplit.core.row import TORCH, Row
@@ -22,7 +21,6 @@ from edgesplit.node.profiler import profile_layers
 from edgesplit.node.program import Program
 
 WITHOUT_TORCH = ("onnx",)  # runtimes that a host without torch may have
-Get = Callable[..., Any]
 _MEASURE_TIMEOUT_S = 600.0  # beside requests: VGG-16 on a slow tier takes minutes
 
 
@@ -61,16 +59,15 @@ class Offered:
 class Work:
     """What rows are measured of: a workload that the tiers know, its program, a sample payload.
 
-    packed, sample: references to the packed program and payload. whole_s: by tier, seconds of the
-    whole model in torch as they are planned with, where the tiers have not measured them on this
-    payload.
+    packed, sample: the packed program and payload. whole_s: by tier, seconds of the whole model in
+    torch as they are planned with, where the tiers have not measured them on this payload.
     """
 
     id: str
     program: Program
-    packed: Any
+    packed: Parcel
     values: Sequence[Any]
-    sample: Any
+    sample: Parcel
     whole_s: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -124,7 +121,7 @@ class Runtimes:
             if runtime == TORCH or not tiers:
                 continue
             try:
-                # A reference to what onnx runs; the others need nothing.
+                # What onnx runs; the others need nothing.
                 graph = self._graph(work) if runtime == "onnx" else None
             except RuntimeUnavailableError as error:
                 yield from (Offered(tier, runtime, why=str(error)) for tier in tiers)
@@ -177,12 +174,12 @@ class Runtimes:
 
     def _expect(self, work: Work, layer_s: tuple[float, ...]) -> None:
         whole = work.program.segment(0, len(work.program))
-        outputs = ray.put(pack_payload(whole(list(work.values))))
+        outputs = parcel_of(pack_payload(whole(list(work.values))))
         for tier in self._without_torch:
             call = self._recipes.call(tier, "expect", work.id, work.sample, outputs, layer_s)
             self._get(call, f"tier {tier!r} to take a sample", self._config.start_timeout_s)
 
-    def _measure_on(self, tier: str, runtime: str, work: Work, graph: Any) -> Offered:
+    def _measure_on(self, tier: str, runtime: str, work: Work, graph: Parcel | None) -> Offered:
         exactness = self._config.exactness
         call = self._recipes.call(tier, "row", work.id, runtime, graph, exactness)
         try:
@@ -191,8 +188,11 @@ class Runtimes:
         except RuntimeUnavailableError as error:
             return Offered(tier, runtime, why=str(error))
 
-    def _graph(self, work: Work) -> Any:
-        return write_graph(work.packed, work.sample, self._get)
+    def _graph(self, work: Work) -> Parcel:
+        """Written now. Raises as write_graph()."""
+        made = Parcel(lambda ref, get: write_graph(ref(work.packed), ref(work.sample), get))
+        self._recipes.ref(made, self._get)
+        return made
 
 
 def _tier_of(name: str, rows: Sequence[Row], source: str, opened: Opened) -> Tier:

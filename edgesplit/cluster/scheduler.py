@@ -43,11 +43,17 @@ from edgesplit.core.plan import Plan
 from edgesplit.core.profile import Profile
 from edgesplit.core.row import Row
 from edgesplit.core.sample import Sample
-from edgesplit.errors import EdgeSplitError, HeadroomError, RuntimeUnavailableError
+from edgesplit.errors import (
+    ClusterError,
+    EdgeSplitError,
+    HeadroomError,
+    RuntimeUnavailableError,
+)
 
 TICK_S = 0.1
 _SAVE_S = 5.0  # beliefs that are older are soon learnt again
 _PREPARE_TIMEOUT_S = 30.0
+_UNKNOWN_S = 0.5  # before who asks for a workload that is not known yet asks again
 _log = logging.getLogger(__name__)
 
 
@@ -71,8 +77,11 @@ class Scheduler:
         """Another one for each start of this actor."""
         return self._incarnation
 
-    async def begin(self, workload: Workload) -> None:
-        """Take up a workload and prepare its first plan. Raises what the policy raises."""
+    async def begin(self, workload: Workload, version: int = 0) -> None:
+        """Take up a workload and prepare its first plan. Raises what the policy raises.
+
+        version: of the plan that the caller has already.
+        """
         state, actions = begin(
             workload.graph,
             workload.profile,
@@ -81,18 +90,23 @@ class Scheduler:
             workload.settings,
             self._now_s(),
         )
-        await self._take_up(Loop(workload, state), actions)
+        loop = Loop(workload, state)
+        loop.version = version
+        await self._take_up(loop, actions)
 
-    async def resume(self, workload: Workload) -> None:
-        """Go on with a workload after a restart: as the checkpoint has it, else from the start."""
+    async def resume(self, workload: Workload, version: int) -> None:
+        """Go on with a workload after a restart: as the checkpoint has it, else from the start.
+
+        version: of the plan that the caller has; later ones count on from there.
+        """
         kept = self._checkpoint.load(workload.id)
         if kept is None:
-            await self.begin(workload)
+            await self.begin(workload, version)
             return
-        state, version = kept
+        state, kept_version = kept
         self._began_s = max(self._began_s, state.now_s - time.perf_counter())
         loop = Loop(workload, replace(state, pending=None))
-        loop.version = version
+        loop.version = max(version, kept_version)
         again = [Activate(state.active, "the scheduler was restarted")] if state.active else []
         await self._take_up(loop, again)
 
@@ -145,7 +159,10 @@ class Scheduler:
         self, workload_id: str, version: int, timeout_s: float
     ) -> Activation | None:
         """The active plan once it is newer than `version`; None if that takes too long."""
-        loop = self._loops[workload_id]
+        loop = self._loops.get(workload_id)
+        if loop is None:  # this is not the first start, and nobody has told of the workload yet
+            await asyncio.sleep(min(timeout_s, _UNKNOWN_S))
+            return None
 
         def newer() -> bool:
             return loop.activation is not None and loop.activation.version > version
@@ -157,11 +174,11 @@ class Scheduler:
 
     async def profile(self, workload_id: str) -> Profile:
         """The profile as it is believed now."""
-        return current_profile(self._loops[workload_id].state)
+        return current_profile(self._loop(workload_id).state)
 
     async def away(self, workload_id: str) -> tuple[str, ...]:
         """Tiers that no plan of the workload may use now."""
-        return tuple(sorted(self._loops[workload_id].state.away))
+        return tuple(sorted(self._loop(workload_id).state.away))
 
     async def status(self) -> tuple[dict[str, str], tuple[WorkloadStatus, ...]]:
         """The data plane's address of each tier, and every workload."""
@@ -181,6 +198,14 @@ class Scheduler:
     @property
     def _addresses(self) -> dict[str, str]:
         return {tier: handle.address for tier, handle in self._tiers.items()}
+
+    def _loop(self, workload_id: str) -> Loop:
+        if workload_id not in self._loops:
+            raise ClusterError(
+                "the scheduler was started again and does not know the workload yet; ask once more "
+                "in some seconds"
+            )
+        return self._loops[workload_id]
 
     def _save(self, loop: Loop) -> None:
         loop.saved_s = self._now_s()

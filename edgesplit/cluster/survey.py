@@ -35,6 +35,7 @@ class RuntimeSurvey:
         self._is_loud = is_loud
         self._wanted: queue.SimpleQueue[_Surveyed | None] = queue.SimpleQueue()
         self._all: list[_Surveyed] = []
+        self._failed: list[_Surveyed] = []
         self._is_stopped = False
         self._thread = threading.Thread(target=self._run, name="edgesplit-runtimes", daemon=True)
 
@@ -55,6 +56,12 @@ class RuntimeSurvey:
         self._all.append(surveyed)
         self._wanted.put(surveyed)
 
+    def again(self) -> None:
+        """Measure what could not be measured, now that the tiers are others."""
+        failed, self._failed = self._failed, []
+        for surveyed in failed:
+            self._wanted.put(surveyed)
+
     def wait(self, workload_id: str, timeout_s: float) -> bool:
         """Whether all of the workload's runtimes have been measured within the time."""
         mine = [surveyed for surveyed in self._all if surveyed.work.id == workload_id]
@@ -66,17 +73,19 @@ class RuntimeSurvey:
                 self._measure(surveyed)
             except EdgeSplitError as error:
                 if not isinstance(error, ClosedError):
+                    self._failed.append(surveyed)
                     _log.warning("runtimes are not measured, plans go on in torch: %s", error)
             finally:
                 surveyed.is_done.set()
 
     def _measure(self, surveyed: _Surveyed) -> None:
-        runtimes = self._session.runtimes(lambda: not self._is_stopped)
-        for offered in runtimes.measure(surveyed.work):
-            surveyed.found(offered)
-            self._session.tell_runtime(surveyed.work.id, offered)
-            if self._is_loud:
-                with contextlib.suppress(UnusedRuntimeWarning):  # where warnings are errors
-                    offered.warn()
-            elif offered.problem:
-                _log.info("%s", offered.problem)
+        with self._session.attached():
+            runtimes = self._session.runtimes(lambda: not self._is_stopped)
+            for offered in runtimes.measure(surveyed.work):
+                surveyed.found(offered)
+                self._session.tell_runtime(surveyed.work.id, offered)
+                if self._is_loud:
+                    with contextlib.suppress(UnusedRuntimeWarning):  # where warnings are errors
+                        offered.warn()
+                elif offered.problem:
+                    _log.info("%s", offered.problem)

@@ -10,9 +10,11 @@ from typing import Any
 import ray
 import ray.exceptions
 
+from edgesplit.cluster.attachment import Attachment
 from edgesplit.cluster.loop import Activation
 from edgesplit.cluster.session import Session
 from edgesplit.core.sample import Sample
+from edgesplit.errors import ClosedError, ClusterError
 
 _PERIOD_S = 0.05  # of telling the scheduler: each telling costs the caller about a millisecond
 _ASK_S = 10.0
@@ -22,11 +24,17 @@ _log = logging.getLogger(__name__)
 
 @dataclass
 class _Watched:
-    """One workload: who to tell of a new plan, the newest version, the question under way."""
+    """One workload: who to tell of a new plan, and the newest version.
+
+    question: under way, and asked of what is in asked_of. is_older: whether the plan in force is
+    older than those actors, so that requests still go to others.
+    """
 
     activate: Callable[[Activation], None]
     version: int
-    question: Any
+    question: Any = None
+    asked_of: Attachment | None = None
+    is_older: bool = False
 
 
 class PlanWatch:
@@ -37,6 +45,7 @@ class PlanWatch:
         self._watched: dict[str, _Watched] = {}
         self._finished: collections.deque[tuple[str, tuple[Sample, ...]]] = collections.deque()
         self._is_lost = False
+        self._has_said = False  # so, since the last answer
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="edgesplit-watch", daemon=True)
 
@@ -54,51 +63,60 @@ class PlanWatch:
         self, workload_id: str, first: Activation, activate: Callable[[Activation], None]
     ) -> None:
         """Watch a workload; activate(activation) is called on the watch's thread."""
-        question = self._session.next_activation(workload_id, first.version, _ASK_S)
-        self._watched[workload_id] = _Watched(activate, first.version, question)
+        self._watched[workload_id] = _Watched(activate, first.version)
 
     def finished(self, workload_id: str, samples: tuple[Sample, ...]) -> None:
         """A request has come back. Cheap: called on the hot path."""
         self._finished.append((workload_id, samples))
 
     def _run(self) -> None:
-        # Ray would start a cluster by itself for a call that finds none.
-        while not self._stopped.wait(_PERIOD_S) and ray.is_initialized():
+        while not self._stopped.wait(_PERIOD_S):
             try:
-                self._tell()
-                self._listen()
+                with self._session.attached() as now:
+                    self._ask(now)
+                    self._tell()
+                    self._listen()
                 self._is_lost = False
-            except ray.exceptions.RayError as error:
-                if not self._is_lost:
+            except ClosedError:
+                return
+            except (ClusterError, ray.exceptions.RayError) as error:
+                if not self._has_said:
                     _log.warning("scheduler lost, requests go on with the last plan: %s", error)
-                self._is_lost = True
-                self._ask_again()
+                self._is_lost = self._has_said = True
+                self._finished.clear()
+                self._stopped.wait(_RETRY_S)
 
-    def _ask_again(self) -> None:
-        """Ray restarts the scheduler, and the keeper tells it what it needs to answer."""
-        self._finished.clear()
-        if self._stopped.wait(_RETRY_S) or not ray.is_initialized():
-            return
+    def _ask(self, now: Attachment) -> None:
+        """Of a workload that is new, of other actors, or of those that Ray has started again."""
         for workload_id, watched in list(self._watched.items()):
-            watched.question = self._session.next_activation(workload_id, watched.version, _ASK_S)
+            if watched.asked_of is not now or self._is_lost:
+                watched.is_older = watched.asked_of not in (None, now)
+                watched.asked_of = now
+                self._ask_for(workload_id, watched)
+
+    def _ask_for(self, workload_id: str, watched: _Watched) -> None:
+        watched.question = self._session.next_activation(workload_id, watched.version, _ASK_S)
 
     def _tell(self) -> None:
         batches: dict[str, list[tuple[Sample, ...]]] = {}
         while self._finished:
             workload_id, samples = self._finished.popleft()
-            batches.setdefault(workload_id, []).append(samples)
+            watched = self._watched.get(workload_id)
+            if watched is None or not watched.is_older:  # else they say nothing of these actors
+                batches.setdefault(workload_id, []).append(samples)
         for workload_id, requests in batches.items():
             self._session.observe(workload_id, requests)
 
     def _listen(self) -> None:
-        questions = {w.question: (key, w) for key, w in list(self._watched.items())}
+        questions = {w.question: (key, w) for key, w in list(self._watched.items()) if w.question}
         if not questions:
             return
         answered, _ = ray.wait(list(questions), num_returns=len(questions), timeout=0)
         for answer in answered:
             workload_id, watched = questions[answer]
             activation = ray.get(answer, timeout=_ASK_S)
+            self._has_said = False
             if activation is not None:
-                watched.version = activation.version
+                watched.version, watched.is_older = activation.version, False
                 watched.activate(activation)
-            watched.question = self._session.next_activation(workload_id, watched.version, _ASK_S)
+            self._ask_for(workload_id, watched)

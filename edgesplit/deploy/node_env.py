@@ -22,11 +22,14 @@ MIN_OBJECT_STORE_BYTES = 75 << 20  # ray_constants.OBJECT_STORE_MINIMUM_MEMORY_B
 # to join anew: the head's autoscaler restarts Ray on a node that it has not heard of for 30 s, so
 # that longer (Ray's default is 60 s) gains nothing. `ray down` stops the head only; the other
 # nodes end by this limit. Shorter, and a break in the Wi-Fi would cost the loaded segments.
+# The self check is how often a node asks the head whether it still knows it. One that was started
+# anew without its storage does not, and the node ends, to join anew (Ray's default is 60 s).
 RAY_SETTINGS = {
     "RAY_AUTH_MODE": "token",
     "RAY_worker_niceness": "0",
     "RAY_prestart_worker_first_driver": "0",
     "RAY_gcs_rpc_server_reconnect_timeout_s": "30",
+    "RAY_raylet_liveness_self_check_interval_ms": "5000",
 }
 _COMMENTS = {
     "ES_TIER": "the tier this host plays: its Ray node gets the label tier=NAME",
@@ -40,6 +43,7 @@ _COMMENTS = {
     "RAY_worker_niceness": "actors at nice 0, not Ray's 15, for latency",
     "RAY_prestart_worker_first_driver": "no worker processes ahead that no actor will use",
     "RAY_gcs_rpc_server_reconnect_timeout_s": "seconds without the head until Ray ends here",
+    "RAY_raylet_liveness_self_check_interval_ms": "how often it asks if the head still knows it",
 }
 _LABEL = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?")  # ray._private.label_utils
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")

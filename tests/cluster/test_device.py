@@ -68,7 +68,7 @@ def process_of(split, tier):
     def look(actor):
         return sys.executable, {name.split(".")[0] for name, one in sys.modules.items() if one}
 
-    actor = split._session._running.recipes.actors[tier]
+    actor = split._session._attaching.now.recipes.actors[tier]
     return ray.get(actor.__ray_call__.remote(look), timeout=30)
 
 
@@ -164,7 +164,10 @@ def test_everything_on_it_is_prepared_and_calibration_keeps_it_busy(address, mod
     with EdgeSplit(model, policy="end-only", address=address, config=config) as split:
         y = split.infer(x)
         assert str(split.plan) == f"end[onnx]:0-{N}"
-        actor, workload = split._session._running.recipes.actors["end"], split._workloads.latest
+        actor, workload = (
+            split._session._attaching.now.recipes.actors["end"],
+            split._workloads.latest,
+        )
         call = actor.spend.remote("compute", 0.2, workload.id, ("cloud", ""))
         assert ray.get(call, timeout=30)["compute"] >= 0.2
     with torch.no_grad():

@@ -122,7 +122,7 @@ def test_a_plan_measured_as_it_is_fails_and_time_limits_are_checked(model):
 
 def test_the_scheduler_s_end_stops_no_request(split):
     expected = split.infer(inputs(1))
-    ray.kill(split._session._started.scheduler)
+    ray.kill(split._session._attaching.now.scheduler)
     for _ in range(20):
         assert torch.equal(split.infer(inputs(1)), expected)
     assert (split.records()["why"] == "").all()

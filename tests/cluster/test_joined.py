@@ -48,7 +48,7 @@ def test_actors_land_on_their_tiers_and_the_result_is_right(cluster):
         assert not split.records()["emulated"].any()
         assert {tier.source for tier in split.profile().tiers} == {"measured"}
         tier_of_node = {node["NodeID"]: node["Labels"]["tier"] for node in ray.nodes()}
-        for tier, actor in split._session._running.recipes.actors.items():
+        for tier, actor in split._session._attaching.now.recipes.actors.items():
             node = ray.get(actor.__ray_call__.remote(node_id), timeout=30)
             assert tier_of_node[node] == tier
 

@@ -70,7 +70,7 @@ def opened(cluster, device, **meters):
 
 def follow(split, device):
     """The device is the machine of the end tier's process from now on."""
-    actor = split._session._running.recipes.actors["end"]
+    actor = split._session._attaching.now.recipes.actors["end"]
     device.follow(ray.get(actor.__ray_call__.remote(lambda actor: __import__("os").getpid())))
 
 
@@ -176,7 +176,7 @@ def test_found_by_itself_a_shared_meter_is_left_for_the_model():
 
 
 def test_the_embedded_cluster_has_no_meter_of_a_tier():
-    embedded = Placement("here", TIERS, True, True, {})
+    embedded = Placement(None, TIERS, True, {})
     assert meter_of("end", Config(), embedded) == "model"
     assert meter_of("end", Config(meters={"end": "fixed:12"}), embedded) == "fixed:12"
     with pytest.raises(MeterError, match="one machine plays all tiers"):

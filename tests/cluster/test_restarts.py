@@ -82,7 +82,7 @@ def test_a_killed_scheduler_goes_on_where_it_was(split, x):
 
 
 def test_a_foreign_checkpoint_is_not_read(split, x):
-    session, workload = split._session._id, split._workloads.latest.id
+    session, workload = split._session._settings.session_id, split._workloads.latest.id
     mine = Checkpoint(session)
     wait_for(lambda: mine.load(workload) is not None, "a checkpoint")
     from ray.experimental.internal_kv import _internal_kv_get, _internal_kv_put

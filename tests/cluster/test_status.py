@@ -192,7 +192,7 @@ def test_another_process_sees_the_session(cluster, edge):
 
 
 def test_a_scheduler_that_stands_still_is_shown_as_silent(cluster, edge):
-    with session(cluster) as split, stopped(split._session._running.scheduler):
+    with session(cluster) as split, stopped(split._session._attaching.now.scheduler):
         began_s = time.monotonic()
         (found,) = cluster_status(timeout_s=1).sessions
         assert time.monotonic() - began_s < 10
@@ -202,7 +202,7 @@ def test_a_scheduler_that_stands_still_is_shown_as_silent(cluster, edge):
 
 def test_an_actor_that_died_is_lost(cluster, edge):
     with session(cluster) as split:
-        ray.kill(split._session._running.recipes.actors["cloud"])
+        ray.kill(split._session._attaching.now.recipes.actors["cloud"])
 
         def states():
             (found,) = cluster_status().sessions
