@@ -105,7 +105,8 @@ class Scheduler:
             return
         state, kept_version = kept
         self._began_s = max(self._began_s, state.now_s - time.perf_counter())
-        loop = Loop(workload, replace(state, pending=None))
+        # The goal may have changed since it was saved.
+        loop = Loop(workload, replace(state, pending=None, goal=workload.goal))
         loop.version = max(version, kept_version)
         again = [Activate(state.active, "the scheduler was restarted")] if state.active else []
         await self._take_up(loop, again)
