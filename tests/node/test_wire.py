@@ -201,7 +201,11 @@ def test_tensors_come_through_arrays_as_they_were(tensor):
     assert bytes(tensors.pack([back])[1][0]) == bytes(tensors.pack([direct])[1][0])
 
 
-@pytest.mark.parametrize("tensor", [t for t in TENSORS if t.dtype not in BITS_ONLY], ids=str)
+@pytest.mark.parametrize(
+    "tensor",
+    [t for t in TENSORS if t.dtype not in BITS_ONLY],
+    ids=lambda t: f"{t.dtype}{list(t.shape)}",
+)
 def test_arrays_read_what_tensors_wrote(tensor):
     (array,) = travel([tensor], receiver=arrays)
     assert np.array_equal(array, tensor.resolve_conj().numpy(), equal_nan=array.dtype.kind == "f")
