@@ -10,6 +10,7 @@ import logging
 import os
 import secrets
 import shutil
+import sys
 import tempfile
 import threading
 import time
@@ -27,7 +28,7 @@ NAMESPACE = "edgesplit"
 EMBEDDED = {"edgesplit": "embedded"}
 _PREFIX = "es-"  # of the folder that an embedded cluster keeps everything in
 # Ray ends the user's program when the head has been away for a minute. Requests need no head.
-OUTLIVE_HEAD = {"RAY_gcs_rpc_server_reconnect_timeout_s": "1000000"}
+_OUTLIVE_HEAD = {"RAY_gcs_rpc_server_reconnect_timeout_s": "1000000"}
 _LOOK_S = 1.0  # between two looks whether the cluster is still this one
 # In the folder: the process that started Ray there and will end it, and what it then takes back.
 _OWNER = "edgesplit-owner"
@@ -69,7 +70,7 @@ def _start() -> None:
     logging.getLogger("ray").setLevel(logging.ERROR)
     # Workers at nice 0, not 15, for latency; none started ahead that no actor will use.
     settings = {"RAY_worker_niceness": "0", "RAY_prestart_worker_first_driver": "0"}
-    with environment({**settings, **OUTLIVE_HEAD}):
+    with environment(settings), outliving_head():
         try:
             ray.init(
                 address="local",
@@ -113,6 +114,16 @@ def environment(values: dict[str, str]) -> Iterator[None]:
                 os.environ.pop(key, None)
             else:
                 os.environ[key] = value
+
+
+@contextlib.contextmanager
+def outliving_head() -> Iterator[None]:
+    """Join a cluster within it, so that the program does not depend on the head from then on."""
+    with environment(_OUTLIVE_HEAD):
+        yield
+    # Ray's hook tells the head of an error that ends the program, and waits for a lost one.
+    if sys.excepthook is worker.custom_excepthook:
+        sys.excepthook = worker.normal_excepthook
 
 
 def stop_embedded() -> None:

@@ -22,8 +22,7 @@ from edgesplit.cluster.connection import CONNECTING, Connection
 from edgesplit.cluster.embedded import (
     EMBEDDED,
     NAMESPACE,
-    OUTLIVE_HEAD,
-    environment,
+    outliving_head,
     start_embedded,
     stop_embedded,
 )
@@ -223,7 +222,7 @@ def _join(address: str) -> None:
             "joined. Run this on a node of it, or make this machine one: docs/deploy.md"
         )
     try:
-        with environment(OUTLIVE_HEAD):
+        with outliving_head():
             ray.init(
                 address=address,
                 namespace=NAMESPACE,

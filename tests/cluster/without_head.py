@@ -104,6 +104,8 @@ def run(address, head):
         except ClusterError as error:
             say(f"asked in vain: {type(error).__name__}")
         say(f"right {program.right} by {sorted(set(split.records()['finished_by']))}")
+        # An error would now end the program, and not wait for the head to be told of it.
+        assert sys.excepthook is sys.__excepthook__
     say("closed")
 
 
