@@ -9,6 +9,7 @@ import ray.exceptions
 
 from edgesplit.errors import ClusterError, EdgeSplitError
 
+Get = Callable[..., Any]  # (call, what, timeout_s): as answer()
 CONTROL_TIMEOUT_S = 30.0
 _LOOK_S = 0.2  # between two looks whether an answer is still wanted
 

@@ -129,7 +129,7 @@ class Attaching:
         timeout_s: float = CONTROL_TIMEOUT_S,
     ) -> None:
         """Call a method of every tier's actor, with args(tier). Raises as answer()."""
-        with self.attached() as now:
+        with self.attached() as now, now.connection.sending():
             tiers = now.recipes.actors
             for call in [now.recipes.call(tier, method, *args(tier)) for tier in tiers]:
                 self.answer(call, f"tiers {what}", timeout_s)
@@ -145,7 +145,7 @@ class Attaching:
                 if old is not None:
                     moved = old.moved(actors, placement.connection)
                     return Attachment(settings, placement, moved, scheduler, {})
-                recipes = Recipes(actors, placement.connection, self.answer)
+                recipes = Recipes(actors, placement.connection)
                 opening = {tier: actor.open.remote() for tier, actor in actors.items()}
                 return Attachment(settings, placement, recipes, scheduler, opening)
         except Exception:

@@ -8,14 +8,13 @@ of Ray's is made within used(), which refuses once the connection is over.
 import contextlib
 import threading
 import time
-import weakref
 from collections.abc import Iterator
 from typing import Any
 
 import ray
 from ray._private import worker
 
-from edgesplit.cluster.parcel import Get, Parcel
+from edgesplit.cluster.parcel import Parcel
 from edgesplit.errors import ClusterError
 
 
@@ -39,7 +38,8 @@ class Connection:
         self._changed = threading.Condition()
         self._users = 0
         self._is_over = False
-        self._refs: weakref.WeakKeyDictionary[Parcel, Any] = weakref.WeakKeyDictionary()
+        self._senders = 0
+        self._refs: dict[Parcel, Any] = {}
         self.sessions = 0  # that are open on it
 
     @property
@@ -74,12 +74,31 @@ class Connection:
                 self._users -= 1
                 self._changed.notify_all()
 
-    def ref(self, parcel: Parcel, get: Get) -> Any:
-        """The reference of a parcel here; made at the first call, within used()."""
-        ref = self._refs.get(parcel)
+    @contextlib.contextmanager
+    def sending(self) -> Iterator[None]:
+        """While parcels are sent, within used(), until they have come: then nothing is left here.
+
+        Tiers that are sent the same one share its reference.
+        """
+        with self._changed:
+            self._senders += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._senders -= 1
+                if not self._senders:
+                    self._refs.clear()
+
+    def ref(self, parcel: Parcel) -> Any:
+        """The reference of a parcel; made at the first call within sending()."""
+        assert self._senders, "a parcel is sent within sending()"
+        with self._changed:
+            ref = self._refs.get(parcel)
         if ref is None:
-            made = parcel.make(lambda other: self.ref(other, get), get)
-            ref = self._refs.setdefault(parcel, made)
+            made = ray.put(parcel.value)
+            with self._changed:
+                ref = self._refs.setdefault(parcel, made)
         return ref
 
     def end(self, timeout_s: float) -> None:

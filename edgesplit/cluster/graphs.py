@@ -4,12 +4,12 @@ An export keeps Python busy for 1 to 20 s; in the caller's process, requests wou
 """
 
 import os
-from collections.abc import Callable
 from typing import Any
 
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from edgesplit.cluster.answers import Get
 from edgesplit.node.packed import PackedProgram
 from edgesplit.node.packed_payload import PackedPayload
 
@@ -38,8 +38,8 @@ class GraphWriter:
         return export_graph(program, values)
 
 
-def write_graph(packed: Any, sample: Any, get: Callable[..., Any]) -> Any:
-    """A reference to the workload's OnnxGraph in Ray's store; the process has ended.
+def write_graph(packed: Any, sample: Any, get: Get) -> Any:
+    """The workload's OnnxGraph; the process has ended.
 
     packed, sample: references to the packed program and payload. Raises as GraphWriter.write, and
     ClusterError.
@@ -47,7 +47,6 @@ def write_graph(packed: Any, sample: Any, get: Callable[..., Any]) -> Any:
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     writer = ray.remote(GraphWriter).options(num_cpus=0, scheduling_strategy=here).remote()
     try:
-        graph = get(writer.write.remote(packed, sample), "the ONNX graph", _EXPORT_TIMEOUT_S)
-        return ray.put(graph)
+        return get(writer.write.remote(packed, sample), "the ONNX graph", _EXPORT_TIMEOUT_S)
     finally:
         ray.kill(writer)

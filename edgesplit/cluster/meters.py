@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from edgesplit.cluster.actors import Opened
+from edgesplit.cluster.answers import Get
 from edgesplit.cluster.connection import Connection
-from edgesplit.cluster.parcel import Get
 from edgesplit.core.energy.window import Metered
 from edgesplit.core.power import Power
 from edgesplit.errors import MeterError

@@ -1,14 +1,14 @@
 """What every tier's actor was told, so that one that was started anew can be told again.
 
-A restarted actor remembers nothing. What is kept here is small: of programs and payloads there are
-parcels, whose references belong to the cluster that is joined.
+A restarted actor remembers nothing. What is kept here is small: programs and payloads are parcels,
+whose weights are the caller's model's own.
 """
 
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from edgesplit.cluster.connection import Connection
-from edgesplit.cluster.parcel import Get, Parcel
+from edgesplit.cluster.parcel import Parcel
 
 # What tells two calls of a method apart: of one workload or program, the later one counts.
 _KEY_ARGUMENTS = {"load": 1, "describe": 1, "profile": 1, "expect": 1, "row": 2}
@@ -18,19 +18,19 @@ _Told = dict[str, dict[tuple[Any, ...], tuple[Any, ...]]]
 class Recipes:
     """The tiers' actors, by name, and what each was told, in order.
 
-    connection: to the cluster that the actors are in. get: waits for an answer of Ray's.
+    connection: to the cluster that the actors are in. Parcels are sent within its sending().
     """
 
     def __init__(
-        self, actors: Mapping[str, Any], connection: Connection, get: Get, told: _Told | None = None
+        self, actors: Mapping[str, Any], connection: Connection, told: _Told | None = None
     ) -> None:
         self.actors = actors
-        self._connection, self._get = connection, get
+        self._connection = connection
         self._told: _Told = told if told is not None else {t: {} for t in actors}
 
     def moved(self, actors: Mapping[str, Any], connection: Connection) -> "Recipes":
         """The same for the actors that take these ones' places in another cluster."""
-        return Recipes(actors, connection, self._get, self._told)
+        return Recipes(actors, connection, self._told)
 
     def call(self, tier: str, method: str, *args: Any) -> Any:
         """Call a method of the tier's actor, to be repeated if it starts anew; Ray's reference.
@@ -52,9 +52,9 @@ class Recipes:
             name = "offer" if method == "row" else method
             yield name, self._call(tier, name, args)
 
-    def ref(self, parcel: Parcel, get: Get | None = None) -> Any:
-        """The parcel's reference in this cluster. get: how to wait if it has to be made."""
-        return self._connection.ref(parcel, get or self._get)
+    def ref(self, parcel: Parcel) -> Any:
+        """The parcel's reference in this cluster."""
+        return self._connection.ref(parcel)
 
     def _call(self, tier: str, method: str, args: tuple[Any, ...]) -> Any:
         sent = [self.ref(arg) if isinstance(arg, Parcel) else arg for arg in args]

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from edgesplit.cluster.actors import Opened
+from edgesplit.cluster.answers import Get
 from edgesplit.cluster.graphs import write_graph
-from edgesplit.cluster.parcel import Get, Parcel, parcel_of
+from edgesplit.cluster.parcel import Parcel
 from edgesplit.cluster.recipe import Recipes
 from edgesplit.config import Config
 from edgesplit.core.row import TORCH, Row
@@ -174,7 +175,7 @@ class Runtimes:
 
     def _expect(self, work: Work, layer_s: tuple[float, ...]) -> None:
         whole = work.program.segment(0, len(work.program))
-        outputs = parcel_of(pack_payload(whole(list(work.values))))
+        outputs = Parcel(pack_payload(whole(list(work.values))))
         for tier in self._without_torch:
             call = self._recipes.call(tier, "expect", work.id, work.sample, outputs, layer_s)
             self._get(call, f"tier {tier!r} to take a sample", self._config.start_timeout_s)
@@ -189,10 +190,9 @@ class Runtimes:
             return Offered(tier, runtime, why=str(error))
 
     def _graph(self, work: Work) -> Parcel:
-        """Written now. Raises as write_graph()."""
-        made = Parcel(lambda ref, get: write_graph(ref(work.packed), ref(work.sample), get))
-        self._recipes.ref(made, self._get)
-        return made
+        """What onnx runs. Raises as write_graph()."""
+        sent = self._recipes.ref(work.packed), self._recipes.ref(work.sample)
+        return Parcel(write_graph(*sent, self._get))
 
 
 def _tier_of(name: str, rows: Sequence[Row], source: str, opened: Opened) -> Tier:

@@ -19,7 +19,7 @@ from edgesplit.cluster.links import probe_links
 from edgesplit.cluster.loop import Activation, TierHandle, Workload
 from edgesplit.cluster.meters import TierMeters
 from edgesplit.cluster.own_meters import own_meters
-from edgesplit.cluster.parcel import Parcel, parcel_of
+from edgesplit.cluster.parcel import Parcel
 from edgesplit.cluster.runtimes import Offered, Runtimes, Work, with_offer
 from edgesplit.cluster.start import SessionSettings, threads_of
 from edgesplit.config import EMBEDDED_EMULATION, Config
@@ -140,7 +140,7 @@ class Session:
     def load(self, program: Program) -> str:
         """Ship a program to every tier; returns its id."""
         program_id = next(self._program_ids)
-        self._packed[program_id] = packed = parcel_of(pack(program))
+        self._packed[program_id] = packed = Parcel(pack(program))
         timeout_s = self._config.start_timeout_s
         self._attaching.tell(
             "load", lambda tier: (program_id, packed), "to load the model", timeout_s
@@ -149,7 +149,7 @@ class Session:
 
     def describe(self, workload_id: str, program_id: str, payloads: tuple[Forms, ...]) -> None:
         """Tell every tier what a workload's payloads look like."""
-        told = (workload_id, program_id, parcel_of(payloads))
+        told = (workload_id, program_id, Parcel(payloads))
         self._attaching.tell("describe", lambda tier: told, "to take the payloads")
 
     def runtimes(self, goes_on: Callable[[], bool] = lambda: True) -> Runtimes:
@@ -169,7 +169,7 @@ class Session:
     def work(self, ids: tuple[str, str], program: Program, values: Sequence[Any]) -> Work:
         """What is needed to measure a workload's runtimes; ids: its own and its program's."""
         workload_id, program_id = ids
-        sample = parcel_of(pack_payload(values))
+        sample = Parcel(pack_payload(values))
         return Work(workload_id, program, self._packed[program_id], list(values), sample)
 
     def profile(self, work: Work) -> Profile:
@@ -179,7 +179,7 @@ class Session:
         to the survey.
         """
         source = "emulated" if self.is_emulated else "measured"
-        with self.attached():
+        with self.attached() as now, now.connection.sending():
             return Profile(self.runtimes().tiers(work, source), self._links(source))
 
     def tell_runtime(self, workload_id: str, offered: Offered) -> None:
@@ -286,7 +286,7 @@ class Session:
 
         A runtime that it cannot offer any more is found out when a plan wants it.
         """
-        with self.attached() as now:
+        with self.attached() as now, now.connection.sending():
             actor = now.recipes.actors[tier]
             opened = self._attaching.answer(actor.open.remote(), f"tier {tier!r} to open again")
             self._opened[tier] = replace(self._opened[tier], address=opened.address)

@@ -79,7 +79,7 @@ class RuntimeSurvey:
                 surveyed.is_done.set()
 
     def _measure(self, surveyed: _Surveyed) -> None:
-        with self._session.attached():
+        with self._session.attached() as now, now.connection.sending():
             runtimes = self._session.runtimes(lambda: not self._is_stopped)
             for offered in runtimes.measure(surveyed.work):
                 surveyed.found(offered)

@@ -119,28 +119,45 @@ class Actor:
         return SimpleNamespace(remote=lambda *args: self.told.append((method, *args)))
 
 
-def test_recipes_move_with_new_references(joined):
-    puts = iter(range(10))
-    program = Parcel(lambda ref, get: ("program", next(puts)))
-    graph = Parcel(lambda ref, get: ("graph of", ref(program), next(puts)))
+@pytest.fixture
+def store(monkeypatch):
+    """What was put into Ray's store, oldest first; references are their places."""
+    values = []
+    monkeypatch.setattr(ray, "put", lambda value: values.append(value) or len(values) - 1)
+    return values
+
+
+def test_recipes_move_with_new_references(joined, store):
+    program, graph = Parcel("program"), Parcel("graph")
     old, new = Actor(), Actor()
     first = made()
-    recipes = Recipes({"end": old}, first, None)
-    recipes.call("end", "load", "p", program)
-    recipes.call("end", "row", "w", "onnx", graph, None)
-    recipes.call("end", "emulate", 2.0)
-    recipes.call("end", "emulate", 3.0)
-    assert old.told[0] == ("load", "p", ("program", 0))
-    assert old.told[1][3] == ("graph of", ("program", 0), 1)
+    recipes = Recipes({"end": old}, first)
+    with first.sending():
+        recipes.call("end", "load", "p", program)
+        recipes.call("end", "row", "w", "onnx", graph, None)
+        recipes.call("end", "emulate", 2.0)
+        recipes.call("end", "emulate", 3.0)
+    assert old.told[:2] == [("load", "p", 0), ("row", "w", "onnx", 1, None)]
     first.end(LIMIT_S)
     joined(2)
-    moved = recipes.moved({"end": new}, made())
-    assert [method for method, _ in moved.again("end")] == ["load", "offer", "emulate"]
-    assert new.told == [
-        ("load", "p", ("program", 2)),
-        ("offer", "w", "onnx", ("graph of", ("program", 2), 3), None),
-        ("emulate", 3.0),
-    ]
+    second = made()
+    with second.sending():
+        moved = list(recipes.moved({"end": new}, second).again("end"))
+    assert [method for method, _ in moved] == ["load", "offer", "emulate"]
+    assert new.told == [("load", "p", 2), ("offer", "w", "onnx", 3, None), ("emulate", 3.0)]
+    assert store == ["program", "graph"] * 2
+
+
+def test_a_reference_lasts_until_the_last_who_sends_is_done(joined, store):
+    connection, parcel = made(), Parcel("program")
+    with connection.sending():
+        with connection.sending():
+            assert connection.ref(parcel) == 0
+        assert connection.ref(parcel) == 0
+    with connection.sending():
+        assert connection.ref(parcel) == 1
+    with pytest.raises(AssertionError, match=r"within sending\(\)"):
+        connection.ref(parcel)
 
 
 class Head:
