@@ -5,6 +5,7 @@ import pytest
 TESTBED = "testbed"  # its hosts have names and addresses of their own, once on a machine
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist looks at the groups
 def pytest_collection_modifyitems(items):
     """A group per file; all of the testbed is one, since its files share the hosts."""
     for item in items:
