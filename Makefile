@@ -41,7 +41,7 @@ packages:
 	  echo "without $(TESTBED_PACKAGES) the tests of the testbed are skipped"
 
 unit: install packages
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+	$(BIN)/python -m pytest -n 2 --no-loadscope-reorder
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,14 +1,22 @@
-"""Tests of one file stay together when two processes share the work; the longest begin first."""
+"""How two processes share the tests: file by file, the testbed as one, which begins first."""
 
 import pytest
 
-TESTBED = "testbed"  # its hosts have names and addresses of their own, once on a machine
+TESTBED = "tests/testbed/"  # its hosts have names and addresses of their own, once on a machine
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist looks at the groups
 def pytest_collection_modifyitems(items):
-    """A group per file; all of the testbed is one, since its files share the hosts."""
-    for item in items:
-        group = TESTBED if TESTBED in item.path.parts else item.path.name
-        item.add_marker(pytest.mark.xdist_group(group))
-    items.sort(key=lambda item: 0 if TESTBED in item.path.parts else 1)
+    """The longest work first, so that it is not the last to be waited for."""
+    items.sort(key=lambda item: not item.nodeid.startswith(TESTBED))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Modules share clusters, the testbed's modules share hosts: none is split up."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFile(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            return TESTBED if nodeid.startswith(TESTBED) else nodeid.partition("::")[0]
+
+    return ByFile(config, log)
