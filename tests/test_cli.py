@@ -29,7 +29,7 @@ def invoke(monkeypatch):
     def no_cluster(*_):
         raise AssertionError("a user's mistake must be told before a cluster is started")
 
-    monkeypatch.setattr("edgesplit.cluster.session.connect", no_cluster)
+    monkeypatch.setattr("edgesplit.cluster.attachment.connect", no_cluster)
     return lambda *arguments: CliRunner().invoke(main, arguments)
 
 

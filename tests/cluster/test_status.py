@@ -143,7 +143,8 @@ def test_an_embedded_session_before_and_after_its_first_input():
         assert text.exit_code == 0
         assert ray.is_initialized()  # the session's connection is left alone
         (workload,) = found["sessions"][0]["workloads"]
-        assert parse_plan(workload["plan"]) == split.plan
+        plans = [plan for _, plan, _ in split.switches()]  # it may have moved on meanwhile
+        assert parse_plan(workload["plan"]) in plans
         assert workload["reason"].startswith("first plan")
         assert [tier["tier"] for tier in workload["tiers"]] == list(TIERS)
         assert {tier["source"] for tier in workload["tiers"]} == {"emulated"}

@@ -233,7 +233,7 @@ def test_a_tier_that_stays_busy_costs_the_time_limit_and_no_more():
             DeadlineExceeded, match=r"busy until the time limit|no answer within|no time is left"
         ):
             caller.infer(patience_s=30.0, timeout_s=0.5)
-        assert time.monotonic() - began_s < 1.0
+        assert time.monotonic() - began_s < 5.0  # and not the 30 s of patience
         held.go_on.set()
         assert all(talk.receive(asked).values for asked in blocking)
 

@@ -78,11 +78,11 @@ def test_ssh_between_hosts_and_from_the_machine(nominal):
 
 
 def test_shaping_holds_one_direction_of_one_link(servers):
-    servers.shape([("end", "edge")], 5e6)
-    assert 0.1 < seconds(servers, "edge", 1_000_000)[0] < 0.8  # 0.2 s by the rate
-    assert seconds(servers, "cloud", 1_000_000)[0] < 0.1
+    servers.shape([("end", "edge")], 1e6)
+    assert 0.7 < seconds(servers, "edge", 1_000_000)[0] < 4  # 1 s by the rate
+    assert seconds(servers, "cloud", 1_000_000)[0] < 0.5
     servers.shape([("end", "edge")], None)
-    assert seconds(servers, "edge", 1_000_000)[0] < 0.1
+    assert seconds(servers, "edge", 1_000_000)[0] < 0.5
 
 
 def test_a_small_payload_does_not_slip_through_a_slow_link(servers):
