@@ -51,13 +51,14 @@ _TURNS_SHARE = 0.25  # of the time: measuring beside requests
 class Opened:
     """A tier that listens: its data plane's address, its meter, the watts to plan with.
 
-    has_torch: whether segments can be run there in eager torch.
+    has_torch: whether segments can be run there in eager torch. incarnation: see SegmentActor's.
     """
 
     address: str
     metering: Metering
     power: Power
     has_torch: bool
+    incarnation: str
 
 
 class SegmentActor:
@@ -237,7 +238,7 @@ class SegmentActor:
 
     def _opened(self) -> Opened:
         meter = self._server.worker.meter
-        return Opened(self._address, meter.metering, meter.power, has_torch())
+        return Opened(self._address, meter.metering, meter.power, has_torch(), self._incarnation)
 
     @property
     def _slowdown(self) -> float:

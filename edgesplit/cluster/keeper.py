@@ -97,7 +97,9 @@ class Keeper:
         self._now, self._attached_s = now, time.monotonic()
         is_known = not now.comes_after_another
         tiers = [] if is_known else list(now.recipes.actors)
-        self._known = {} if is_known else dict.fromkeys([*tiers, _SCHEDULER], _NOBODY)
+        # Those of ready(), not those who happen to answer first: they may be others by now.
+        told = self._session.told() if is_known else {}
+        self._known = dict.fromkeys([*now.recipes.actors, _SCHEDULER], _NOBODY) | told
         self._lost, self._asked = set(tiers), {}
 
     def _ask(self, now: Attachment) -> None:
@@ -113,7 +115,7 @@ class Keeper:
                 self._lost.add(name)
                 self._session.tier_lost(name)
             return
-        known = self._known.setdefault(name, incarnation)
+        known = self._known[name]
         if name == _SCHEDULER and known == _NOBODY and self._is_too_early():
             return
         if incarnation != known:

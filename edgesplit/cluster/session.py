@@ -49,6 +49,7 @@ class Session:
         self._attaching = Attaching()
         self._emulation = Emulation()
         self._tiers: dict[str, TierHandle] = {}
+        self._scheduler = ""  # the first one's incarnation
         self._opened: dict[str, Opened] = {}
         self._packed: dict[str, Parcel] = {}
         self._workloads: dict[str, Workload] = {}
@@ -87,6 +88,9 @@ class Session:
             }
             self.emulate(self._emulation)
             self._attaching.answer(now.scheduler.meet.remote(tiers), "the scheduler to start")
+            self._scheduler = self._attaching.answer(
+                now.scheduler.incarnation.remote(), "the scheduler to say which it is"
+            )
             self._tiers = tiers
 
     def close(self) -> None:
@@ -262,6 +266,14 @@ class Session:
     def is_ready(self) -> bool:
         """Whether ready() has returned, so that there is something to keep."""
         return bool(self._tiers)
+
+    def told(self) -> dict[str, str]:
+        """Incarnations that were told what there is to know: of each tier, under "" the scheduler.
+
+        Of the actors of ready(): later ones are told by the keeper, who knows them.
+        """
+        tiers = {tier: opened.incarnation for tier, opened in self._opened.items()}
+        return {**tiers, "": self._scheduler}
 
     def reattach(self) -> None:
         """Leave the cluster whose head is lost for the one that is there. See Attaching.
