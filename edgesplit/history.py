@@ -11,6 +11,7 @@ from typing import Any, Generic, TypeVar
 import msgspec
 
 from edgesplit.core.goal import Goal
+from edgesplit.core.plan import Plan
 from edgesplit.core.record import Finished, Record, record_of
 from edgesplit.core.sample import Sample
 from edgesplit.workloads import ActiveWorkload
@@ -31,7 +32,7 @@ class History:
         self.began_s = time.perf_counter()
         self.count = 0
         self._finished = collections.deque[bytes](maxlen=RECORDS_KEPT)
-        self._workloads, self._plans = _Numbered[ActiveWorkload](), _Numbered[Any]()
+        self._workloads, self._plans = _Numbered[ActiveWorkload](), _Numbered[Plan]()
         self._lock = threading.Lock()
 
     def add(self, workload: ActiveWorkload, done: Finished) -> None:

@@ -17,11 +17,11 @@ import numpy as np
 import psutil
 import torch
 
-from edgesplit import Config, EdgeSplit, EdgeSplitError, Emulation
+from edgesplit import Config, EdgeSplit, Emulation
 from edgesplit.errors import TestbedError
 from edgesplit.testbed.testbed import Testbed
 from experiments.chaos_faults import Fault, Scene, drawn, faults
-from experiments.chaos_load import Load
+from experiments.chaos_load import Load, is_calm
 from experiments.chaos_matrix import matrix
 from experiments.chaos_table import table_text
 from experiments.chaos_testbed import run as run_on_testbed
@@ -103,7 +103,7 @@ class _Before:
 
 def _one(split: EdgeSplit, scene: Scene, load: Load, some: tuple[Fault, ...]) -> dict[str, Any]:
     tally = load.tally
-    before = _Before(tally.requests, sum(tally.errors.values()), tally.wrong)
+    before = _Before(tally.requests, tally.errors.total(), tally.wrong)
     tally.longest_wait_s = 0.0
     last = split.last_record()
     since_s = last.at_s if last is not None else 0.0
@@ -117,7 +117,7 @@ def _one(split: EdgeSplit, scene: Scene, load: Load, some: tuple[Fault, ...]) ->
         "fault": " + ".join(map(str, some)),
         "requests": tally.requests - before.requests,
         "by_fallback": _by_fallback(split, since_s),
-        "errors": sum(tally.errors.values()) - before.errors,
+        "errors": tally.errors.total() - before.errors,
         "wrong": tally.wrong - before.wrong,
         "longest_wait_s": round(tally.longest_wait_s, 3),
         "back_s": None if back_s is None else round(back_s, 1),
@@ -133,20 +133,12 @@ def _back(split: EdgeSplit) -> float | None:
     """Seconds until no tier was left out and requests went as planned; None: not in time."""
     began_s = calm_s = time.monotonic()
     while time.monotonic() - began_s < BACK_LIMIT_S:
-        if not _is_calm(split):
+        if not is_calm(split):
             calm_s = time.monotonic()
         elif time.monotonic() - calm_s >= _CALM_S:
             return calm_s - began_s
         time.sleep(_LOOK_S)
     return None
-
-
-def _is_calm(split: EdgeSplit) -> bool:
-    try:
-        record = split.last_record()
-        return not split.tiers_away() and record is not None and not record.why
-    except EdgeSplitError:  # the scheduler is away
-        return False
 
 
 def _summary(split: EdgeSplit, load: Load, rows: list[dict[str, Any]]) -> dict[str, Any]:
@@ -156,7 +148,7 @@ def _summary(split: EdgeSplit, load: Load, rows: list[dict[str, Any]]) -> dict[s
         "requests": tally.requests,
         "right": tally.right,
         "by_fallback": sum(row["by_fallback"] for row in rows),
-        "errors": sum(tally.errors.values()),
+        "errors": tally.errors.total(),
         "lost": tally.lost,
         "wrong": tally.wrong,
         "longest_wait_s": max(row["longest_wait_s"] for row in rows),

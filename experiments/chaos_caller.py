@@ -18,10 +18,11 @@ from typing import Any
 
 import torch
 
-from edgesplit import Config, EdgeSplit, EdgeSplitError, Goal
-from experiments.chaos_load import Tally
-from experiments.chaos_senders import Senders, inputs_of
+from edgesplit import Config, EdgeSplit, Goal
+from experiments.chaos_load import inputs_of, is_calm
+from experiments.chaos_senders import Senders
 from experiments.small_net import small_net
+from experiments.tally import Tally
 
 CALLERS = 4
 # So that `score` does not leave a net this small where it is.
@@ -158,12 +159,8 @@ class Station:
         while True:
             time.sleep(_LOOK_S)
             began_s = time.monotonic()
-            try:
-                record = self._split.last_record()
-                if not self._split.tiers_away() and record is not None and not record.why:
-                    self._calm_s = began_s
-            except EdgeSplitError:  # the scheduler is away
-                continue
+            if is_calm(self._split):
+                self._calm_s = began_s
 
 
 def main() -> None:

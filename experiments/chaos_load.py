@@ -5,33 +5,17 @@ import itertools
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 
 from edgesplit import EdgeSplit, EdgeSplitError
+from experiments.tally import Tally
 
 INPUTS = 7
 LIMIT_S = 60.0  # of the callers that set one; more than any bound of the matrix
 _PAUSE_S = 0.005  # some hundred requests a second
 _MAPPED = 24
-
-
-@dataclass
-class Tally:
-    """What became of requests. waits_s: the longest so far; wrong, errors: texts for people."""
-
-    requests: int = 0
-    right: int = 0
-    wrong: int = 0
-    longest_wait_s: float = 0.0
-    errors: collections.Counter[str] = field(default_factory=collections.Counter)
-
-    @property
-    def lost(self) -> int:
-        """Requests that ended in neither an answer nor an error."""
-        return self.requests - self.right - self.wrong - sum(self.errors.values())
 
 
 class Load:
@@ -44,7 +28,7 @@ class Load:
     def __init__(self, split: EdgeSplit, x: torch.Tensor, callers: int) -> None:
         self._split = split
         self._single, self._double = _Inputs(split, x), _Inputs(split, torch.cat([x, -x]))
-        self._stopped, self._lock = threading.Event(), threading.Lock()
+        self._stopped = threading.Event()
         self.tally = Tally()
         kinds = itertools.cycle([self._infer, self._infer_two, self._infer_within, self._map])
         self._threads = [
@@ -81,12 +65,12 @@ class Load:
 
     def _ask(self, inputs: "_Inputs", number: int, infer: Callable[[Any], Any]) -> None:
         which = number % INPUTS
-        self._count(requests=1)
+        self.tally.sent()
         began_s = time.perf_counter()
         try:
             answer = infer(inputs.given[which])
         except EdgeSplitError as error:
-            self._failed(error, time.perf_counter() - began_s)
+            self.tally.failed(error, time.perf_counter() - began_s)
         else:
             self._compare(answer, inputs.expected[which], time.perf_counter() - began_s)
 
@@ -97,7 +81,7 @@ class Load:
         def inputs() -> Iterator[torch.Tensor]:
             for k in which:
                 unanswered.append(k)
-                self._count(requests=1)
+                self.tally.sent()
                 yield self._single.given[k]
 
         answers = self._split.map(inputs())
@@ -108,34 +92,33 @@ class Load:
             except StopIteration:
                 return
             except EdgeSplitError as error:  # ends the map, and with it all that it has taken in
-                self._failed(error, time.perf_counter() - began_s, len(unanswered))
+                self.tally.failed(error, time.perf_counter() - began_s, len(unanswered))
                 return
             expected = self._single.expected[unanswered.popleft()]
             self._compare(answer, expected, time.perf_counter() - began_s)
 
     def _compare(self, answer: Any, expected: torch.Tensor, waited_s: float) -> None:
-        is_right = torch.equal(answer, expected)
-        self._count(right=int(is_right), wrong=int(not is_right), waited_s=waited_s)
-
-    def _count(
-        self, requests: int = 0, right: int = 0, wrong: int = 0, waited_s: float = 0.0
-    ) -> None:
-        with self._lock:
-            self.tally.requests += requests
-            self.tally.right += right
-            self.tally.wrong += wrong
-            self.tally.longest_wait_s = max(self.tally.longest_wait_s, waited_s)
-
-    def _failed(self, error: EdgeSplitError, waited_s: float, requests: int = 1) -> None:
-        with self._lock:
-            self.tally.errors[f"{type(error).__name__}: {error}"[:200]] += requests
-        self._count(waited_s=waited_s)
+        self.tally.answered(torch.equal(answer, expected), waited_s)
 
 
 class _Inputs:
     """Inputs of one shape and what the whole model makes of them."""
 
     def __init__(self, split: EdgeSplit, x: torch.Tensor) -> None:
-        self.given = [x * (n + 1) / INPUTS for n in range(INPUTS)]
+        self.given = inputs_of(x)
         split.infer(x)
         self.expected = [split.infer_on(f"end:0-{len(split.graph())}", y) for y in self.given]
+
+
+def inputs_of(x: torch.Tensor) -> list[torch.Tensor]:
+    """As many as a caller sends by turns."""
+    return [x * (n + 1) / INPUTS for n in range(INPUTS)]
+
+
+def is_calm(split: EdgeSplit) -> bool:
+    """Whether no tier is left out of plans and the last request went as planned."""
+    try:
+        record = split.last_record()
+        return not split.tiers_away() and record is not None and not record.why
+    except EdgeSplitError:  # the scheduler is away
+        return False

@@ -6,7 +6,8 @@ import time
 import torch
 
 from edgesplit import EdgeSplit, EdgeSplitError
-from experiments.chaos_load import INPUTS, Tally
+from experiments.chaos_load import INPUTS, inputs_of
+from experiments.tally import Tally
 
 _PAUSE_S = 0.04
 
@@ -19,11 +20,7 @@ class Senders:
     ) -> None:
         self._split, self._expected = split, expected
         self._inputs = inputs_of(x)
-        self._stopped, self._going, self._lock = (
-            threading.Event(),
-            threading.Event(),
-            threading.Lock(),
-        )
+        self._stopped, self._going = threading.Event(), threading.Event()
         self._going.set()
         self.tally = Tally()
         self._threads = [
@@ -53,19 +50,16 @@ class Senders:
 
     def send(self, x: torch.Tensor, expected: torch.Tensor, is_bounded: bool = True) -> float:
         """One request, counted; its seconds, which count only where a bound is stated for it."""
-        self._count(requests=1)
-        is_right, error, began_s = False, "", time.perf_counter()
+        self.tally.sent()
+        began_s = time.perf_counter()
         try:
             is_right = torch.equal(self._split.infer(x), expected)
-        except EdgeSplitError as failure:
-            error = f"{type(failure).__name__}: {failure}"[:200]
-        took_s = time.perf_counter() - began_s
-        self._count(
-            right=int(is_right),
-            wrong=int(not is_right and not error),
-            error=error,
-            waited_s=took_s if is_bounded else 0.0,
-        )
+        except EdgeSplitError as error:
+            took_s = time.perf_counter() - began_s
+            self.tally.failed(error, took_s if is_bounded else 0.0)
+        else:
+            took_s = time.perf_counter() - began_s
+            self.tally.answered(is_right, took_s if is_bounded else 0.0)
         return took_s
 
     def _call(self, number: int) -> None:
@@ -74,24 +68,3 @@ class Senders:
             if self._going.wait() and not self._stopped.is_set():
                 self.send(self._inputs[number % INPUTS], self._expected[number % INPUTS])
                 number += 1
-
-    def _count(
-        self,
-        requests: int = 0,
-        right: int = 0,
-        wrong: int = 0,
-        error: str = "",
-        waited_s: float = 0.0,
-    ) -> None:
-        tally = self.tally
-        with self._lock:
-            tally.requests, tally.right = tally.requests + requests, tally.right + right
-            tally.wrong += wrong
-            if error:
-                tally.errors[error] += 1
-            tally.longest_wait_s = max(tally.longest_wait_s, waited_s)
-
-
-def inputs_of(x: torch.Tensor) -> list[torch.Tensor]:
-    """As many as a caller sends by turns."""
-    return [x * (n + 1) / INPUTS for n in range(INPUTS)]

@@ -26,6 +26,7 @@ import torch
 from edgesplit import Config, EdgeSplit, EdgeSplitError, Emulation, Goal
 from experiments.report import print_rows, write_rows
 from experiments.small_net import small_net
+from experiments.tally import Tally
 
 GOALS = (Goal(1.0, 0.0, 0.0), Goal(0.0, 0.0, 1.0, memory_bytes={"edge": 0}))
 TARGET_S = 0.001  # added to the median
@@ -78,10 +79,10 @@ def run(switches: int, callers: int) -> tuple[dict[str, Any], list[dict[str, Any
     summary = {
         "callers": callers,
         "switches": len(switched_s),
-        "requests": load.sent,
-        "errors": load.errors,
-        "lost": load.sent - load.right - load.wrong - load.errors,
-        "wrong": load.wrong,
+        "requests": load.tally.requests,
+        "errors": load.tally.errors.total(),
+        "lost": load.tally.lost,
+        "wrong": load.tally.wrong,
         "median_s": median(took_s),
         "longest_s": max(took_s),
         "added_s": max(row["added_s"] for row in rows),
@@ -135,8 +136,8 @@ class _Load:
         self._x = torch.randn(1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
         split.infer(self._x)
         self._expected = split.infer_on(f"end:0-{len(split.graph())}", self._x)
-        self.sent = self.right = self.wrong = self.errors = 0
-        self._stopped, self._lock = threading.Event(), threading.Lock()
+        self.tally = Tally()
+        self._stopped = threading.Event()
         self._threads = [threading.Thread(target=self._call, daemon=True) for _ in range(callers)]
         for thread in self._threads:
             thread.start()
@@ -161,21 +162,13 @@ class _Load:
 
     def _call(self) -> None:
         while not self._stopped.wait(random.uniform(0, 2 * _PAUSE_S)):
-            self._count(sent=1)
+            self.tally.sent()
             try:
                 answer = self._split.infer(self._x)
-            except EdgeSplitError:
-                self._count(errors=1)
-                continue
-            is_right = torch.equal(answer, self._expected)
-            self._count(right=int(is_right), wrong=int(not is_right))
-
-    def _count(self, sent: int = 0, right: int = 0, wrong: int = 0, errors: int = 0) -> None:
-        with self._lock:
-            self.sent += sent
-            self.right += right
-            self.wrong += wrong
-            self.errors += errors
+            except EdgeSplitError as error:
+                self.tally.failed(error)
+            else:
+                self.tally.answered(torch.equal(answer, self._expected))
 
 
 if __name__ == "__main__":

@@ -63,7 +63,7 @@ class Record:
         return self.total_energy.joules
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Finished:
     """What the caller knows of a request that came back.
 

@@ -7,7 +7,7 @@ from itertools import pairwise
 from edgesplit.core.row import TORCH
 
 
-@dataclass(frozen=True, slots=True)  # a session keeps many
+@dataclass(frozen=True)
 class Sample:
     """One tier's measurement of one request, every duration on that tier's own monotonic clock.
 

@@ -18,9 +18,8 @@ CASES = [
     Case((Fault("kill", "edge"), Fault("freeze", "cloud", 4.0)), REQUEST, THREE),
     Case((Fault("cut", "edge-cloud", 3.0),), REQUEST, THREE),
     Case((Fault("power-cut", "edge", 2.0),), REQUEST, THREE),
-    Case(
-        (Fault("kill-raylet", "edge"),), REQUEST, THREE
-    ),  # after a power cut, which starts its unit
+    # After a power cut, which starts its unit.
+    Case((Fault("kill-raylet", "edge"),), REQUEST, THREE),
 ]
 
 
