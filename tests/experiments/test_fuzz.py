@@ -2,7 +2,8 @@
 
 import pytest
 
-from experiments.attacker import SHARES
+from edgesplit.node import wire
+from experiments.attacker import SHARES, beside_tls
 from experiments.fuzz import fuzz
 from experiments.mutator import Mutator
 
@@ -17,6 +18,27 @@ def test_good_requests_are_unharmed_and_nothing_grows(outcome):
     assert found.wrong == []
     assert len(found.good_s) > 100
     assert rows[-1]["threads"] <= rows[0]["threads"]
+
+
+def record(kind, body):
+    return bytes([kind, 3, 3]) + len(body).to_bytes(2) + body
+
+
+@pytest.mark.parametrize(
+    ("answer", "beside"),
+    [
+        (b"", b""),
+        (record(22, b"..ESP..") + record(20, b"\x01") + record(23, b"ESP"), b""),
+        (record(21, b"\x02\x28"), b""),
+        (record(22, b"broken off")[:-3], b""),
+        (record(22, b"hello") + b"\x17", b""),
+        (wire.encode(wire.Echo(id="a")), wire.encode(wire.Echo(id="a"))),
+        (record(21, b"\x02\x28") + b"ESP\x01", b"ESP\x01"),
+        (b"\x16\x02\x01", b"\x16\x02\x01"),
+    ],
+)
+def test_what_is_no_tls_is_seen_wherever_it_stands(answer, beside):
+    assert beside_tls(answer) == beside
 
 
 def test_frames_come_in_every_way(outcome):
