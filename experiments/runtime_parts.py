@@ -17,11 +17,9 @@ Segment = Callable[[Any], list[Any]]
 def measure_parts(bench: Bench, rounds: int) -> list[dict[str, Any]]:
     """A row per runtime and part: median and quartiles over the rounds, error against eager.
 
-    Thirds are of eager torch's seconds, cut where payloads are small; a model of fewer layers than
-    three has as many parts as layers. All ranges are held at once: twice a model per runtime.
+    The parts are those of part_bounds. All ranges are held at once: twice a model per runtime.
     """
-    shape = Shape(bench.rows[TORCH].layer_s, bench.graph.payload_bytes)
-    bounds = {WHOLE: (0, len(bench.graph))} | dict(zip(THIRDS, shape.chunks(3), strict=False))
+    bounds = part_bounds(Shape(bench.rows[TORCH].layer_s, bench.graph.payload_bytes))
     keys = [(runtime, part) for part in bounds for runtime in bench.rows]
     segments = [bench.run(*bounds[part], runtime) for runtime, part in keys]
     payloads = {part: bench.payload(start) for part, (start, _) in bounds.items()}
@@ -40,6 +38,21 @@ def measure_parts(bench: Bench, rounds: int) -> list[dict[str, Any]]:
             | {"cpu_s": median(one.cpu_s for one in series), "relative_error": error}
         )
     return found
+
+
+def part_bounds(shape: Shape) -> dict[str, tuple[int, int]]:
+    """[start, stop) of the whole and of its thirds by eager torch's seconds, by name.
+
+    Thirds are cut where payloads are small. Where a layer takes so long that they would be fewer
+    (or the model has fewer layers), they are called parts of so many.
+    """
+    chunks = shape.chunks(len(THIRDS))
+    names = THIRDS if len(chunks) == len(THIRDS) else _numbered(len(chunks))
+    return {WHOLE: (0, len(shape.layer_s)), **dict(zip(names, chunks, strict=True))}
+
+
+def _numbered(count: int) -> tuple[str, ...]:
+    return tuple(f"part {k + 1} of {count}" for k in range(count))
 
 
 def _bound(segment: Segment, payload: list[Any]) -> Callable[[], list[Any]]:

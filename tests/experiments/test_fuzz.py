@@ -4,7 +4,7 @@ import pytest
 
 from edgesplit.node import wire
 from experiments.attacker import SHARES, beside_tls
-from experiments.fuzz import fuzz
+from experiments.fuzz import fuzz, left_over
 from experiments.mutator import Mutator
 
 
@@ -17,7 +17,27 @@ def test_good_requests_are_unharmed_and_nothing_grows(outcome):
     found, rows = outcome
     assert found.wrong == []
     assert len(found.good_s) > 100
-    assert rows[-1]["threads"] <= rows[0]["threads"]
+    assert [row["frames"] for row in rows[:2]] == [300, 330]
+    assert rows[-1]["frames"] == 3000
+
+
+def readings(kind, *values):
+    flat = {"rss_bytes": 100 << 20, "threads": 13, "fds": 40}
+    return [{**flat, kind: value} for value in values]
+
+
+@pytest.mark.parametrize(
+    ("rows", "wrong"),
+    [
+        (readings("threads", 13, 14, 14, 14, 14), 0),
+        (readings("threads", 13, 13, 14, 15, 16), 1),
+        (readings("fds", 40, 40, 41, 41, 41), 1),
+        (readings("fds", 41, 40, 40, 40, 41), 0),
+        (readings("rss_bytes", 1 << 20, 9 << 20, 40 << 20), 1),
+    ],
+)
+def test_what_grows_is_told_from_what_comes_and_goes(rows, wrong):
+    assert len(left_over(rows)) == wrong
 
 
 def record(kind, body):

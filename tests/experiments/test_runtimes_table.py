@@ -4,6 +4,7 @@ import csv
 import json
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -12,8 +13,10 @@ from click.testing import CliRunner
 
 from edgesplit.core.plan import parse_plan
 from edgesplit.core.row import Row
+from edgesplit.node.runtime.row import Shape
 from experiments import runtimes
 from experiments.resume import FILE
+from experiments.runtime_parts import part_bounds
 from experiments.runtime_plans import predicted_s, sample_plans
 from experiments.runtime_process import answer
 from experiments.runtime_verdicts import part_rows, prediction, verdicts
@@ -43,6 +46,19 @@ def entry(**changed):
 
 def test_speedups_are_against_eager_torch_on_the_same_part():
     assert [row["speedup"] for row in part_rows(entry())] == pytest.approx([1.0, 2.0, 1.0])
+
+
+@pytest.mark.parametrize(
+    ("layer_s", "parts"),
+    [
+        ((1.0, 1.0, 1.0), {"first third": (0, 1), "middle third": (1, 2), "last third": (2, 3)}),
+        ((1.0, 9.0), {"part 1 of 2": (0, 1), "part 2 of 2": (1, 2)}),
+        ((5.0,), {"part 1 of 1": (0, 1)}),
+    ],
+)
+def test_parts_are_called_thirds_where_there_are_three(layer_s, parts):
+    shape = Shape(layer_s, (1,) * (len(layer_s) + 1))
+    assert part_bounds(shape) == {"whole": (0, len(layer_s)), **parts}
 
 
 def test_prediction():
@@ -94,6 +110,12 @@ def played(tmp_path_factory):
     torch.set_num_threads(threads)
 
 
+def tiling(stops):
+    """Ranges that end there, the first one at 0, the last one at the tiny net's six layers."""
+    assert stops[-1] == 6
+    return [[start, stop] for start, stop in pairwise([0, *stops])]
+
+
 def table(path):
     with open(path) as file:
         return list(csv.DictReader(file))
@@ -111,7 +133,11 @@ def test_what_is_written(played):
     assert told["chosen"]["tiny_net:make"] in names
     assert len(told["verdicts"]) == 2
     assert len(table(folder / "plans.csv")) == 6
-    assert len(table(folder / "runtimes.csv")) == 4 * len(names)
+    parts = list(dict.fromkeys((row["part"], row["start"], row["stop"]) for row in told["rows"]))
+    assert parts[0] == ("whole", 0, 6)
+    assert [cut for _, *cut in parts[1:]] == tiling([stop for *_, stop in parts[1:]])
+    written = [(row["runtime"], row["part"]) for row in table(folder / "runtimes.csv")]
+    assert written == [(runtime, part) for part, *_ in parts for runtime in names]
     assert len(table(folder / "first_use.csv")) == len(names)
     assert (folder / "runtimes.png").stat().st_size > 10_000
     assert "tiny_net:make: median error of prediction" in outcome.output
