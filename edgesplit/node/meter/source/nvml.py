@@ -184,9 +184,10 @@ def synchronise_cuda() -> None:
 class NvmlSource:
     """NVIDIA GPUs, summed; indices are NVML's, which CUDA_VISIBLE_DEVICES leaves as they are.
 
-    Each GPU's energy counter where all have one (Volta and newer). Else watts of each: those of
-    the moment, or where a GPU has none, the mean over a second. read() first calls `synchronise`;
-    a background sampler that should not wait for the GPU is given one that does nothing.
+    Each GPU's energy counter where all have one (Volta and newer) and `counts` is true. Else watts
+    of each: those of the moment, or where a GPU has none, the mean over a second. read() first
+    calls `synchronise`; a background sampler that should not wait for the GPU is given one that
+    does nothing.
     """
 
     def __init__(
@@ -195,7 +196,9 @@ class NvmlSource:
         api: Any = None,
         synchronise: Callable[[], None] = synchronise_cuda,
         clock: Callable[[], float] = time.perf_counter,
+        counts: bool = True,
     ) -> None:
+        self._counts = counts
         self._gpus = _Gpus(indices, api)
         self._synchronise = synchronise
         self._clock = clock
@@ -238,7 +241,7 @@ class NvmlSource:
     def _choose(self) -> dict[str, _Way]:
         """The way of each GPU: joules of all, or watts of all."""
         gpus = self._gpus
-        if all(gpus.has(name, _COUNTER) for name in gpus.names):
+        if self._counts and all(gpus.has(name, _COUNTER) for name in gpus.names):
             return dict.fromkeys(gpus.names, _COUNTER)
         return {name: _INSTANT if gpus.has(name, _INSTANT) else _USAGE for name in gpus.names}
 
