@@ -53,6 +53,20 @@ def test_nothing_of_a_range_is_left_on_the_cpu(name):
         assert n_bytes == sum(weight.nbytes for weight in weights)
 
 
+@pytest.mark.parametrize("at", [1, 2])
+def test_a_result_in_another_layout_is_read_right(at):
+    """As kernels of a GPU leave them: here the device is the CPU, and the layout is given."""
+    sample = case("Flat")
+    module, _ = module_on(sample.workload, (at, len(sample.program)), torch.device("cpu"))
+    [image] = [value for value in sample.payloads[at] if isinstance(value, torch.Tensor)]
+    given = [
+        value.contiguous(memory_format=torch.channels_last) if value is image else value
+        for value in sample.payloads[at]
+    ]
+    with torch.inference_mode():
+        assert compare(lambda _: module(*given), lambda _: sample.payloads[-1], ()) <= 1e-6
+
+
 def test_tf32_is_off_inside_and_as_before_outside():
     before = (torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32)
     with cuda._in_full_precision():

@@ -9,6 +9,7 @@ from torch import nn
 from edgesplit.errors import PlanError, RequestError, RuntimeUnavailableError
 from edgesplit.node.runtime.channels_last import ChannelsLastRuntime, has_convolutions
 from edgesplit.node.runtime.check import TOLERANCE, compare
+from edgesplit.node.runtime.cuda import module_on
 from edgesplit.node.runtime.torch_range import with_targets
 
 NAMES = ("torch", "torch-channels-last", "onnx")
@@ -148,10 +149,13 @@ class ReadsByPlace(nn.Module):
         return self.conv(x).as_strided((1, 4, 2), (0, 16, 1)) * 2
 
 
-def test_channels_last_refuses_what_reads_memory_by_place():
-    sample = case_of(ReadsByPlace(), [torch.randn(1, 3, 4, 4)])
+def test_what_reads_memory_by_place_is_refused_where_layouts_differ():
+    workload = case_of(ReadsByPlace(), [torch.randn(1, 3, 4, 4)]).workload
+    whole = (0, len(workload.program))
     with pytest.raises(RuntimeUnavailableError, match="as_strided"):
-        ChannelsLastRuntime(sample.workload).prepare(0, len(sample.program))
+        ChannelsLastRuntime(workload).prepare(*whole)
+    with pytest.raises(RuntimeUnavailableError, match="as_strided"):
+        module_on(workload, whole, torch.device("cpu"))
 
 
 @pytest.mark.parametrize(("name", "expected"), [("UNet", True), ("Tied", False)])

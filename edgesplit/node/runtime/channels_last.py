@@ -6,15 +6,14 @@ that layout; what leaves the range is laid out as usual.
 
 import torch
 
-from edgesplit.errors import RuntimeUnavailableError
 from edgesplit.node.headroom import require_headroom
 from edgesplit.node.program import Program, value_bytes
 from edgesplit.node.runtime.torch_range import (
     TorchRange,
     Workload,
+    in_any_layout,
     targets,
     tried,
-    with_targets,
 )
 from edgesplit.node.segment import Segment, Value
 from edgesplit.node.structure import Layer, Weight
@@ -22,13 +21,6 @@ from edgesplit.node.structure import Layer, Weight
 _CONVOLUTIONS = frozenset(
     {"aten.conv2d.default", "aten.conv2d.padding", "aten.convolution.default"}
 )
-# A view is for the layout that it was traced with; these copy where the layout is another one.
-_VIEWS = {
-    "aten.view.default": "aten.reshape.default",
-    "aten._unsafe_view.default": "aten.reshape.default",
-}
-# It reads memory by place: in another layout it would silently read other elements.
-_PLACED = "aten.as_strided.default"
 
 
 class ChannelsLastRuntime:
@@ -47,13 +39,9 @@ class ChannelsLastRuntime:
         layers = self._workload.layers(start, stop)
         if not targets(layers) & _CONVOLUTIONS:
             return self._workload.program.segment(start, stop)
-        if _PLACED in targets(layers):
-            raise RuntimeUnavailableError(
-                f"layers {start}-{stop} read memory by place ({_PLACED}), which holds for one "
-                "layout only; run them in torch"
-            )
+        laid_freely = in_any_layout(self._workload, start, stop)
         weights, n_bytes = self._weights(layers)
-        module = self._workload.module((start, stop), with_targets(layers, _VIEWS), weights)
+        module = self._workload.module((start, stop), laid_freely, weights)
 
         def run(*values: Value) -> list[Value]:
             return list(module.forward(*map(_channels_last, values)))

@@ -16,7 +16,7 @@ from torch import fx
 from edgesplit.errors import RuntimeUnavailableError
 from edgesplit.node.form import Form, Forms, TensorForm
 from edgesplit.node.program import value_bytes
-from edgesplit.node.runtime.torch_range import TorchRange, Workload, tried
+from edgesplit.node.runtime.torch_range import TorchRange, Workload, in_any_layout, tried
 from edgesplit.node.segment import Segment, Value
 from edgesplit.node.structure import Layer, Structure, map_leaves
 from edgesplit.node.tensors import dtype_of
@@ -69,12 +69,16 @@ class CudaRuntime:
 def module_on(
     workload: Workload, bounds: tuple[int, int], device: torch.device
 ) -> tuple[fx.GraphModule, int]:
-    """The range as a module on `device`, and the bytes of its weights there."""
+    """The range as a module on `device`, and the bytes of its weights there.
+
+    Raises RuntimeUnavailableError where the range holds for the CPU's layouts only: attention on a
+    GPU, for one, leaves its result in another.
+    """
     weights = list(workload.program.weights)
     read = workload.weights_read(*bounds)
     for index in read:
         weights[index] = weights[index].to(device)
-    layers = on_device(workload.layers(*bounds), device)
+    layers = on_device(in_any_layout(workload, *bounds), device)
     module = workload.module(bounds, layers, weights)
     return module, sum(value_bytes(weights[index]) for index in read)
 

@@ -20,6 +20,14 @@ from edgesplit.node.trial import made_up
 
 Module = Callable[..., Sequence[Value]]
 
+# A view is for the layout that it was traced with; these copy where the layout is another one.
+_VIEWS = {
+    "aten.view.default": "aten.reshape.default",
+    "aten._unsafe_view.default": "aten.reshape.default",
+}
+# It reads memory by place: in another layout it would silently read other elements.
+_PLACED = "aten.as_strided.default"
+
 
 @dataclass(frozen=True, eq=False)
 class Workload:
@@ -128,6 +136,21 @@ def laid_out(value: Value, form: Form) -> Value:
     laid = torch.empty_strided(places, form.strides, dtype=value.dtype)
     laid.copy_(value[tuple(slice(0, place) for place in places)])
     return laid.as_strided(form.shape, form.strides)
+
+
+def in_any_layout(workload: Workload, start: int, stop: int) -> tuple[Layer, ...]:
+    """Layers [start, stop) such that what they make may lie in memory otherwise than when traced.
+
+    Other kernels lay their results out in their own way. Raises RuntimeUnavailableError where the
+    layers read memory by place; PlanError.
+    """
+    layers = workload.layers(start, stop)
+    if _PLACED in targets(layers):
+        raise RuntimeUnavailableError(
+            f"layers {start}-{stop} read memory by place ({_PLACED}), which holds for one layout "
+            "only; run them in torch"
+        )
+    return with_targets(layers, _VIEWS)
 
 
 def with_targets(layers: Sequence[Layer], replaced: dict[str, str]) -> tuple[Layer, ...]:
