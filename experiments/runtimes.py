@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import click
+import torch
 
+from edgesplit.node.runtime import cuda
 from experiments.plain_errors import plain_errors
 from experiments.report import print_rows, progress, write_csv, write_rows
 from experiments.resume import Entry, Journal
@@ -114,7 +116,8 @@ def _write(out: Path, settings: dict[str, Any], journal: Journal) -> dict[str, A
         out / "plans.csv", [{"model": m, **row} for m, found in plans.items() for row in found]
     )
     write_csv(out / "first_use.csv", first_use)
-    note = f"Runtimes, {THREADS} thread, batch 1 (measured; {machine['cpu']})"
+    where = " + ".join(filter(None, (machine["cpu"], machine["gpu"])))
+    note = f"Runtimes, {THREADS} thread, batch 1 (measured; {where})"
     draw_runtimes(out / "runtimes.png", rows, plans, note)
     return {"rows": rows, **summary}
 
@@ -143,14 +146,16 @@ def _only(row: Entry, columns: Sequence[str]) -> Entry:
 
 
 def _machine() -> dict[str, Any]:
-    """What the figures depend on: processor, threads, versions."""
+    """What the figures depend on: processor, GPU, threads, versions."""
     versions: dict[str, str | None] = {}
     for package in ("torch", "torchvision", "onnxruntime"):
         try:
             versions[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
             versions[package] = None
-    return {"cpu": _cpu(), "threads": THREADS, "python": platform.python_version(), **versions}
+    gpu = None if cuda.missing() else torch.cuda.get_device_name()
+    python = platform.python_version()
+    return {"cpu": _cpu(), "gpu": gpu, "threads": THREADS, "python": python, **versions}
 
 
 def _cpu() -> str:
