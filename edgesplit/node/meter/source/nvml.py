@@ -22,8 +22,8 @@ REL_ACCURACY = 0.05  # nvml.h states it for Fermi and Kepler, and nothing for ne
 EXCLUDES = ("the host: processor, memory, disks, fans", "losses of the power supply")
 KNOWN = (
     "±5 % is what nvml.h states for Fermi and Kepler, taken for all; A100 and H100 sample 25 % of "
-    "the run time (arXiv 2312.02741); update every 100 ms, measured on an H200 (driver 580.159); 20 "
-    "to 100 ms as others report of others [unverified]"
+    "the run time (arXiv 2312.02741); update every 100 ms, measured on an H200 (driver 580.159); "
+    "others report 20 to 100 ms of other GPUs [unverified]"
 )
 AVERAGED = (
     "on Ampere (but GA100) and newer it is the mean of the last second, before that instantaneous "
