@@ -16,9 +16,9 @@ import click
 import torch
 
 from edgesplit import Config, EdgeSplit, Emulation
-from experiments.chaos import PLAN
-from experiments.report import print_rows, write_rows
-from experiments.small_net import small_net
+from experiments.chaos.embedded import PLAN
+from experiments.shared.report import print_rows, write_rows
+from experiments.shared.small_net import small_net
 
 CALLERS = (1, 2, 4, 8, 16, 32, 64)
 TARGET = 0.9  # of the peak, at the most callers

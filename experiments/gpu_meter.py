@@ -25,9 +25,9 @@ from edgesplit.node.meter.source import EnergySource
 from edgesplit.node.meter.source.nvml import NvmlSource, NvmlTwoPointSource
 from edgesplit.node.meter.two_point import TwoPointMeter
 from edgesplit.node.runtime import cuda
-from experiments.plain_errors import plain_errors
-from experiments.report import print_rows, write_rows
-from experiments.runtime_bench import offer, opened
+from experiments.runtimes.bench import offer, opened
+from experiments.shared.plain_errors import plain_errors
+from experiments.shared.report import print_rows, write_rows
 
 TARGET = 0.05
 MODEL = "resnet50"

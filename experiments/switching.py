@@ -34,9 +34,9 @@ from edgesplit import (
     Profile,
     parse_plan,
 )
-from experiments.report import print_rows, write_rows
-from experiments.small_net import small_net
-from experiments.tally import Tally
+from experiments.shared.report import print_rows, write_rows
+from experiments.shared.small_net import small_net
+from experiments.shared.tally import Tally
 
 GOALS = (Goal(1.0, 0.0, 0.0), Goal(0.0, 0.0, 1.0))
 # For each: others are as good by turns, and a switch between those would be none of ours.

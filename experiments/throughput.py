@@ -16,8 +16,8 @@ import numpy as np
 import torch
 
 from edgesplit import Config, EdgeSplit, Graph, Plan, Profile, load_model, plan_along
-from experiments.picture import grouped_bars
-from experiments.report import print_rows, progress, write_rows
+from experiments.shared.picture import grouped_bars
+from experiments.shared.report import print_rows, progress, write_rows
 
 MODELS = ("mobilenet_v2", "alexnet", "vgg16")
 TARGET = 0.9

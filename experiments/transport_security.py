@@ -22,8 +22,8 @@ import numpy as np
 from edgesplit.node import arrays, wire
 from edgesplit.node.connection import Connection, connect
 from edgesplit.node.security import Credentials, accepting, connecting, new_credentials
-from experiments.picture import grouped_bars
-from experiments.report import print_rows, progress, write_rows
+from experiments.shared.picture import grouped_bars
+from experiments.shared.report import print_rows, progress, write_rows
 
 SIZES = {
     "4 KB": 4_000,

@@ -100,8 +100,14 @@ def complaints(words):
         targets = re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
         return [f"make has no {word}" for word in rest if word not in targets]
     modules = [word for word in rest if word.startswith("experiments.") and "NAME" not in word]
-    missing = [m for m in modules if not (ROOT / (m.replace(".", "/") + ".py")).exists()]
+    missing = [m for m in modules if not any(path.exists() for path in run_as(m))]
     return [f"there is no {module}" for module in missing]
+
+
+def run_as(module):
+    """The files of which one is what `python -m` runs."""
+    place = ROOT / module.replace(".", "/")
+    return place.with_suffix(".py"), place / "__main__.py"
 
 
 def run_bounded(code, folder):

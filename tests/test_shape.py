@@ -60,6 +60,8 @@ def broken_rules(path, layer, module):
         yield "write the full name"
         return
     top, *rest = module.split(".")
+    if top in ("experiments", "tests"):
+        yield "the product needs none of them"
     if top in ONLY_IN and not path.startswith(ONLY_IN[top]):
         yield f"only in {', '.join(ONLY_IN[top])}"
     if top == "edgesplit" and layer in LAYERS:
@@ -120,6 +122,7 @@ def test_there_is_something_to_check():
         ("cluster/actors.py", "import pandas as pd"),
         ("api.py", "import click"),
         ("node/serve.py", "import rich.table"),
+        ("cli/meters.py", "from experiments.shared import report"),
     ],
 )
 def test_the_checker_sees(path, source):

@@ -4,7 +4,7 @@ import pytest
 from torch import nn
 
 from edgesplit import EdgeSplit
-from experiments.small_net import small_net
+from experiments.shared.small_net import small_net
 
 
 @pytest.fixture(autouse=True)

@@ -11,7 +11,7 @@ from conftest import small_net
 
 from edgesplit import Config, EdgeSplit, Emulation
 from edgesplit.errors import InputError, RequestError
-from experiments.chaos_faults import process_of
+from experiments.chaos.faults import process_of
 
 PLAN = "end:0-3 | edge:3-5 | cloud:5-8"
 

@@ -8,7 +8,7 @@ from conftest import small_net
 
 from edgesplit import Config, EdgeSplit, Emulation
 from edgesplit.cluster.checkpoint import _SPACE, Checkpoint, _key
-from experiments.chaos_faults import process_of
+from experiments.chaos.faults import process_of
 
 PLAN = "end:0-2 | edge:2-5 | cloud:5-8"
 LIMIT_S = 90.0

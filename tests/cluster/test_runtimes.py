@@ -12,7 +12,7 @@ from edgesplit import Config, EdgeSplit, Emulation, Goal, parse_plan
 from edgesplit.cluster.runtimes import UnusedRuntimeWarning
 from edgesplit.errors import PlanError, UnknownNameError
 from edgesplit.node.headroom import KEPT_BYTES
-from experiments.chaos_faults import process_of
+from experiments.chaos.faults import process_of
 
 pytestmark = pytest.mark.usefixtures("one_cluster")
 

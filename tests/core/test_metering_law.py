@@ -14,7 +14,16 @@ import pytest
 
 from edgesplit.core.energy.phases import Block, fit_phases
 from edgesplit.core.energy.timeline import Timeline
-from experiments.simulated_device import BOXCAR, INA3221, INSTANT, NVML, RAPL, Device, Meter, Phase
+from experiments.meters.simulated_device import (
+    BOXCAR,
+    INA3221,
+    INSTANT,
+    NVML,
+    RAPL,
+    Device,
+    Meter,
+    Phase,
+)
 
 RUNS = 200
 LEAST_INSIDE = 0.9

@@ -2,15 +2,15 @@
 
 import pytest
 
-from experiments import chaos
-from experiments.chaos_faults import Fault, drawn, faults
+from experiments.chaos import embedded
+from experiments.chaos.faults import Fault, drawn, faults
 
 
 def test_a_killed_tier_and_a_frozen_one_lose_nothing(monkeypatch):
     some = [Fault("kill", "cloud"), Fault("freeze", "edge", 1.0), Fault("kill", "scheduler")]
-    monkeypatch.setattr(chaos, "faults", lambda: some)
+    monkeypatch.setattr(embedded, "faults", lambda: some)
     told = []
-    found = chaos.run(0.0, 0, chaos.PLAN, told.append)
+    found = embedded.run(0.0, 0, embedded.PLAN, told.append)
     assert [row["fault"] for row in found["faults"]] == [
         "kill cloud", "freeze edge for 1 s", "kill scheduler",
     ]  # fmt: skip

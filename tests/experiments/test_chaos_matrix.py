@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from experiments.chaos_matrix import ACTIVATION, IDLE, PREPARATION, REQUEST, matrix, pair
-from experiments.chaos_table import table_text
-from experiments.chaos_testbed import summary
+from experiments.chaos.matrix import ACTIVATION, IDLE, PREPARATION, REQUEST, matrix, pair
+from experiments.chaos.table import table_text
+from experiments.chaos.testbed import summary
 
 ROW = {
     "fault": "kill edge", "plan": "score", "moment": REQUEST, "requests": 9, "right": 9,

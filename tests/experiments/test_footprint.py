@@ -7,7 +7,7 @@ import time
 import numpy as np
 import pytest
 
-from experiments.footprint import Footprint, growth
+from experiments.chaos.footprint import Footprint, growth
 
 
 def rows(pid, begin_s, level, per_minute, noise, count=60):
@@ -48,7 +48,7 @@ def test_a_process_that_was_hardly_seen_is_left_out():
 
 
 def test_it_sees_this_process_and_nothing_else_of_its_children(monkeypatch):
-    monkeypatch.setattr("experiments.footprint.PERIOD_S", 0.05)
+    monkeypatch.setattr("experiments.chaos.footprint.PERIOD_S", 0.05)
     child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     try:
         with Footprint() as seen:

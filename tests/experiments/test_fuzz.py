@@ -3,9 +3,9 @@
 import pytest
 
 from edgesplit.node import wire
-from experiments.attacker import SHARES, beside_tls
-from experiments.fuzz import fuzz, left_over
-from experiments.mutator import Mutator
+from experiments.fuzz.attacker import SHARES, beside_tls
+from experiments.fuzz.mutator import Mutator
+from experiments.fuzz.trial import fuzz, left_over
 
 
 @pytest.fixture(scope="module")

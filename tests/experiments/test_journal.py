@@ -3,7 +3,7 @@
 import pytest
 
 from edgesplit.errors import ConfigError
-from experiments.resume import FILE, Journal
+from experiments.shared.resume import FILE, Journal
 
 SETTINGS = {"requests": 5, "models": ("a", "b")}
 

@@ -5,7 +5,7 @@ import json
 import pytest
 from click.testing import CliRunner
 
-from experiments.meters import INFERENCES, METHODS, main
+from experiments.meters.__main__ import INFERENCES, METHODS, main
 
 KEYS = [
     "device", "method", "inferences", "relative_error_mean", "relative_error_std",

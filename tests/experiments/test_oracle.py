@@ -3,9 +3,9 @@
 import pytest
 
 from edgesplit import Goal, Graph, Link, Power, Profile, Tier
-from experiments.answer import Figures
-from experiments.approaches import middle
-from experiments.oracle import Measured, best, candidates, scores
+from experiments.paper_table.approaches import middle
+from experiments.paper_table.oracle import Measured, best, candidates, scores
+from experiments.shared.answer import Figures
 
 TIERS = ("end", "edge", "cloud")
 GRAPH = Graph("net", tuple("abcde"), (600, 500, 400, 300, 200, 4), (1,) * 5)

@@ -7,9 +7,9 @@ import json
 import pytest
 from click.testing import CliRunner
 
-from experiments.approaches import APPROACHES
-from experiments.paper_table import main, wanted_of
-from experiments.resume import FILE
+from experiments.paper_table.__main__ import main, wanted_of
+from experiments.paper_table.approaches import APPROACHES
+from experiments.shared.resume import FILE
 
 OPTIONS = ["--models", "tiny_net:make", "--requests", "3", "--repetitions", "2"]
 PLANS = 1 + 7 + 28  # six layers over one, two and three tiers of a chain

@@ -4,7 +4,7 @@ import gzip
 
 import pytest
 
-from experiments.report import markdown_table, print_rows, write_csv, write_json, write_rows
+from experiments.shared.report import markdown_table, print_rows, write_csv, write_json, write_rows
 
 ROWS = [{"plan": "end:0-1 | edge:1-2", "latency_s": 0.123456}, {"plan": "x", "latency_s": None}]
 CSV = "plan,latency_s\nend:0-1 | edge:1-2,0.123456\nx,\n"

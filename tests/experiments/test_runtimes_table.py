@@ -14,13 +14,12 @@ from click.testing import CliRunner
 from edgesplit.core.plan import parse_plan
 from edgesplit.core.row import Row
 from edgesplit.node.runtime.row import Shape
-from experiments import runtimes
-from experiments.resume import FILE
-from experiments.runtime_parts import part_bounds
-from experiments.runtime_plans import predicted_s, sample_plans
-from experiments.runtime_process import answer
-from experiments.runtime_verdicts import part_rows, prediction, verdicts
-from experiments.runtimes import main
+from experiments.runtimes.__main__ import main
+from experiments.runtimes.parts import part_bounds
+from experiments.runtimes.plans import predicted_s, sample_plans
+from experiments.runtimes.process import answer
+from experiments.runtimes.verdicts import part_rows, prediction, verdicts
+from experiments.shared.resume import FILE
 
 ROOT = Path(__file__).parents[2]
 OPTIONS = ["--quick", "--models", "tiny_net:make", "--rounds", "3", "--plans", "6"]
@@ -105,7 +104,7 @@ def played(tmp_path_factory):
     """In this process, since each of its own would load torch anew."""
     folder, threads = tmp_path_factory.mktemp("runtimes") / "out", torch.get_num_threads()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(runtimes, "ask", answer)
+        patch.setattr("experiments.runtimes.__main__.ask", answer)
         yield folder, CliRunner().invoke(main, ["--out", str(folder), *OPTIONS])
     torch.set_num_threads(threads)
 
@@ -159,5 +158,5 @@ def test_a_model_that_is_not_there_is_told_in_a_paragraph(tmp_path):
 
 
 def test_it_needs_no_ray():
-    code = "import sys; sys.modules['ray'] = None; import experiments.runtimes"
+    code = "import sys; sys.modules['ray'] = None; import experiments.runtimes.__main__"
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=120)

@@ -4,7 +4,7 @@ import pytest
 
 from edgesplit import Link, Power, Profile, Tier
 from edgesplit.errors import ConfigError
-from experiments.scene import SCENES, scene_named, wide_pairs
+from experiments.shared.scene import SCENES, scene_named, wide_pairs
 
 
 def test_unknown_scenes_are_named_with_those_there_are():

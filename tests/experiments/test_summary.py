@@ -5,11 +5,10 @@ from dataclasses import replace
 import pytest
 
 from edgesplit import EdgeSplitError, Goal
-from experiments.answer import Answer, Figures, mean
-from experiments.approaches import APPROACHES
-from experiments.oracle import Measured
-from experiments.paper import PAPER
-from experiments.summary import (
+from experiments.paper_table.approaches import APPROACHES
+from experiments.paper_table.oracle import Measured
+from experiments.paper_table.picture import draw_bars, draw_distributions
+from experiments.paper_table.summary import (
     ModelResult,
     changes,
     oracle_rows,
@@ -18,8 +17,9 @@ from experiments.summary import (
     rows,
     targets,
 )
-from experiments.table_picture import draw_bars, draw_distributions
-from experiments.table_text import change_cells, paper_cells, row_cells, table_page
+from experiments.paper_table.text import change_cells, paper_cells, row_cells, table_page
+from experiments.shared.answer import Answer, Figures, mean
+from experiments.shared.paper import PAPER
 
 GOAL = Goal(0.5, 0.25, 0.25)
 PLANS = {name: f"end:0-{k} | edge:{k}-9" for k, name in enumerate(APPROACHES)} | {

@@ -6,8 +6,8 @@ import json
 import pytest
 from click.testing import CliRunner
 
-from experiments.resume import FILE
-from experiments.throttle import main
+from experiments.shared.resume import FILE
+from experiments.throttle.__main__ import main
 
 OPTIONS = ["--quick", "--model", "tiny_net:make", "--runs", "1", "--steady-minutes", "0.04"]
 

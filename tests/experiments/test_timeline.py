@@ -5,10 +5,10 @@ from dataclasses import asdict, replace
 import pytest
 
 from edgesplit import Graph
-from experiments.answer import Answer, Figures
-from experiments.throttle_picture import draw_throttle
-from experiments.throttle_text import run_cells, value_text
-from experiments.timeline import (
+from experiments.shared.answer import Answer, Figures
+from experiments.throttle.picture import draw_throttle
+from experiments.throttle.text import run_cells, value_text
+from experiments.throttle.timeline import (
     NOMINAL,
     RESTORED,
     THROTTLED,

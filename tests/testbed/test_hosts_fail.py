@@ -6,11 +6,11 @@ wants hosts without Ray, and before test_ray_up.py, whose last test ends the clu
 
 import pytest
 
-from experiments.chaos_call import Caller
-from experiments.chaos_faults import Fault
-from experiments.chaos_hosts import Hosts, Units
-from experiments.chaos_matrix import REQUEST, THREE, Case
-from experiments.chaos_rows import row
+from experiments.chaos.call import Caller
+from experiments.chaos.faults import Fault
+from experiments.chaos.hosts import Hosts, Units
+from experiments.chaos.matrix import REQUEST, THREE, Case
+from experiments.chaos.rows import row
 
 pytestmark = [pytest.mark.testbed, pytest.mark.timeout(300)]
 SLACK_S = 1.0  # the bound has no term for a machine that other tests share

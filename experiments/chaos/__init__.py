@@ -1,0 +1,1 @@
+"""Faults while callers send, on one machine or on three hosts: `python -m experiments.chaos`."""

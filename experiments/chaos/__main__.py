@@ -1,0 +1,58 @@
+"""Faults while callers send: what became of every request, and when adaptation was back.
+
+    python -m experiments.chaos --minutes N --seed S --out DIR [--scene testbed]
+
+Every output is compared, bit for bit, with the whole model's.
+"""
+
+from pathlib import Path
+
+import click
+
+from edgesplit.errors import TestbedError
+from edgesplit.testbed.testbed import Testbed
+from experiments.chaos import embedded, testbed
+from experiments.chaos.matrix import matrix
+from experiments.chaos.table import table_text
+from experiments.shared.plain_errors import plain_errors
+from experiments.shared.report import print_rows, write_csv, write_json
+
+
+@click.command()
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for results.")
+@click.option("--minutes", type=click.FloatRange(0.1), default=30.0, show_default=True)
+@click.option("--seed", default=0, show_default=True, help="Of the faults after the matrix.")
+@click.option(
+    "--policy", default=embedded.PLAN, show_default=True, help="As of EdgeSplit; embedded only."
+)
+@click.option(
+    "--scene",
+    type=click.Choice(("embedded", "testbed")),
+    default="embedded",
+    show_default=True,
+    help="testbed: three hosts on this machine; needs root, takes at least half an hour.",
+)
+@plain_errors
+def main(out: Path, minutes: float, seed: int, policy: str, scene: str) -> None:
+    """Inflict faults under load; write summary.json, faults.csv and footprint.csv or faults.md."""
+    out.mkdir(parents=True, exist_ok=True)
+    if scene == "testbed":
+        found = testbed.run(Testbed(), minutes * 60, seed, matrix(), click.echo)
+        write_csv(out / "faults.csv", found["faults"])
+        write_json(out / "summary.json", found)
+        (out / "faults.md").write_text(table_text(found))
+        if found["broken_off"]:
+            raise TestbedError(f"the matrix was broken off: {found['broken_off']}")
+        return
+    found = embedded.run(minutes * 60, seed, policy, click.echo)
+    write_csv(out / "faults.csv", found["faults"])
+    write_csv(out / "footprint.csv", found.pop("footprint"))
+    write_json(out / "summary.json", found)
+    print_rows(found["faults"], "Faults (embedded cluster; links and slow tiers emulated)")
+    print_rows(found["growth"], "Growth a minute in the later half, with its standard error u")
+    told = {key: value for key, value in found.items() if not isinstance(value, list)}
+    click.echo(", ".join(f"{key} {value}" for key, value in told.items()))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Spoilt frames against a live tier: `python -m experiments.fuzz`."""

@@ -1,0 +1,1 @@
+"""What EdgeSplit costs beside the model's own work: `python -m experiments.overhead`."""

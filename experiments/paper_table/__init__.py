@@ -1,0 +1,1 @@
+"""The paper's comparison with other policies: `python -m experiments.paper_table`."""

@@ -1,0 +1,1 @@
+"""Whether the planner is exact, and how quick: `python -m experiments.planner`."""

@@ -1,0 +1,1 @@
+"""What each runtime brings on this machine: `python -m experiments.runtimes`."""

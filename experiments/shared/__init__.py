@@ -1,0 +1,1 @@
+"""What several experiments need: scenes, results on disk, tables and pictures, small models."""

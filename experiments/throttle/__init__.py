@@ -1,0 +1,1 @@
+"""How the plan follows a link that is throttled: `python -m experiments.throttle`."""
