@@ -11,12 +11,17 @@ import psutil
 
 PERIOD_S = 2.0
 _FEWEST = 8
-_TITLES = {"ray::SegmentActor": "segment actors", "ray::Scheduler": "scheduler"}
+_TITLES = {
+    "ray::SegmentActor": "segment actors",
+    "ray::Scheduler": "scheduler",
+    "gcs_server": "Ray's head",
+    "raylet": "Ray's node",
+}
 _KEYS = ("rss_bytes", "threads", "fds")
 
 
 class Footprint:
-    """A thread that looks at this process and at the actors among its children, while in `with`."""
+    """A thread that looks at this process, its actors and Ray's own processes, while in `with`."""
 
     def __init__(self) -> None:
         self.rows: list[dict[str, Any]] = []
@@ -91,7 +96,7 @@ def _slopes(rows: Sequence[dict[str, Any]]) -> dict[str, float]:
 
 def _kind(process: psutil.Process) -> str | None:
     try:
-        title = (process.cmdline() or [""])[0]
+        title = (process.cmdline() or [""])[0].rpartition("/")[2]
     except psutil.Error:
         return None
     return next((kind for start, kind in _TITLES.items() if title.startswith(start)), None)
