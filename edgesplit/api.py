@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from torch import nn
 
+from edgesplit.active_workload import ActiveWorkload
 from edgesplit.calls import Calls, Wish
 from edgesplit.cluster.calibrate import Blocks, Calibrated, calibrate
 from edgesplit.cluster.keeper import Keeper
@@ -38,7 +39,7 @@ from edgesplit.metered import MeteredBlock
 from edgesplit.node.emulate import Emulation
 from edgesplit.node.model import ExportedModel, warm_up
 from edgesplit.records import DataFrame, frame_of
-from edgesplit.workloads import ActiveWorkload, Threads, Wanted, Workloads
+from edgesplit.workloads import Threads, Wanted, Workloads
 
 _NOTHING = object()
 _T = TypeVar("_T")

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from edgesplit.active_workload import ActiveWorkload, Route
 from edgesplit.cluster.session import Session
 from edgesplit.cluster.watch import PlanWatch
 from edgesplit.config import Config
@@ -20,7 +21,7 @@ from edgesplit.last_resort import LastResort
 from edgesplit.node import tensors, wire
 from edgesplit.node.client import Client
 from edgesplit.requests import Asked, Outcome, Talk
-from edgesplit.workloads import ActiveWorkload, Given, Route, Workloads
+from edgesplit.workloads import Given, Workloads
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,11 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
+from edgesplit.active_workload import ActiveWorkload
 from edgesplit.core.goal import Goal
 from edgesplit.core.plan import Plan
 from edgesplit.core.record import Finished, Record, record_of
 from edgesplit.core.sample import Sample
-from edgesplit.workloads import ActiveWorkload
 
 RECORDS_KEPT = 100_000
 _sample_row = attrgetter(*(item.name for item in fields(Sample)))

@@ -13,13 +13,13 @@ from typing import Any
 
 import msgspec
 
+from edgesplit.active_workload import ActiveWorkload, Route
 from edgesplit.core.sample import Sample
 from edgesplit.errors import DeadlineExceeded, RequestError
 from edgesplit.last_resort import LastResort
 from edgesplit.node import wire
 from edgesplit.node.channel import Channel
 from edgesplit.node.client import Client
-from edgesplit.workloads import ActiveWorkload, Route
 
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.005, 0.5  # before a busy tier is asked again
 

@@ -1,19 +1,20 @@
 """Which inputs a session has seen: each signature's export, its figures and the plan in force."""
 
 import gc
+import logging
 import threading
 import time
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import nn
 
+from edgesplit.active_workload import ActiveWorkload, Loaded
 from edgesplit.cluster.keeper import Keeper
 from edgesplit.cluster.loop import Activation, Workload
-from edgesplit.cluster.runtimes import Offered, with_offer
 from edgesplit.cluster.session import Session
 from edgesplit.cluster.survey import RuntimeSurvey
 from edgesplit.cluster.watch import PlanWatch
@@ -21,19 +22,17 @@ from edgesplit.core.control.state import Settings
 from edgesplit.core.cost import CostModel
 from edgesplit.core.goal import Goal
 from edgesplit.core.graph import Graph
-from edgesplit.core.patience import patience
-from edgesplit.core.plan import Plan
 from edgesplit.core.policy import Policy
 from edgesplit.core.profile import Profile, Tier
 from edgesplit.core.row import TORCH
-from edgesplit.errors import InputError
-from edgesplit.node import wire
+from edgesplit.errors import ClusterError, InputError
+from edgesplit.node.form import Forms
 from edgesplit.node.model import ExportedModel, export
 from edgesplit.node.profiler import graph_of, payload_forms
 from edgesplit.node.signature import flatten_args
 
 Key = tuple[Any, ...]
-_ROUTES_KEPT = 256  # explicit plans: an experiment may try all of them
+_log = logging.getLogger(__name__)
 
 
 class InfeasibleGoalWarning(UserWarning):
@@ -52,93 +51,6 @@ class Given:
         self.leaves, tree = flatten_args(args, kwargs)
         forms = tuple(_form(leaf) for leaf in self.leaves)
         self.key: Key = (tree, forms)
-
-
-@dataclass(frozen=True)
-class Loaded:
-    """An export that every tier holds."""
-
-    exported: ExportedModel
-    program_id: str
-
-
-@dataclass(frozen=True)
-class Route:
-    """A plan as the wire carries it. patience_s: the caller's with the first tier, 0: for ever."""
-
-    plan: Plan
-    hops: list[wire.Hop]
-    patience_s: float
-
-
-@dataclass(eq=False)
-class ActiveWorkload:
-    """What is fixed of a workload, and the plan in force, which the watch replaces.
-
-    finishes: whether another tier may finish what a planned one does not. activations: every plan
-    that was in force, oldest first.
-    """
-
-    id: str
-    loaded: Loaded
-    graph: Graph
-    profile: Profile
-    goal: Goal
-    addresses: dict[str, str]
-    finishes: bool
-    activations: list[Activation] = field(default_factory=list)
-    _route: Route | None = None
-    _routes: dict[Plan, Route] = field(default_factory=dict)
-    _changing: threading.Lock = field(default_factory=threading.Lock)
-
-    def offer(self, offered: Offered) -> None:
-        """Plans may from now on name a runtime that was measured."""
-        tier = with_offer(self.profile.tier(offered.tier), offered)
-        self.profile = self.profile.with_tier(tier)
-
-    def activate(self, activation: Activation) -> None:
-        """Send the next requests along this plan."""
-        with self._changing:
-            # By this process's clock: the scheduler may run on a machine with another one.
-            self.activations.append(replace(activation, at_s=time.perf_counter()))
-            if self.addresses != activation.addresses:
-                self.addresses = dict(activation.addresses)
-                self._routes.clear()
-            self._route = self.along(activation.plan)
-
-    def pursue(self, goal: Goal) -> None:
-        """Take another goal: its latency limit bounds how long tiers are waited for."""
-        with self._changing:
-            self.goal = goal
-            self._routes.clear()
-            self._route = self.along(self.route.plan)
-
-    @property
-    def route(self) -> Route:
-        """That of the plan in force: one reference, so that a request sees one plan."""
-        assert self._route is not None, "a workload is activated before it is used"
-        return self._route
-
-    def along(self, plan: Plan) -> Route:
-        """The route of that plan; made once per plan."""
-        route = self._routes.get(plan)
-        if route is None:
-            if len(self._routes) >= _ROUTES_KEPT:
-                self._routes.clear()
-            route = self._routes[plan] = self._made(plan)
-        return route
-
-    def _made(self, plan: Plan) -> Route:
-        waits_s = [0.0] * (len(plan.stages) + 1)
-        if self.finishes:
-            model = CostModel(self.graph, self.profile, self.goal)
-            longest = wire.LONGEST_TIMEOUT_S
-            waits_s = [*(min(s, longest) for s in patience(model, plan)), 0.0]
-        hops = [
-            wire.Hop(s.tier, self.addresses[s.tier], s.start, s.stop, s.runtime, wait_s)
-            for s, wait_s in zip(plan.stages, waits_s[1:], strict=True)
-        ]
-        return Route(plan, hops, waits_s[0])
 
 
 @dataclass(frozen=True)
@@ -185,16 +97,23 @@ class Workloads:
         self._lock = threading.Lock()
         self._loaded: list[Loaded] = []
         self._known: dict[Key, ActiveWorkload] = {}
+        self._strangers: dict[Key, ActiveWorkload] = {}  # to the tiers: the caller answers
         self.latest: ActiveWorkload | None = None
 
     def of(self, given: Given) -> ActiveWorkload:
-        """The workload of these arguments. Raises InputError, ExportError, ClusterError."""
+        """The workload of these arguments. Raises InputError, ExportError, ClusterError.
+
+        Where a tier is lost while one is made of a program that all tiers hold, it is one that no
+        tier knows: they refuse its requests, so that the caller answers them. The next call makes
+        it anew.
+        """
         workload = self._known.get(given.key)
         if workload is None:
             with self._lock:
                 workload = self._known.get(given.key) or self._begin(given)
             given.at_s = time.perf_counter()  # the making of a workload is not the request's time
-        self.latest = workload
+        if workload is not self._strangers.get(given.key):
+            self.latest = workload
         return workload
 
     def pursue(self, goal: Goal) -> None:
@@ -208,6 +127,7 @@ class Workloads:
             self._wanted = replace(self._wanted, goal=goal)
             for workload in self._known.values():
                 workload.pursue(goal)
+            self._strangers.clear()
 
     def _begin(self, given: Given) -> ActiveWorkload:
         args, kwargs = given.args, given.kwargs
@@ -217,6 +137,28 @@ class Workloads:
         values = exported.flatten(args, kwargs)
         payloads = payload_forms(exported.program, values)
         graph = graph_of(type(self._model).__name__, exported.program, payloads)
+        try:
+            workload = self._prepared(loaded, exported, values, payloads, graph)
+        except ClusterError as error:
+            like = self._measured_like(loaded) if loaded else None
+            if like is None or not self._wanted.finishes:
+                raise
+            return self._stranger(given.key, graph, like, error)
+        self._strangers.pop(given.key, None)
+        self._known[given.key] = workload
+        # An export leaves tracebacks in cycles, whose frames would keep a dropped EdgeSplit alive.
+        gc.collect()
+        return workload
+
+    def _prepared(
+        self,
+        loaded: Loaded | None,
+        exported: ExportedModel,
+        values: list[Any],
+        payloads: tuple[Forms, ...],
+        graph: Graph,
+    ) -> ActiveWorkload:
+        """The workload, once all tiers and the scheduler know it. Raises ClusterError."""
         self._session.ready()
         if loaded is None:
             loaded = Loaded(exported, self._session.load(exported.program))
@@ -232,24 +174,33 @@ class Workloads:
             factor = graph.payload_bytes[0] / max(1, like.graph.payload_bytes[0])
             profile = _scaled(self._session.current_profile(like.id), factor)
             work = replace(work, whole_s={t.name: sum(t.layer_s) for t in profile.tiers})
-        workload = ActiveWorkload(
-            workload_id,
-            loaded,
-            graph,
-            profile,
-            self._wanted.goal,
-            self._session.addresses(),
-            self._wanted.finishes,
-        )
+        workload = self._workload(workload_id, loaded, graph, profile)
         self._start(workload)
         if not runtimes_first:  # else they are measured already
             self._threads.survey.add(work, workload.offer)
         if loaded not in self._loaded:
             self._loaded.append(loaded)
-        self._known[given.key] = workload
-        # An export leaves tracebacks in cycles, whose frames would keep a dropped EdgeSplit alive.
-        gc.collect()
         return workload
+
+    def _stranger(
+        self, key: Key, graph: Graph, like: ActiveWorkload, error: ClusterError
+    ) -> ActiveWorkload:
+        """One that no tier knows, with the plan in force of the same program at another size."""
+        _log.warning("a first input of its size is answered by the caller alone: %s", error)
+        if key not in self._strangers:
+            stranger = self._workload(f"{like.id}-stranger", like.loaded, graph, like.profile)
+            plan = like.route.plan.as_offered(like.profile.offered)
+            stranger.activate(Activation(0, plan, "unprepared", 0.0, stranger.addresses))
+            self._strangers[key] = stranger
+        return self._strangers[key]
+
+    def _workload(
+        self, workload_id: str, loaded: Loaded, graph: Graph, profile: Profile
+    ) -> ActiveWorkload:
+        goal, addresses = self._wanted.goal, self._session.addresses()
+        return ActiveWorkload(
+            workload_id, loaded, graph, profile, goal, addresses, self._wanted.finishes
+        )
 
     def _measured_like(self, loaded: Loaded) -> ActiveWorkload | None:
         """The same program at another batch size, whose profile may be scaled.

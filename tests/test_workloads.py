@@ -2,9 +2,9 @@
 
 import time
 
+from edgesplit.active_workload import ActiveWorkload
 from edgesplit.cluster.loop import Activation
 from edgesplit.core.plan import parse_plan
-from edgesplit.workloads import ActiveWorkload
 
 
 def test_a_switch_is_dated_by_the_callers_clock():

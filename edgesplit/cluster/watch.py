@@ -101,8 +101,8 @@ class PlanWatch:
         batches: dict[str, list[tuple[Sample, ...]]] = {}
         while self._finished:
             workload_id, samples = self._finished.popleft()
-            watched = self._watched.get(workload_id)
-            if watched is None or not watched.is_older:  # else they say nothing of these actors
+            watched = self._watched.get(workload_id)  # None: no tier knows that workload
+            if watched is not None and not watched.is_older:  # else it says nothing of these actors
                 batches.setdefault(workload_id, []).append(samples)
         for workload_id, requests in batches.items():
             self._session.observe(workload_id, requests)

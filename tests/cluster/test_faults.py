@@ -69,6 +69,28 @@ def test_a_process_killed_under_load_costs_no_answer(split, tier):
     assert spared["total_energy_j"].isna().all() == (tier == "end")
 
 
+def test_a_first_input_of_its_size_is_answered_while_a_tier_is_lost(split):
+    """Whether the tier is missed depends on the moment, so several sizes are tried."""
+    latest = split.graph()
+    for n in range(2, 12):
+        x = torch.cat([inputs(k) for k in range(n)])
+        process_of(split, "cloud").kill()
+        y = split.infer(x)
+        assert torch.equal(y, split.exported().program.segment(0, 8)([x])[0])
+        record = split.last_record()
+        if record.why == "end unknown":
+            break
+        latest = split.graph()
+    assert (record.why, record.finished_by) == ("end unknown", "caller")
+    assert split.graph() is latest  # what no tier knows is not what plan and explain() speak of
+    until_s = time.monotonic() + 60
+    while split.last_record().why == "end unknown":  # prepared again with each input
+        assert time.monotonic() < until_s
+        assert torch.equal(split.infer(x), y)
+    assert len(split.graph().payload_bytes) == 9
+    assert split.graph() is not latest
+
+
 def test_map_with_requests_in_flight_while_the_cloud_dies(split):
     expected = references(split, 7)
     process = process_of(split, "cloud")

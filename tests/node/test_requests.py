@@ -12,13 +12,13 @@ import torch
 from faults import Held, RemoteTier, until
 from tiers import Additions, tiers
 
+from edgesplit.active_workload import Route
 from edgesplit.core.plan import parse_plan
 from edgesplit.errors import ClosedError, DeadlineExceeded, RequestError
 from edgesplit.last_resort import LastResort
 from edgesplit.node import tensors, wire
 from edgesplit.node.client import Client
 from edgesplit.requests import Asked, Talk
-from edgesplit.workloads import Route
 
 X = torch.arange(12.0).reshape(3, 4)
 BOUND_S = 20.0
