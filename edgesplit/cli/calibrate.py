@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgesplit.cli.workload import named_meters, runtime_option
+from edgesplit.cli.workload import named_meters, runtime_option, transport_option
 from edgesplit.errors import MeterError
 
 if TYPE_CHECKING:
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 @click.option(
     "--meter", "meter_texts", multiple=True, metavar="TIER=METER", help="Instead of the best."
 )
-@runtime_option
+@runtime_option("torch")
+@transport_option
 @click.option("--seconds", default=5.0, show_default=True, help="Per block.")
 @click.option("--rounds", default=3, show_default=True, help="Of all blocks, there and back.")
 @click.option(
@@ -63,7 +64,9 @@ def _calibrated(model: str, options: dict[str, Any]) -> list["Calibrated"]:
 
     blocks = Blocks(options["seconds"], options["rounds"], min(1.0, options["seconds"] / 2))
     config = Config(
-        meters=named_meters(options["meter_texts"]), runtimes=options["runtimes"] or ("torch",)
+        meters=named_meters(options["meter_texts"]),
+        runtimes=options["runtimes"] or ("torch",),
+        transport_security=options["transport_security"],
     )
     module = load_model(model, "random")
     with EdgeSplit(module, policy="end-only", address=options["address"], config=config) as split:

@@ -33,13 +33,26 @@ _GOAL = (
         help="Energy of a request's own phases, or waiting too.",
     ),
 )
-runtime_option = click.option(
-    "--runtime",
-    "runtimes",
-    multiple=True,
-    type=click.Choice(["torch", "torch-channels-last", "onnx", "compile", "cuda"]),
-    help="What segments may be run in, chosen with the plan; several times for several. Else "
-    "torch.",
+
+
+def runtime_option(default: str) -> Callable[[_Command], _Command]:
+    """--runtime; default: what segments are run in without it, for the help."""
+    return click.option(
+        "--runtime",
+        "runtimes",
+        multiple=True,
+        type=click.Choice(["torch", "torch-channels-last", "onnx", "compile", "cuda"]),
+        help="What segments may be run in, chosen with the plan; several times for several. Else "
+        f"{default}.",
+    )
+
+
+transport_option = click.option(
+    "--transport-security",
+    type=click.Choice(["tls", "none"]),
+    default="tls",
+    show_default=True,
+    help="Whether payloads are encrypted and only this session may talk to its tiers.",
 )
 _SESSION = (
     click.option(
@@ -58,15 +71,9 @@ _SESSION = (
         help="Which meter counts a tier's joules, of those `edgesplit meters` lists there; else "
         "the best one. `model` reads none.",
     ),
-    runtime_option,
+    runtime_option("torch, and onnx where a host has it"),
     click.option("--exact", is_flag=True, help="Only runtimes that give torch's bits."),
-    click.option(
-        "--transport-security",
-        type=click.Choice(["tls", "none"]),
-        default="tls",
-        show_default=True,
-        help="Whether payloads are encrypted and only this session may talk to its tiers.",
-    ),
+    transport_option,
     click.option(
         "--weights",
         default="random",
