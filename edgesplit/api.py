@@ -241,7 +241,7 @@ class EdgeSplit:
 
     def tiers_away(self) -> tuple[str, ...]:
         """Tiers that plans leave out now: lost, or in doubt after requests had to do without."""
-        return self._session.tiers_away(self._used().id)
+        return self._session.planning.tiers_away(self._used().id)
 
     def graph(self) -> Graph:
         """Layers and payload sizes of the input signature used last."""
@@ -261,7 +261,7 @@ class EdgeSplit:
 
     def profile(self) -> Profile:
         """Tiers and links as they are believed to be now, for the signature used last."""
-        return self._session.current_profile(self._used().id)
+        return self._session.planning.current_profile(self._used().id)
 
     def explain(self) -> Explanation:
         """Why this plan: its cost, the best plan of every other route, and what limits it."""

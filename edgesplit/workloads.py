@@ -123,7 +123,7 @@ class Workloads:
         """
         with self._lock:
             if self._known:
-                self._session.pursue(goal)
+                self._session.planning.pursue(goal)
             self._wanted = replace(self._wanted, goal=goal)
             for workload in self._known.values():
                 workload.pursue(goal)
@@ -172,7 +172,7 @@ class Workloads:
             profile = self._session.profile(work)
         else:
             factor = graph.payload_bytes[0] / max(1, like.graph.payload_bytes[0])
-            profile = _scaled(self._session.current_profile(like.id), factor)
+            profile = _scaled(self._session.planning.current_profile(like.id), factor)
             work = replace(work, whole_s={t.name: sum(t.layer_s) for t in profile.tiers})
         workload = self._workload(workload_id, loaded, graph, profile)
         self._start(workload)
@@ -212,7 +212,7 @@ class Workloads:
 
     def _start(self, workload: ActiveWorkload) -> None:
         goal = self._wanted.goal
-        first = self._session.begin(
+        first = self._session.planning.begin(
             Workload(
                 workload.id,
                 workload.graph,

@@ -113,7 +113,7 @@ class Keeper:
         except ray.exceptions.RayActorError:
             if name != _SCHEDULER and name not in self._lost:
                 self._lost.add(name)
-                self._session.tier_lost(name)
+                self._session.planning.tier_lost(name)
             return
         known = self._known[name]
         if name == _SCHEDULER and known == _NOBODY and self._is_too_early():
@@ -124,7 +124,7 @@ class Keeper:
             if name == _SCHEDULER and known == _NOBODY:
                 self._moved()
         elif name in self._lost:
-            self._session.tier_back(name)
+            self._session.planning.tier_back(name)
         self._lost.discard(name)
 
     def _is_too_early(self) -> bool:
@@ -134,10 +134,10 @@ class Keeper:
     def _rebuild(self, name: str) -> None:
         _log.warning("%s was started again", f"tier {name!r}" if name else "the scheduler")
         if name == _SCHEDULER:
-            self._session.rebuild_scheduler()
+            self._session.planning.rebuild()
             for tier in self._lost:
-                self._session.tier_lost(tier)
+                self._session.planning.tier_lost(tier)
         else:
             self._session.rebuild_tier(name)
             if self._known.get(_SCHEDULER) != _NOBODY:
-                self._session.tier_back(name)
+                self._session.planning.tier_back(name)

@@ -2,7 +2,6 @@
 
 import contextlib
 import itertools
-import threading
 import uuid
 import warnings
 from collections.abc import Callable, Sequence
@@ -12,21 +11,20 @@ from functools import partial
 from typing import Any, cast
 
 from edgesplit.cluster.actors import Opened
-from edgesplit.cluster.answers import CONTROL_TIMEOUT_S, answer
+from edgesplit.cluster.answers import answer
 from edgesplit.cluster.attachment import CLOSED, Attaching, Attachment
 from edgesplit.cluster.connection import Connection
 from edgesplit.cluster.links import probe_links
-from edgesplit.cluster.loop import Activation, TierHandle, Workload
+from edgesplit.cluster.loop import TierHandle
 from edgesplit.cluster.meters import TierMeters
 from edgesplit.cluster.own_meters import own_meters
 from edgesplit.cluster.parcel import Parcel
-from edgesplit.cluster.runtimes import Offered, Runtimes, Work, with_offer
+from edgesplit.cluster.planning import Planning
+from edgesplit.cluster.runtimes import Runtimes, Work
 from edgesplit.cluster.start import SessionSettings, threads_of
 from edgesplit.config import EMBEDDED_EMULATION, Config
-from edgesplit.core.goal import Goal
 from edgesplit.core.profile import Link, Profile
-from edgesplit.core.sample import Sample
-from edgesplit.errors import ClosedError, ClusterError, RuntimeUnavailableError
+from edgesplit.errors import ClosedError, RuntimeUnavailableError
 from edgesplit.node.emulate import Emulation
 from edgesplit.node.form import Forms
 from edgesplit.node.packed_payload import pack_payload
@@ -37,6 +35,8 @@ from edgesplit.node.shipping import pack
 
 class Session:
     """The control plane of one EdgeSplit. open() returns at once; ready() waits for the tiers.
+
+    planning: what is told to the scheduler and asked of it.
 
     Whoever calls while the cluster's head is lost gets a ClusterError, or an answer where one can
     be had without it.
@@ -49,12 +49,10 @@ class Session:
         self._attaching = Attaching()
         self._emulation = Emulation()
         self._tiers: dict[str, TierHandle] = {}
+        self.planning = Planning(self._attaching, self._tiers)
         self._scheduler = ""  # the first one's incarnation
         self._opened: dict[str, Opened] = {}
         self._packed: dict[str, Parcel] = {}
-        self._workloads: dict[str, Workload] = {}
-        self._changing = threading.Lock()  # held while what is known of workloads changes
-        self._versions: dict[str, int] = {}  # of the plans that the caller has
         self._program_ids = (f"{self._settings.session_id}-p{n}" for n in itertools.count())
 
     def open(self) -> None:
@@ -87,11 +85,8 @@ class Session:
                 for tier, opened in self._opened.items()
             }
             self.emulate(self._emulation)
-            self._attaching.answer(now.scheduler.meet.remote(tiers), "the scheduler to start")
-            self._scheduler = self._attaching.answer(
-                now.scheduler.incarnation.remote(), "the scheduler to say which it is"
-            )
-            self._tiers = tiers
+            self._scheduler = self.planning.meet(tiers)
+            self._tiers.update(tiers)
 
     def close(self) -> None:
         """Stop the actors, leave the cluster; safe to call twice."""
@@ -186,75 +181,6 @@ class Session:
         with self.attached() as now, now.connection.sending():
             return Profile(self.runtimes().tiers(work, source), self._links(source))
 
-    def tell_runtime(self, workload_id: str, offered: Offered) -> None:
-        """Tell the scheduler of a runtime that was measured, or cannot be used; does not wait."""
-        with self._changing:  # a scheduler that begins anew is to know too
-            workload = self._workloads[workload_id]
-            tier = with_offer(workload.profile.tier(offered.tier), offered)
-            profile = workload.profile.with_tier(tier)
-            self._workloads[workload_id] = replace(workload, profile=profile)
-        with self.attached() as now:
-            if offered.row is not None:
-                now.scheduler.add_row.remote(workload_id, offered.tier, offered.row)
-            else:
-                told = (offered.tier, offered.runtime, offered.why)
-                now.scheduler.drop_row.remote(workload_id, *told)
-
-    def begin(self, workload: Workload) -> Activation:
-        """Hand a workload to the scheduler; returns its first active plan."""
-        with self._changing:
-            self._workloads[workload.id] = workload
-        with self.attached() as now:
-            self._attaching.answer(now.scheduler.begin.remote(workload), "the scheduler to plan")
-            activation = self._attaching.answer(
-                now.scheduler.activation.remote(workload.id, 0, CONTROL_TIMEOUT_S),
-                "the first plan to be ready",
-                2 * CONTROL_TIMEOUT_S,
-            )
-        if activation is None:
-            raise ClusterError(
-                f"no plan was ready within {CONTROL_TIMEOUT_S:g} s; a tier cannot build its "
-                "segment: see Ray's logs of the segment actors"
-            )
-        return activation  # type: ignore[no-any-return]
-
-    def current_profile(self, workload_id: str) -> Profile:
-        """The scheduler's beliefs about tiers and links now."""
-        with self.attached() as now:
-            profile = self._attaching.answer(
-                now.scheduler.profile.remote(workload_id), "the scheduler"
-            )
-        return profile  # type: ignore[no-any-return]
-
-    def pursue(self, goal: Goal) -> None:
-        """Have every workload's plans chosen for that goal. Raises ClusterError."""
-        with self.attached() as now:
-            call = now.scheduler.pursue.remote(goal)
-            self._attaching.answer(call, "the scheduler to take the goal")
-        with self._changing:
-            for name, workload in self._workloads.items():
-                self._workloads[name] = replace(workload, goal=goal)
-
-    def tiers_away(self, workload_id: str) -> tuple[str, ...]:
-        """Tiers that the workload's plans leave out now."""
-        with self.attached() as now:
-            away = self._attaching.answer(now.scheduler.away.remote(workload_id), "the scheduler")
-        return away  # type: ignore[no-any-return]
-
-    def observe(self, workload_id: str, requests: Sequence[tuple[Sample, ...]]) -> None:
-        """Tell the scheduler of finished requests; does not wait."""
-        with self.attached() as now:
-            now.scheduler.observe.remote(workload_id, list(requests))
-
-    def next_activation(self, workload_id: str, version: int, timeout_s: float) -> Any:
-        """A pending answer: the activation newer than `version`, or None after the timeout.
-
-        version: of the plan that the caller has. The answer holds while the session is attached.
-        """
-        self._versions[workload_id] = version
-        with self.attached() as now:
-            return now.scheduler.activation.remote(workload_id, version, timeout_s)
-
     # Keeping what runs running
 
     @property
@@ -279,19 +205,9 @@ class Session:
         """Leave the cluster whose head is lost for the one that is there. See Attaching.
 
         Requests under way are not disturbed. Of actors that are to be told again what was told
-        before, see rebuild_tier() and rebuild_scheduler().
+        before, see rebuild_tier() and Planning.rebuild().
         """
         self._attaching.reattach(lambda: self.is_ready)
-
-    def tier_lost(self, tier: str) -> None:
-        """Tell the scheduler that a tier's actor does not answer; does not wait."""
-        with self.attached() as now:
-            now.scheduler.lose.remote(tier)
-
-    def tier_back(self, tier: str) -> None:
-        """Tell the scheduler that it answers again."""
-        with self.attached() as now:
-            now.scheduler.rejoin.remote(tier, self._tiers[tier])
 
     def rebuild_tier(self, tier: str) -> None:
         """Tell an actor that was started anew all that was told before. Raises ClusterError.
@@ -307,22 +223,6 @@ class Session:
                 what = f"tier {tier!r} to {method} again"
                 with contextlib.suppress(RuntimeUnavailableError):
                     self._attaching.answer(call, what, self._config.start_timeout_s)
-
-    def rebuild_scheduler(self) -> None:
-        """Tell a scheduler that was started anew of the tiers and the workloads.
-
-        Raises ClusterError.
-        """
-        with self.attached() as now:
-            tiers = {
-                tier: TierHandle(actor, self._tiers[tier].address)
-                for tier, actor in now.recipes.actors.items()
-            }
-            self._attaching.answer(now.scheduler.meet.remote(tiers), "the scheduler to start again")
-            for workload in list(self._workloads.values()):
-                version = self._versions.get(workload.id, 0)
-                call = now.scheduler.resume.remote(workload, version)
-                self._attaching.answer(call, "the scheduler to go on")
 
     # Inside
 

@@ -83,7 +83,7 @@ class RuntimeSurvey:
             runtimes = self._session.runtimes(lambda: not self._is_stopped)
             for offered in runtimes.measure(surveyed.work):
                 surveyed.found(offered)
-                self._session.tell_runtime(surveyed.work.id, offered)
+                self._session.planning.tell_runtime(surveyed.work.id, offered)
                 if self._is_loud:
                     with contextlib.suppress(UnusedRuntimeWarning):  # where warnings are errors
                         offered.warn()

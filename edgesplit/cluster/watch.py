@@ -95,7 +95,9 @@ class PlanWatch:
                 self._ask_for(workload_id, watched)
 
     def _ask_for(self, workload_id: str, watched: _Watched) -> None:
-        watched.question = self._session.next_activation(workload_id, watched.version, _ASK_S)
+        watched.question = self._session.planning.next_activation(
+            workload_id, watched.version, _ASK_S
+        )
 
     def _tell(self) -> None:
         batches: dict[str, list[tuple[Sample, ...]]] = {}
@@ -105,7 +107,7 @@ class PlanWatch:
             if watched is not None and not watched.is_older:  # else it says nothing of these actors
                 batches.setdefault(workload_id, []).append(samples)
         for workload_id, requests in batches.items():
-            self._session.observe(workload_id, requests)
+            self._session.planning.observe(workload_id, requests)
 
     def _listen(self) -> None:
         questions = {w.question: (key, w) for key, w in list(self._watched.items()) if w.question}

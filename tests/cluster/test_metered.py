@@ -120,8 +120,10 @@ def test_calibrated_watts_are_kept_on_the_host_and_planned_with(cluster, device,
     assert "cloud has no meter" in cloud.problem
     assert end.problem == ""
     watts = dict(zip(PHASES, end.calibration.watts, strict=True))
-    # One thread computes all the time, on a core that it may have to share; idling is idling.
-    assert IDLE_W + 0.2 * BUSY_W < watts["compute"] < 2 * (IDLE_W + BUSY_W)
+    # One thread computes all the time, on a core of which a busy machine leaves it a part; idling
+    # is idling.
+    assert IDLE_W + 0.05 * BUSY_W < watts["compute"] < 2 * (IDLE_W + BUSY_W)
+    assert watts["compute"] > 1.1 * watts["idle"]
     # Sending over the loopback keeps threads on both ends busy, and may draw more than computing.
     assert 0.8 * IDLE_W < watts["idle"] < IDLE_W + 0.15 * BUSY_W
     assert watts["transmit"] > watts["idle"]
