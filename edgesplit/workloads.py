@@ -22,6 +22,7 @@ from edgesplit.core.control.state import Settings
 from edgesplit.core.cost import CostModel
 from edgesplit.core.goal import Goal
 from edgesplit.core.graph import Graph
+from edgesplit.core.plan import Plan, Stage
 from edgesplit.core.policy import Policy
 from edgesplit.core.profile import Profile, Tier
 from edgesplit.core.row import TORCH
@@ -103,9 +104,8 @@ class Workloads:
     def of(self, given: Given) -> ActiveWorkload:
         """The workload of these arguments. Raises InputError, ExportError, ClusterError.
 
-        Where a tier is lost while one is made of a program that all tiers hold, it is one that no
-        tier knows: they refuse its requests, so that the caller answers them. The next call makes
-        it anew.
+        Where a tier is lost while one is made, but not the first one, it is one that no tier knows:
+        they refuse its requests, so that the caller answers them. The next call makes it anew.
         """
         workload = self._known.get(given.key)
         if workload is None:
@@ -140,10 +140,10 @@ class Workloads:
         try:
             workload = self._prepared(loaded, exported, values, payloads, graph)
         except ClusterError as error:
-            like = self._measured_like(loaded) if loaded else None
-            if like is None or not self._wanted.finishes:
+            if not (self._known and self._wanted.finishes):
                 raise
-            return self._stranger(given.key, graph, like, error)
+            _log.warning("a first input of its kind is answered by the caller alone: %s", error)
+            return self._stranger(given.key, loaded or Loaded(exported, "not loaded"), graph)
         self._strangers.pop(given.key, None)
         self._known[given.key] = workload
         # An export leaves tracebacks in cycles, whose frames would keep a dropped EdgeSplit alive.
@@ -182,15 +182,14 @@ class Workloads:
             self._loaded.append(loaded)
         return workload
 
-    def _stranger(
-        self, key: Key, graph: Graph, like: ActiveWorkload, error: ClusterError
-    ) -> ActiveWorkload:
-        """One that no tier knows, with the plan in force of the same program at another size."""
-        _log.warning("a first input of its size is answered by the caller alone: %s", error)
+    def _stranger(self, key: Key, loaded: Loaded, graph: Graph) -> ActiveWorkload:
+        """One that no tier knows; as planned, the first tier would do everything."""
         if key not in self._strangers:
-            stranger = self._workload(f"{like.id}-stranger", like.loaded, graph, like.profile)
-            plan = like.route.plan.as_offered(like.profile.offered)
-            stranger.activate(Activation(0, plan, "unprepared", 0.0, stranger.addresses))
+            profile = _guessed(next(iter(self._known.values())).profile, len(graph))
+            first = profile.tiers[0]
+            stranger = self._workload(f"{loaded.program_id}-stranger", loaded, graph, profile)
+            plan = Plan((Stage(first.name, 0, len(graph), first.runtime),))
+            stranger.activate(Activation(0, plan, "not prepared", 0.0, stranger.addresses))
             self._strangers[key] = stranger
         return self._strangers[key]
 
@@ -253,3 +252,12 @@ def _scaled_tier(tier: Tier, factor: float) -> Tier:
     layer_s = tuple(s * factor for s in tier.layer_s)
     source = f"{tier.source.partition(',')[0]}, scaled to another batch size"
     return replace(tier, layer_s=layer_s, source=source, rows=(), unused=())
+
+
+def _guessed(profile: Profile, n_layers: int) -> Profile:
+    """The tiers of another workload's profile, as if this one took as long, evenly."""
+    tiers = tuple(
+        replace(tier, layer_s=(sum(tier.layer_s) / n_layers,) * n_layers, source="guessed", rows=())
+        for tier in profile.tiers
+    )
+    return replace(profile, tiers=tiers, norms=None)
