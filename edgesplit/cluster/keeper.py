@@ -134,9 +134,7 @@ class Keeper:
     def _rebuild(self, name: str) -> None:
         _log.warning("%s was started again", f"tier {name!r}" if name else "the scheduler")
         if name == _SCHEDULER:
-            self._session.planning.rebuild()
-            for tier in self._lost:
-                self._session.planning.tier_lost(tier)
+            self._session.planning.rebuild(self._lost)
         else:
             self._session.rebuild_tier(name)
             if self._known.get(_SCHEDULER) != _NOBODY:

@@ -1,7 +1,7 @@
 """What a session tells the scheduler and asks of it, and what a new scheduler has to be told."""
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -115,8 +115,12 @@ class Planning:
         with self._attaching.attached() as now:
             now.scheduler.rejoin.remote(tier, self._tiers[tier])
 
-    def rebuild(self) -> None:
-        """Tell a scheduler that was started anew of the tiers and the workloads."""
+    def rebuild(self, lost: Collection[str]) -> None:
+        """Tell a scheduler that was started anew of the tiers and the workloads.
+
+        lost: tiers whose actors do not answer. Of the others it is told that they do: its
+        checkpoint may be older than that.
+        """
         with self._attaching.attached() as now:
             tiers = {
                 tier: TierHandle(actor, self._tiers[tier].address)
@@ -127,3 +131,8 @@ class Planning:
                 version = self._versions.get(workload.id, 0)
                 call = now.scheduler.resume.remote(workload, version)
                 self._attaching.answer(call, "the scheduler to go on")
+            for tier, handle in tiers.items():
+                if tier in lost:
+                    now.scheduler.lose.remote(tier)
+                else:
+                    now.scheduler.rejoin.remote(tier, handle)

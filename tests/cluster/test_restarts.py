@@ -1,6 +1,7 @@
 """Tiers and scheduler that are killed while requests flow: answers stay right, both come back."""
 
 import time
+from dataclasses import replace
 
 import pytest
 import torch
@@ -79,6 +80,19 @@ def test_a_killed_scheduler_goes_on_where_it_was(split, x):
     assert str(split.plan) == PLAN
     assert split.profile().names == ("end", "edge", "cloud")
     assert torch.equal(split.infer(x), expected)
+
+
+def test_a_tier_that_came_back_after_the_last_checkpoint_is_not_left_out(split, x):
+    """The checkpoint is up to 5 s old: in it the tier may still be lost."""
+    session, workload = split._session._settings.session_id, split._workloads.latest.id
+    kept = Checkpoint(session)
+    wait_for(lambda: kept.load(workload) is not None, "a checkpoint")
+    state, version = kept.load(workload)
+    kept.save(workload, (replace(state, lost=frozenset({"cloud"})), version))
+    plans = len(split.switches())
+    kill(process_of(split, "scheduler"))
+    wait_for(lambda: len(split.switches()) > plans, "the scheduler to go on")
+    wait_for(lambda: split.tiers_away() == (), "the cloud to be taken back")
 
 
 def test_a_foreign_checkpoint_is_not_read(split, x):
