@@ -6,6 +6,7 @@ from typing import Any
 
 from edgesplit.cluster.loop import TierHandle
 from edgesplit.core.profile import Link
+from edgesplit.errors import ClusterError
 
 _PROBE_BYTES = 1 << 18
 _PROBES = 3
@@ -20,20 +21,43 @@ class LinkWarning(UserWarning):
 def probe_links(
     tiers: Mapping[str, TierHandle], pairs: Sequence[tuple[str, str]], origin: str, get: Get
 ) -> tuple[Link, ...]:
-    """The links that carry anything; a LinkWarning names the others.
+    """The links of pairs that reach each other both ways; a LinkWarning names the others.
 
-    get(call, what): waits for an actor's answer, with a time limit.
+    get(call, what): waits for an actor's answer, with a time limit. Where nothing gets through and
+    a tier's process has ended meanwhile, that says nothing of the link: ClusterError. Where all
+    answer, the link is tried again, as one of them may have stood still.
     """
+    before = _incarnations(tiers, get)
     found = {pair: _link(tiers, pair, origin, get) for pair in pairs}
-    silent = [f"{u} to {v}" for (u, v), link in found.items() if link is None]
+    silent = [pair for pair, link in found.items() if link is None]
     if silent:
+        if _incarnations(tiers, get) != before:
+            raise ClusterError(
+                "a tier's process ended while links were probed; send the input again"
+            )
+        found |= {pair: _link(tiers, pair, origin, get) for pair in silent}
+        _warn([pair for pair in silent if found[pair] is None])
+    return tuple(
+        link
+        for (u, v), link in found.items()
+        if link is not None and found.get((v, u), link) is not None
+    )
+
+
+def _incarnations(tiers: Mapping[str, TierHandle], get: Get) -> list[str]:
+    calls = {tier: handle.actor.incarnation.remote() for tier, handle in tiers.items()}
+    return [get(call, f"tier {tier!r} to say which it is") for tier, call in calls.items()]
+
+
+def _warn(silent: Sequence[tuple[str, str]]) -> None:
+    if silent:
+        named = ", ".join(f"{u} to {v}" for u, v in silent)
         warnings.warn(
-            f"no payload gets through from {', '.join(silent)}, so no plan goes that way; if it "
-            "should, see the ports in docs/deploy.md",
+            f"no payload gets through from {named}, so no plan goes that way; if it should, see "
+            "the ports in docs/deploy.md",
             LinkWarning,
-            stacklevel=2,
+            stacklevel=3,
         )
-    return tuple(link for link in found.values() if link is not None)
 
 
 def _link(
