@@ -20,7 +20,7 @@ _ROUTES_KEPT = 256  # explicit plans: an experiment may try all of them
 
 @dataclass(frozen=True)
 class Loaded:
-    """An export that every tier holds."""
+    """An export, and the name under which tiers hold its program, or are to."""
 
     exported: ExportedModel
     program_id: str

@@ -28,7 +28,7 @@ from edgesplit.core.profile import Profile, Tier
 from edgesplit.core.row import TORCH
 from edgesplit.errors import ClusterError, InputError
 from edgesplit.node.form import Forms
-from edgesplit.node.model import ExportedModel, export
+from edgesplit.node.model import export
 from edgesplit.node.profiler import graph_of, payload_forms
 from edgesplit.node.signature import flatten_args
 
@@ -96,7 +96,8 @@ class Workloads:
         self._threads = threads
         self._wanted = wanted
         self._lock = threading.Lock()
-        self._loaded: list[Loaded] = []
+        self._exports: list[Loaded] = []
+        self._loaded: set[str] = set()  # programs that every tier holds
         self._known: dict[Key, ActiveWorkload] = {}
         self._strangers: dict[Key, ActiveWorkload] = {}  # to the tiers: the caller answers
         self.latest: ActiveWorkload | None = None
@@ -112,7 +113,7 @@ class Workloads:
             with self._lock:
                 workload = self._known.get(given.key) or self._begin(given)
             given.at_s = time.perf_counter()  # the making of a workload is not the request's time
-        if workload is not self._strangers.get(given.key):
+        if given.key in self._known:
             self.latest = workload
         return workload
 
@@ -130,38 +131,41 @@ class Workloads:
             self._strangers.clear()
 
     def _begin(self, given: Given) -> ActiveWorkload:
-        args, kwargs = given.args, given.kwargs
-        loaded = next((ld for ld in self._loaded if ld.exported.accepts(args, kwargs)), None)
-        # The export goes on while the tiers' processes start.
-        exported = loaded.exported if loaded else export(self._model, args, kwargs)
-        values = exported.flatten(args, kwargs)
-        payloads = payload_forms(exported.program, values)
-        graph = graph_of(type(self._model).__name__, exported.program, payloads)
+        loaded = self._export(given)  # goes on while the tiers' processes start
+        program = loaded.exported.program
+        values = loaded.exported.flatten(given.args, given.kwargs)
+        payloads = payload_forms(program, values)
+        graph = graph_of(type(self._model).__name__, program, payloads)
         try:
-            workload = self._prepared(loaded, exported, values, payloads, graph)
+            workload = self._prepared(loaded, values, payloads, graph)
         except ClusterError as error:
             if not (self._known and self._wanted.finishes):
                 raise
             _log.warning("a first input of its kind is answered by the caller alone: %s", error)
-            return self._stranger(given.key, loaded or Loaded(exported, "not loaded"), graph)
+            return self._stranger(given.key, loaded, graph)
         self._strangers.pop(given.key, None)
         self._known[given.key] = workload
         # An export leaves tracebacks in cycles, whose frames would keep a dropped EdgeSplit alive.
         gc.collect()
         return workload
 
+    def _export(self, given: Given) -> Loaded:
+        """The export that takes these arguments; kept, whatever becomes of this workload."""
+        for known in self._exports:
+            if known.exported.accepts(given.args, given.kwargs):
+                return known
+        exported = export(self._model, given.args, given.kwargs)
+        self._exports.append(Loaded(exported, self._session.new_program_id()))
+        return self._exports[-1]
+
     def _prepared(
-        self,
-        loaded: Loaded | None,
-        exported: ExportedModel,
-        values: list[Any],
-        payloads: tuple[Forms, ...],
-        graph: Graph,
+        self, loaded: Loaded, values: list[Any], payloads: tuple[Forms, ...], graph: Graph
     ) -> ActiveWorkload:
         """The workload, once all tiers and the scheduler know it. Raises ClusterError."""
         self._session.ready()
-        if loaded is None:
-            loaded = Loaded(exported, self._session.load(exported.program))
+        if loaded.program_id not in self._loaded:
+            self._session.load(loaded.program_id, loaded.exported.program)
+            self._loaded.add(loaded.program_id)
         workload_id = f"{loaded.program_id}-w{len(self._known)}"
         self._session.describe(workload_id, loaded.program_id, payloads)
         ids = workload_id, loaded.program_id
@@ -178,8 +182,6 @@ class Workloads:
         self._start(workload)
         if not runtimes_first:  # else they are measured already
             self._threads.survey.add(work, workload.offer)
-        if loaded not in self._loaded:
-            self._loaded.append(loaded)
         return workload
 
     def _stranger(self, key: Key, loaded: Loaded, graph: Graph) -> ActiveWorkload:

@@ -136,15 +136,17 @@ class Session:
 
     # Programs and workloads
 
-    def load(self, program: Program) -> str:
-        """Ship a program to every tier; returns its id."""
-        program_id = next(self._program_ids)
-        self._packed[program_id] = packed = Parcel(pack(program))
+    def new_program_id(self) -> str:
+        """A name that no program of this session has yet."""
+        return next(self._program_ids)
+
+    def load(self, program_id: str, program: Program) -> None:
+        """Ship a program to every tier; one that holds it already takes it again."""
+        packed = self._packed.setdefault(program_id, Parcel(pack(program)))
         timeout_s = self._config.start_timeout_s
         self._attaching.tell(
             "load", lambda tier: (program_id, packed), "to load the model", timeout_s
         )
-        return program_id
 
     def describe(self, workload_id: str, program_id: str, payloads: tuple[Forms, ...]) -> None:
         """Tell every tier what a workload's payloads look like."""
