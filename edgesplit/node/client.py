@@ -128,12 +128,12 @@ class Client:
         return self._pulse.next_s()
 
     def _put_down(self) -> None:
+        self._revival.put_down()  # first: whoever is freed by the rest is lent no other channel
         with self._lock:
             channels = [*self._idle, *self._lent]
             self._idle.clear()
         for channel in channels:
             channel.give_up()
-        self._revival.put_down()
 
     def _ask(self) -> None:
         if self._answers():

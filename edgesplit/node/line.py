@@ -75,11 +75,11 @@ class Line:
 
     def put_down(self) -> None:
         """Close the connection, which frees whoever is sending on it, and ask in the background."""
+        self._revival.put_down()  # first: whoever is freed by the rest must not dial at once
         with self._lock:
             connection, self._connection, self._dialing = self._connection, None, None
         if connection is not None:
             connection.close()
-        self._revival.put_down()
 
     def ask(self) -> None:
         """Send a probe from a thread of its own: sending may be what hangs."""

@@ -17,6 +17,7 @@ from edgesplit.core.plan import parse_plan
 from edgesplit.errors import ClosedError, DeadlineExceeded, RequestError
 from edgesplit.last_resort import LastResort
 from edgesplit.node import tensors, wire
+from edgesplit.node.channel import Channel
 from edgesplit.node.client import Client
 from edgesplit.requests import Asked, Talk
 
@@ -115,6 +116,25 @@ def test_a_frozen_first_tier_is_done_without_and_taken_back(end):
         assert time.monotonic() - began_s < 2
         end.wake()
         until(lambda: caller.infer() == "")
+
+
+def test_whoever_is_freed_finds_the_tier_silent(end, monkeypatch):
+    """Else the next request, sent at once, would wait for the frozen tier all over again."""
+    give_up, found = Channel.give_up, []
+
+    def and_ask_again(channel):
+        give_up(channel)
+        with pytest.raises(RequestError) as told, caller.client.channel():
+            pass
+        found.append(told.value.reason)
+
+    with calling(end.address) as caller:
+        assert caller.infer() == ""
+        monkeypatch.setattr(Channel, "give_up", and_ask_again)
+        end.freeze()
+        assert caller.infer() == "end silent"
+        until(lambda: found)
+    assert set(found) == {"silent"}
 
 
 def test_a_send_that_hangs_is_freed(end):
