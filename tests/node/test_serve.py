@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from faults import Held
 from tiers import Additions, tiers
 
 from edgesplit.errors import ClosedError, DeadlineExceeded, RequestError
@@ -77,20 +78,6 @@ def test_an_address_that_is_none_is_refused_and_the_tier_goes_on(three, address,
         with pytest.raises(RequestError, match="unreachable"):
             channel.receive(request.id, 5.0)
     assert three.infer([torch.ones(1)], ROUTE).values[0] == 37
-
-
-class Held:
-    """Answers none until it may."""
-
-    def __init__(self):
-        self.go_on = threading.Event()
-
-    def segment(self, start, stop, runtime="torch"):
-        def run(values):
-            assert self.go_on.wait(20)
-            return values
-
-        return run
 
 
 def test_a_relay_bears_so_many_requests_and_no_more():
@@ -230,21 +217,29 @@ def test_frames_over_the_limit_are_refused_at_once():
         assert small.infer([torch.ones(1)], ROUTE).values[0] == 37
 
 
-def test_a_full_queue_and_a_late_answer_are_refused():
-    with tiers(Additions(seconds_per_layer=0.1), max_queue=1) as slow, slow.client.channel() as ch:
-        requests = [slow.request([torch.ones(1)], [("end", 0, 3)]) for _ in range(4)]
-        for request, buffers in requests:
-            ch.send(request, buffers)
-        outcomes = []
-        for request, _ in requests:
-            try:
-                outcomes.append(float(ch.receive(request.id, 5.0).values[0]))
-            except RequestError as error:
-                outcomes.append("busy" if "(busy)" in str(error) else str(error))
-        assert outcomes[0] == 4.0
-        assert outcomes[-1] == "busy"
-        with pytest.raises(DeadlineExceeded, match=r"tier 'end' .*no answer from edge"):
-            slow.infer([torch.ones(1)], [("end", 0, 0), ("edge", 0, 9)], timeout_s=0.3)
+def test_a_full_queue_is_refused():
+    held = Held()
+    with tiers(held, max_queue=1) as one, one.client.channel() as channel:
+        requests = [one.request([torch.ones(1)], [("end", 0, 3)]) for _ in range(4)]
+        first, *others = requests
+        channel.send(*first)
+        assert held.begun.acquire(timeout=20)
+        for other in others:
+            channel.send(*other)
+        for request, _ in others[1:]:
+            with pytest.raises(RequestError, match=r"\(busy\)"):
+                channel.receive(request.id, 20.0)
+        held.go_on.set()
+        for request, _ in requests[:2]:
+            assert channel.receive(request.id, 20.0).values[0] == 4
+
+
+def test_a_late_answer_is_refused():
+    with (
+        tiers(Additions(seconds_per_layer=0.1)) as slow,
+        pytest.raises(DeadlineExceeded, match=r"tier 'end' .*no answer from edge"),
+    ):
+        slow.infer([torch.ones(1)], [("end", 0, 0), ("edge", 0, 9)], timeout_s=0.3)
 
 
 def test_a_tier_that_is_gone_is_named_at_once():
