@@ -34,7 +34,7 @@ def main(out: Path, frames: int, seed: int) -> None:
         "good_slowest_s": max(found.good_s),
         "wrong": found.wrong,
     }
-    write_rows(_made(out), "fuzz", rows, summary)
+    write_rows(out, "fuzz", rows, summary)
     print_rows([rows[0], max(rows, key=lambda row: row["rss_bytes"]), rows[-1]], "The tier")
     click.echo(
         f"{frames} spoilt frames {dict(found.ways)}; {len(found.good_s)} good requests, all "
@@ -43,11 +43,6 @@ def main(out: Path, frames: int, seed: int) -> None:
     )
     for line in found.wrong[:20]:
         click.echo(f"wrong: {line}")
-
-
-def _made(out: Path) -> Path:
-    out.mkdir(parents=True, exist_ok=True)
-    return out
 
 
 if __name__ == "__main__":
