@@ -10,7 +10,11 @@ from typing import TYPE_CHECKING, Any
 from edgesplit.extras import needs_full
 
 if TYPE_CHECKING:
-    from edgesplit.api import EdgeSplit
+    from edgesplit.caller.api import EdgeSplit
+    from edgesplit.caller.exports import TrainingModeWarning
+    from edgesplit.caller.inputs.images import load_image
+    from edgesplit.caller.inputs.zoo import load_model
+    from edgesplit.caller.workloads import InfeasibleGoalWarning
     from edgesplit.config import EMBEDDED_EMULATION, Config, load_power
     from edgesplit.core.explain import Explanation
     from edgesplit.core.goal import Goal
@@ -19,16 +23,14 @@ if TYPE_CHECKING:
     from edgesplit.core.power import Power
     from edgesplit.core.profile import Link, Profile, Tier
     from edgesplit.errors import EdgeSplitError
-    from edgesplit.node.allocator import ALLOCATOR_ENV
-    from edgesplit.node.emulate import Emulation, LinkShape
-    from edgesplit.node.images import load_image
-    from edgesplit.node.security import InsecureTransportWarning
-    from edgesplit.node.zoo import load_model
-    from edgesplit.workloads import InfeasibleGoalWarning
+    from edgesplit.node.process.allocator import ALLOCATOR_ENV
+    from edgesplit.node.program.export.model_watch import ModelChangedWarning
+    from edgesplit.node.tier.emulate import Emulation, LinkShape
+    from edgesplit.node.transport.security import InsecureTransportWarning
 
 __version__ = "0.1.0"
 _HOMES = {
-    "edgesplit.api": ("EdgeSplit",),
+    "edgesplit.caller.api": ("EdgeSplit",),
     "edgesplit.config": ("EMBEDDED_EMULATION", "Config", "load_power"),
     "edgesplit.core.explain": ("Explanation",),
     "edgesplit.core.goal": ("Goal",),
@@ -37,12 +39,14 @@ _HOMES = {
     "edgesplit.core.power": ("Power",),
     "edgesplit.core.profile": ("Link", "Profile", "Tier"),
     "edgesplit.errors": ("EdgeSplitError",),
-    "edgesplit.node.allocator": ("ALLOCATOR_ENV",),
-    "edgesplit.node.emulate": ("Emulation", "LinkShape"),
-    "edgesplit.node.images": ("load_image",),
-    "edgesplit.node.security": ("InsecureTransportWarning",),
-    "edgesplit.node.zoo": ("load_model",),
-    "edgesplit.workloads": ("InfeasibleGoalWarning",),
+    "edgesplit.node.process.allocator": ("ALLOCATOR_ENV",),
+    "edgesplit.node.tier.emulate": ("Emulation", "LinkShape"),
+    "edgesplit.caller.inputs.images": ("load_image",),
+    "edgesplit.node.program.export.model_watch": ("ModelChangedWarning",),
+    "edgesplit.node.transport.security": ("InsecureTransportWarning",),
+    "edgesplit.caller.inputs.zoo": ("load_model",),
+    "edgesplit.caller.exports": ("TrainingModeWarning",),
+    "edgesplit.caller.workloads": ("InfeasibleGoalWarning",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 __all__ = [
@@ -59,11 +63,13 @@ __all__ = [
     "InsecureTransportWarning",
     "Link",
     "LinkShape",
+    "ModelChangedWarning",
     "Plan",
     "Power",
     "Profile",
     "Stage",
     "Tier",
+    "TrainingModeWarning",
     "load_image",
     "load_model",
     "load_power",

@@ -3,21 +3,34 @@
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from os import PathLike
 from pathlib import Path
+from types import NoneType
 from typing import Literal
 
+import numpy as np
+
+from edgesplit.core.given import is_finite, names_in, number_above_0, whole_from_1
+from edgesplit.core.layer_times import TORCH
+from edgesplit.core.plan import TIER_NAME_HINT, is_tier_name
 from edgesplit.core.power import Power
 from edgesplit.errors import ConfigError, ProfileError, UnknownNameError
-from edgesplit.node.emulate import Emulation, LinkShape
+from edgesplit.node.meter.name import is_meter_name, meter_names
+from edgesplit.node.process.imports import checked_names
+from edgesplit.node.process.messages import warn
 from edgesplit.node.runtime.check import Exactness
-from edgesplit.node.security import TLS, TRANSPORT_SECURITY
-from edgesplit.node.wire import DEFAULT_MAX_FRAME_BYTES, LONGEST_TIMEOUT_S
+from edgesplit.node.runtime.table import RUNTIMES
+from edgesplit.node.tier.emulate import Emulation, LinkShape
+from edgesplit.node.transport.security import TLS, TRANSPORT_SECURITY
+from edgesplit.node.transport.wire import DEFAULT_MAX_FRAME_BYTES, LONGEST_TIMEOUT_S
 
 TIERS = ("end", "edge", "cloud")
-RUNTIMES = ("torch", "torch-channels-last", "onnx", "compile", "cuda")
-DEFAULT_RUNTIMES = ("torch", "onnx")
+# Far above what is of use: so that a slip is told, and no counter overflows.
+_MOST = {"threads": 1024, "in_flight": 65_536, "max_frame_bytes": 1 << 47}
 _PHASES = ("compute", "transmit", "receive", "wait")
 _DEFAULT_POWER = Path(__file__).with_name("power.toml")
+
+_FALLBACKS = {"anywhere": "anywhere", "planned": "none"}  # what they were called up to 0.1
 
 # The embedded cluster plays the paper's testbed: a Pi 5 runs these models 4 to 6 times slower than
 # one core of a PC; the laptop's 3 is assumed, so that each tier is worth using while links are
@@ -35,24 +48,58 @@ EMBEDDED_EMULATION = Emulation(
 
 @dataclass(frozen=True)
 class Config:
-    """How a session runs; every field has a default.
+    """How a session runs. Every field has a default.
 
-    tiers: names, first the one that holds the input. threads: torch threads per tier, None: 1 on
-    the embedded cluster, elsewhere as many as Ray was told that the node has CPUs. emulation:
-    None: the default emulation on the embedded cluster, none elsewhere; Emulation() switches it
-    off. power_file: watts per tier and phase, None: the file that ships. meters: which meter counts
-    a tier's joules, by the names of `edgesplit meters`; a tier left out: `auto`, the best that its
-    host has; `model` reads none and takes the power file's watts. runtimes: what segments may
-    be run in, each measured on every tier that has it and chosen with the plan: torch,
-    torch-channels-last, onnx, compile, cuda; names for all tiers, or names per tier; torch left
-    out: only where nothing else runs; None: torch, and onnx where it is installed. tolerance:
-    relative difference from eager torch above which a runtime is not used; exact: only
-    bit-identical ones, with runtimes=None torch alone. interval_s: between two looks at the plan
-    while nothing changes. timeout_s: of a request, unless the call has its own. finish:
-    `anywhere`, where a tier that fails is done without, on another one or in the caller's process;
-    `planned`, which makes that an error, for measuring a plan as it is. in_flight: requests that
-    map() has under way at once. transport_security: `tls`: payloads are encrypted, and only who has
-    the session's key may talk to a tier; `none`: neither, with a warning.
+    Tiers and what they compute with
+        tiers: names; the first one holds the input. Default: end, edge, cloud.
+        threads: torch threads per tier. None: 1 on the embedded cluster, elsewhere the CPUs that
+            Ray was told of.
+        runtimes: what segments may run in: torch, torch-channels-last, onnx, compile, cuda. Names
+            for all tiers, or names by tier. Each is measured where it is installed and chosen with
+            the plan. Without torch in it, torch runs only where nothing else does. None: torch,
+            and onnx where it is installed.
+        tolerance: largest relative difference from eager torch's results that a runtime may have,
+            0 to 1. Default: 1e-4.
+        exact: True: only runtimes with torch's bits; with runtimes=None torch alone. Default:
+            False.
+        mode: "eval": the model runs in eval mode; "as-is": each part runs in the mode it was left
+            in, so that dropout in training mode drops. Default: "eval".
+        imports: modules that register operators of the model; every tier imports them before it
+            loads the model. Default: none.
+        flush_denormals: True: numbers below some 1e-38 count as 0, which makes a layer that
+            produces them up to 50 times faster. None: as in the thread that makes the EdgeSplit.
+
+    Energy
+        power_file: TOML file of watts per tier and phase. None: the one that ships.
+        meters: by tier, the meter that counts its joules, as `edgesplit meters` names them.
+            "model": none, watts of the power file. Tiers left out: "auto", the best of the host.
+
+    Requests
+        timeout_s: seconds that a request may take, unless the call says otherwise. Default: 60.
+        fallback: "anywhere": when a tier fails, the tier that holds the payload, or this process,
+            runs the remaining layers; "none": the request fails, for measuring a plan as it is.
+            Default: "anywhere".
+        in_flight: requests that map() keeps under way. Default: 6.
+        max_frame_bytes: bytes of the largest payload. Default: 256 MiB.
+        transport_security: "tls": payloads are encrypted, and only holders of the session key can
+            send data to a tier; "none": neither, with a warning. Default: "tls".
+
+    The session
+        emulation: slower tiers and links. None: the default emulation on the embedded cluster, none
+            elsewhere; Emulation(): none anywhere.
+        interval_s: seconds between two looks at the plan while nothing changes. Default: 1.
+        start_timeout_s: seconds that tiers may take to start or to take a model. Default: 120.
+        progress: True: a line on stderr says what a slow first answer waits for; False: nothing
+            does. None: the line on terminals and in notebooks, elsewhere a log message.
+
+        finish: deprecated; "anywhere" is fallback="anywhere", "planned" is fallback="none".
+
+    Raises ConfigError or UnknownNameError for a value of the wrong kind or out of range.
+
+    Example:
+        >>> config = Config(runtimes=("torch",), timeout_s=5)
+        >>> config.timeout_s
+        5.0
     """
 
     tiers: tuple[str, ...] = TIERS
@@ -63,34 +110,96 @@ class Config:
     runtimes: Sequence[str] | Mapping[str, Sequence[str]] | None = None
     tolerance: float = 1e-4
     exact: bool = False
+    mode: Literal["eval", "as-is"] = "eval"
     interval_s: float = 1.0
     timeout_s: float = 60.0
-    finish: Literal["anywhere", "planned"] = "anywhere"
+    fallback: Literal["anywhere", "none"] = "anywhere"
     start_timeout_s: float = 120.0
     in_flight: int = 6
     max_frame_bytes: int = DEFAULT_MAX_FRAME_BYTES
     transport_security: str = TLS
+    imports: Sequence[str] = ()
+    flush_denormals: bool | None = None
+    progress: bool | None = None
+    finish: str | None = None
 
     def __post_init__(self) -> None:
-        if not self.tiers or len(set(self.tiers)) != len(self.tiers):
-            raise ConfigError(f"tiers must be different names, given {self.tiers}")
-        for name in ("interval_s", "timeout_s", "start_timeout_s", "in_flight", "max_frame_bytes"):
-            value = getattr(self, name)
-            if not (isinstance(value, (int, float)) and value > 0):
-                raise ConfigError(f"{name} must be a number above 0, given {value!r}")
-        if self.finish not in ("anywhere", "planned"):
-            raise ConfigError(f"finish is anywhere or planned, given {self.finish!r}")
-        if self.timeout_s > LONGEST_TIMEOUT_S:
-            raise ConfigError(f"timeout_s is at most {LONGEST_TIMEOUT_S:g}, given {self.timeout_s}")
-        self.check_tiers("meters", self.meters)
-        self._check_runtimes()
-        if self.transport_security not in TRANSPORT_SECURITY:
+        self._check_tier_names()
+        for name in ("interval_s", "timeout_s", "start_timeout_s"):
+            seconds = number_above_0(name, getattr(self, name), ConfigError, LONGEST_TIMEOUT_S)
+            object.__setattr__(self, name, seconds)
+        for name, most in _MOST.items():
+            given = getattr(self, name)
+            if name != "threads" or given is not None:
+                object.__setattr__(self, name, whole_from_1(name, given, ConfigError, most))
+        self._check_tolerance()
+        self._take_old_name()
+        if not (isinstance(self.fallback, str) and self.fallback in ("anywhere", "none")):
+            raise ConfigError(f"fallback is anywhere or none, given {self.fallback!r}")
+        if not (isinstance(self.mode, str) and self.mode in ("eval", "as-is")):
+            raise ConfigError(f"mode is eval or as-is, given {self.mode!r}")
+        checked_names(self.imports)
+        for name in ("flush_denormals", "progress"):
+            given = getattr(self, name)
+            if given is not None and not isinstance(given, bool):
+                raise ConfigError(f"{name} is True, False or None, given {given!r}")
+        security = self.transport_security
+        if not (isinstance(security, str) and security in TRANSPORT_SECURITY):
             known = ", ".join(TRANSPORT_SECURITY)
-            raise UnknownNameError(
-                f"transport_security is one of {known}, given {self.transport_security!r}"
+            raise UnknownNameError(f"transport_security is one of {known}, given {security!r}")
+        if not isinstance(self.power_file, (str, PathLike, NoneType)):
+            raise ConfigError(f"power_file is a path or None, given {self.power_file!r}")
+        self._check_emulation()
+        self._check_meters()
+        self._check_runtimes()
+
+    def _take_old_name(self) -> None:
+        """finish, as fallback was called up to 0.1."""
+        if self.finish is None:
+            return
+        if not (isinstance(self.finish, str) and self.finish in _FALLBACKS):
+            raise ConfigError(f"finish is anywhere or planned, given {self.finish!r}")
+        warn("Config(finish=...) is Config(fallback=...) now", DeprecationWarning)
+        object.__setattr__(self, "fallback", _FALLBACKS[self.finish])
+        object.__setattr__(self, "finish", None)
+
+    def _check_tier_names(self) -> None:
+        tiers = names_in("tiers", self.tiers, ConfigError)
+        if len(set(tiers)) != len(tiers):
+            raise ConfigError(f"tiers must be different names, given {self.tiers}")
+        wrong = [tier for tier in tiers if not is_tier_name(tier)]
+        if wrong:
+            raise ConfigError(f"a tier's name is {TIER_NAME_HINT}, given {wrong[0]!r}")
+        object.__setattr__(self, "tiers", tiers)
+
+    def _check_tolerance(self) -> None:
+        if not (is_finite(self.tolerance) and 0 <= self.tolerance <= 1):
+            raise ConfigError(
+                f"tolerance is a relative difference from 0 to 1, given {self.tolerance!r}"
             )
-        if self.threads is not None and self.threads < 1:
-            raise ConfigError(f"threads must be 1 or more, or None, given {self.threads}")
+        if not isinstance(self.exact, (bool, np.bool_)):
+            raise ConfigError(f"exact is True or False, given {self.exact!r}")
+        object.__setattr__(self, "tolerance", float(self.tolerance))
+
+    def _check_emulation(self) -> None:
+        if self.emulation is None:
+            return
+        if not isinstance(self.emulation, Emulation):
+            raise ConfigError(
+                f"emulation is an Emulation, or None for the default, given {self.emulation!r}"
+            )
+        self.check_tiers("emulation", self.emulation.tiers)
+
+    def _check_meters(self) -> None:
+        if not isinstance(self.meters, Mapping):
+            raise ConfigError(f"meters are names by tier, given {self.meters!r}")
+        self.check_tiers("meters", self.meters)
+        for tier, name in self.meters.items():
+            if not is_meter_name(name):
+                raise UnknownNameError(
+                    f"meters: tier {tier!r} cannot have {name!r}; known are "
+                    f"{', '.join(meter_names())}, each also with :ARGUMENT, joined by +"
+                )
 
     def check_tiers(self, field_name: str, given: Iterable[str]) -> None:
         """Raise UnknownNameError for a name that is no tier's."""
@@ -102,12 +211,18 @@ class Config:
     def _check_runtimes(self) -> None:
         if isinstance(self.runtimes, Mapping):
             self.check_tiers("runtimes", self.runtimes)
-        if isinstance(self.runtimes, str):
+        elif isinstance(self.runtimes, str):
             raise ConfigError(f"runtimes are several names, given {self.runtimes!r}: use a tuple")
-        for tier in self.tiers:
-            named = self.runtimes_of(tier)
-            if not named or isinstance(named, str) or any(name not in RUNTIMES for name in named):
-                raise UnknownNameError(f"runtimes are {', '.join(RUNTIMES)}, given {self.runtimes}")
+        if self.runtimes is None:
+            return
+        by_tier = self.runtimes if isinstance(self.runtimes, Mapping) else {"": self.runtimes}
+        for named in by_tier.values():
+            is_several = isinstance(named, Iterable) and not isinstance(named, (str, Mapping))
+            if not is_several or not list(named) or any(name not in RUNTIMES for name in named):
+                raise UnknownNameError(
+                    f"runtimes are several of {', '.join(RUNTIMES)}, for all tiers or by tier, "
+                    f"given {self.runtimes!r}"
+                )
 
     @property
     def wanted_runtimes(self) -> tuple[str, ...]:
@@ -119,19 +234,24 @@ class Config:
         """The same with one runtime for all tiers, or one for each that is named."""
         if isinstance(runtime, str):
             return replace(self, runtimes=(runtime,))
+        if not isinstance(runtime, Mapping):
+            raise ConfigError(f"runtime is a name, or names by tier, given {runtime!r}")
         return replace(self, runtimes={tier: (name,) for tier, name in runtime.items()})
 
     @property
     def leaves_torch_out(self) -> bool:
         """Whether a tier is to run in other runtimes than torch only."""
-        return any(RUNTIMES[0] not in self.runtimes_of(tier) for tier in self.tiers)
+        return any(TORCH not in self.runtimes_of(tier) for tier in self.tiers)
 
     def runtimes_of(self, tier: str) -> Sequence[str]:
         """What that tier's segments may be run in."""
-        default = RUNTIMES[:1] if self.exact else DEFAULT_RUNTIMES
-        if isinstance(self.runtimes, Mapping):
-            return self.runtimes.get(tier, default)
-        return default if self.runtimes is None else self.runtimes
+        named = self.runtimes
+        if isinstance(named, Mapping):
+            named = named.get(tier)
+        if named is not None:
+            return named
+        usual = tuple(name for name, one in RUNTIMES.items() if one.is_default)
+        return (TORCH,) if self.exact else usual
 
     @property
     def exactness(self) -> Exactness:
@@ -151,16 +271,23 @@ class Config:
         return {tier: known[tier] for tier in self.tiers}
 
 
-def load_power(path: Path) -> dict[str, Power]:
-    """Watts per tier from a TOML file of sections [TIER] with compute, transmit, receive, wait.
+def load_power(path: str | PathLike[str]) -> dict[str, Power]:
+    """Watts by tier from a TOML file of sections [TIER] with compute, transmit, receive, wait.
 
-    Raises ConfigError naming the file and what is wrong in it.
+    Raises ConfigError, which names the file and what is wrong in it.
+
+    Example:
+        >>> load_power("power.toml")["end"].compute_w
+        6.5
     """
+    if not isinstance(path, (str, PathLike)):
+        raise ConfigError(f"a power file is named by its path, given {path!r}")
+    path = Path(path)
     try:
         sections = tomllib.loads(path.read_text())
     except OSError as error:
         raise ConfigError(f"cannot read the power file {path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:  # no UTF-8, no TOML, or a path that cannot be
         raise ConfigError(f"{path} is not a TOML file: {error}") from error
     return {tier: _power(path, tier, values) for tier, values in sections.items()}
 
@@ -173,6 +300,6 @@ def _power(path: Path, tier: str, values: object) -> Power:
         )
     try:
         compute_w, transmit_w, receive_w, wait_w = (float(values[phase]) for phase in _PHASES)
-        return Power(compute_w, transmit_w, receive_w, wait_w, source=path.name)
+        return Power(compute_w, transmit_w, receive_w, wait_w, provenance=path.name)
     except (TypeError, ValueError, ProfileError) as error:
         raise ConfigError(f"{path}: section [{tier}]: {error}") from error

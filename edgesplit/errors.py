@@ -5,7 +5,15 @@ Errors of Ray, sockets, torch.export and friends are translated into these at on
 
 
 class EdgeSplitError(Exception):
-    """Root of every error EdgeSplit raises on purpose."""
+    """Root of every error that EdgeSplit raises on purpose.
+
+    Example:
+        >>> try:
+        ...     Goal(latency_limit_s=0)
+        ... except EdgeSplitError as error:
+        ...     print(error)
+        latency_limit_s must be seconds above 0 or None, given 0
+    """
 
 
 class InputError(EdgeSplitError, ValueError):
@@ -26,6 +34,10 @@ class ProfileError(EdgeSplitError, ValueError):
 
 class EventError(EdgeSplitError, ValueError):
     """An event that cannot have happened: time running backwards, a negative duration."""
+
+
+class EventFileError(EdgeSplitError, ValueError):
+    """A file that is no recording of a control loop, or one that cannot be played."""
 
 
 class UnknownNameError(EdgeSplitError, LookupError):
@@ -53,6 +65,10 @@ class ExportError(EdgeSplitError):
 
 class RuntimeUnavailableError(EdgeSplitError):
     """A runtime that is not installed here or cannot run these layers; holds what, why, the fix."""
+
+
+class InexactRuntimeError(RuntimeUnavailableError):
+    """A runtime whose results lie farther from eager torch's than is allowed."""
 
 
 class HeadroomError(RuntimeUnavailableError, MemoryError):

@@ -17,6 +17,7 @@ import torch
 
 from edgesplit import Config, EdgeSplit, Emulation
 from experiments.chaos.embedded import PLAN
+from experiments.shared.out import out_option
 from experiments.shared.report import print_rows, write_rows
 from experiments.shared.small_net import small_net
 
@@ -26,7 +27,7 @@ _WARM_S = 0.5
 
 
 @click.command()
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for results.")
+@out_option
 @click.option("--seconds", type=click.FloatRange(0.5), default=5.0, show_default=True)
 @click.option("--rounds", type=click.IntRange(1), default=3, show_default=True)
 def main(out: Path, seconds: float, rounds: int) -> None:

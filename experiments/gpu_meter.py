@@ -16,18 +16,19 @@ from statistics import median
 from typing import Any
 
 import click
+import pynvml
 import torch
 
-from edgesplit.core.power import Power
 from edgesplit.errors import EdgeSplitError
 from edgesplit.node.meter.sampler import Sampler
-from edgesplit.node.meter.source import EnergySource
-from edgesplit.node.meter.source.nvml import NvmlSource, NvmlTwoPointSource
-from edgesplit.node.meter.two_point import TwoPointMeter
+from edgesplit.node.meter.sensor import EnergySensor
+from edgesplit.node.meter.sensor.nvml import NvmlSensor
 from edgesplit.node.runtime import cuda
 from experiments.runtimes.bench import offer, opened
+from experiments.shared.out import out_option
 from experiments.shared.plain_errors import plain_errors
 from experiments.shared.report import print_rows, write_rows
+from experiments.two_point import TwoPoint
 
 TARGET = 0.05
 MODEL = "resnet50"
@@ -36,13 +37,12 @@ _SETTLE_S = 2.0  # under the load before it is metered: the two-point formula's 
 _WATCHED_S = 5.0  # for how often figures change
 _SIDE = 4096
 _BURST_S = 0.3
-_NO_POWER = Power(0.0, 0.0, 0.0, 0.0)
 
 Work = Callable[[], Any]  # a moment of it, after which the GPU has done it
 
 
 @click.command()
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for results.")
+@out_option
 @click.option("--seconds", type=click.FloatRange(1.0), default=10.0, show_default=True)
 @plain_errors
 def main(out: Path, seconds: float) -> None:
@@ -100,10 +100,10 @@ def loads() -> Iterator[tuple[str, Work | None]]:
     yield "matmul in bursts", burst
 
 
-def sources(api: Any = None) -> dict[str, EnergySource]:
+def sources(api: Any = None) -> dict[str, EnergySensor]:
     """The counter and the power of the moment of the first GPU; neither waits for it."""
     return {
-        kind: NvmlSource((0,), api, lambda: None, counts=kind == "counter")
+        kind: NvmlSensor((0,), api, lambda: None, counts=kind == "counter")
         for kind in ("counter", "power")
     }
 
@@ -129,27 +129,23 @@ def under(work: Work) -> Iterator[None]:
 def compare(seconds: float, api: Any = None) -> dict[str, Any]:
     """One window, metered in three ways at once; differences are relative to the counter."""
     by_kind = sources(api)
-    two = TwoPointMeter(NvmlTwoPointSource((0,), api, lambda: None), _NO_POWER, "nvml-two-point")
-    two.open()
-    try:
-        with (
-            Sampler(by_kind["counter"], _PERIOD_S) as counter,
-            Sampler(by_kind["power"], _PERIOD_S) as power,
-        ):
-            if counter.info.kind != "counter":
-                raise EdgeSplitError("this GPU has no energy counter to compare its power with")
-            time.sleep(10 * _PERIOD_S)
-            begin_s = two.mark()
-            time.sleep(seconds)
-            end_s = time.perf_counter()
-            two_point_j = two.window(begin_s, end_s).joules
-            for sampler in (counter, power):
-                sampler.wait_until(end_s + 2 * _PERIOD_S)
-            counted = counter.timeline(begin_s).energy(begin_s, end_s)
-            summed = power.timeline(begin_s).energy(begin_s, end_s)
-            read_s, cpu_share = counter.overhead().read_s, counter.overhead().cpu_share
-    finally:
-        two.close()
+    with (
+        Sampler(by_kind["counter"], _PERIOD_S) as counter,
+        Sampler(by_kind["power"], _PERIOD_S) as power,
+    ):
+        if counter.info.kind != "counter":
+            raise EdgeSplitError("this GPU has no energy counter to compare its power with")
+        time.sleep(10 * _PERIOD_S)
+        two = TwoPoint(api or pynvml, 0)  # both samplers hold NVML open
+        mark = two.mark()
+        time.sleep(seconds)
+        begin_s, end_s = mark[0], time.perf_counter()
+        two_point_j = two.joules_since(mark)
+        for sampler in (counter, power):
+            sampler.wait_until(end_s + 2 * _PERIOD_S)
+        counted = counter.timeline(begin_s).energy(begin_s, end_s)
+        summed = power.timeline(begin_s).energy(begin_s, end_s)
+        read_s, cpu_share = counter.overhead().read_s, counter.overhead().cpu_share
     return {
         "seconds": end_s - begin_s,
         "watts": counted.joules / (end_s - begin_s),
@@ -165,7 +161,7 @@ def compare(seconds: float, api: Any = None) -> dict[str, Any]:
     }
 
 
-def changing(source: EnergySource, seconds: float = _WATCHED_S) -> dict[str, float]:
+def changing(source: EnergySensor, seconds: float = _WATCHED_S) -> dict[str, float]:
     """How often its figure changes, read without a pause: median and largest seconds between."""
     source.open()
     try:

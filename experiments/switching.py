@@ -34,6 +34,7 @@ from edgesplit import (
     Profile,
     parse_plan,
 )
+from experiments.shared.out import out_option
 from experiments.shared.report import print_rows, write_rows
 from experiments.shared.small_net import small_net
 from experiments.shared.tally import Tally
@@ -61,7 +62,7 @@ class Request:
 
 
 @click.command()
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for results.")
+@out_option
 @click.option("--switches", type=click.IntRange(2), default=200, show_default=True)
 @click.option("--callers", type=click.IntRange(1), default=8, show_default=True)
 def main(out: Path, switches: int, callers: int) -> None:
@@ -87,7 +88,7 @@ def run(switches: int, callers: int) -> tuple[dict[str, Any], list[dict[str, Any
         load = _Load(split, callers)
         took_s = [load.switch(goal) for goal in _back_and_forth(switches)]
         load.stop()
-        switched_s = [at_s for at_s, _, _ in split.switches()][1:]
+        switched_s = [at_s for at_s, _, _ in split.switches][1:]
         records = split.records()
         requests = [Request(*row) for row in zip(
             records["at_s"], records["latency_s"], records["plan"], strict=True
@@ -153,7 +154,7 @@ class _Load:
         self._split = split
         self._x = torch.randn(1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
         split.infer(self._x)
-        self._expected = split.infer_on(f"end:0-{len(split.graph())}", self._x)
+        self._expected = split.infer_on(f"end:0-{len(split.graph)}", self._x)
         self.tally = Tally()
         self._stopped = threading.Event()
         self._threads = [threading.Thread(target=self._call, daemon=True) for _ in range(callers)]
@@ -162,9 +163,9 @@ class _Load:
 
     def switch(self, goal: Goal) -> float:
         """Take the goal, wait for its plan, then a while; seconds until the plan was in force."""
-        before, began_s = len(self._split.switches()), time.monotonic()
-        self._split.pursue(goal)
-        while len(self._split.switches()) == before:
+        before, began_s = len(self._split.switches), time.monotonic()
+        self._split.set_goal(goal)
+        while len(self._split.switches) == before:
             if time.monotonic() - began_s > _LIMIT_S:
                 raise click.ClickException(f"no other plan within {_LIMIT_S:g} s for {goal}")
             time.sleep(0.001)

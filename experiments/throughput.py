@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from edgesplit import Config, EdgeSplit, Graph, Plan, Profile, load_model, plan_along
+from experiments.shared.out import out_option
 from experiments.shared.picture import grouped_bars
 from experiments.shared.report import print_rows, progress, write_rows
 
@@ -24,9 +25,11 @@ TARGET = 0.9
 
 
 @click.command()
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for results.")
+@out_option
 @click.option("--quick", is_flag=True, help="Few requests, the small model only: to try it out.")
-@click.option("--requests", default=60, show_default=True, help="Requests per model.")
+@click.option(
+    "--requests", type=click.IntRange(1), default=60, show_default=True, help="Requests per model."
+)
 def main(out: Path, quick: bool, requests: int) -> None:
     """Measure the throughput of map() against the slowest tier's time."""
     models = MODELS[:1] if quick else MODELS
@@ -54,10 +57,10 @@ def main(out: Path, quick: bool, requests: int) -> None:
 def measure(name: str, requests: int) -> dict[str, Any]:
     """One model: requests per second over the steady part, and the bound from the same run."""
     x = torch.rand(1, 3, 224, 224, generator=torch.Generator().manual_seed(0))
-    config = Config(finish="planned", runtimes=("torch",))
+    config = Config(fallback="none", runtimes=("torch",))
     with EdgeSplit(load_model(name), policy="end-only", config=config) as split:
         split.infer(x)
-        plan = balanced(split.graph(), split.profile())
+        plan = balanced(split.graph, split.profile)
         for _ in split.map([x] * 6, plan=plan):
             pass  # warms up
         finished_s = [time.perf_counter() for _ in split.map([x] * requests, plan=plan)]

@@ -19,9 +19,10 @@ from typing import Any
 import click
 import numpy as np
 
-from edgesplit.node import arrays, wire
-from edgesplit.node.connection import Connection, connect
-from edgesplit.node.security import Credentials, accepting, connecting, new_credentials
+from edgesplit.node.transport import arrays, wire
+from edgesplit.node.transport.connection import Connection, connect
+from edgesplit.node.transport.security import Credentials, accepting, connecting, new_credentials
+from experiments.shared.out import out_option
 from experiments.shared.picture import grouped_bars
 from experiments.shared.report import print_rows, progress, write_rows
 
@@ -38,7 +39,7 @@ Links = dict[str, Connection]
 
 
 @click.command()
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for results.")
+@out_option
 @click.option("--rounds", type=click.IntRange(5), default=300, show_default=True, help="Per size.")
 def main(out: Path, rounds: int) -> None:
     """Measure a hop with and without transport security, and the handshake.
@@ -78,7 +79,7 @@ def _answer_all(listener: socket.socket, security: Any) -> None:
             link.handshake()
             while True:
                 request, _ = link.receive()
-                link.send(wire.Reply(id=request.id, values=[], samples=[]))
+                link.send(wire.Reply(id=request.id, values=[], timings=[]))
         except (EOFError, OSError):
             link.close()
 

@@ -1,19 +1,28 @@
 """The documentation is true: its code runs, its files, links, commands and figures exist."""
 
+import ast
 import configparser
+import doctest
+import inspect
+import io
 import os
 import re
+import runpy
 import shlex
 import signal
 import subprocess
 import sys
+import tokenize
+import warnings
 from dataclasses import fields
 from pathlib import Path
 
 import click
 import pytest
+import torch
 from torch import nn
 
+import edgesplit
 from edgesplit import EMBEDDED_EMULATION, Config, EdgeSplit, Graph, Link, Profile, Tier, load_power
 from edgesplit.cli import main
 from edgesplit.core.control.state import Settings
@@ -26,11 +35,23 @@ DEPLOY = ROOT / "docs/deploy.md"
 DECISIONS, MEASURING = ROOT / "docs/decisions.md", ROOT / "docs/measuring.md"
 CONTRIBUTING = ROOT / "CONTRIBUTING.md"
 README_TIMEOUT_S = 120
+DOCS = sorted((ROOT / "docs").rglob("*.md"))
+# Files that an experiment or a reader writes.
+MADE_BY_USERS = ["try.py", "experiments/NAME.py", "my-power.toml", "faults.csv"]
+
+# What examples in docstrings may use without saying where it is from.
+PUBLIC = {name: getattr(edgesplit, name) for name in edgesplit.__all__}
+NAMES = {**PUBLIC, "torch": torch, "warnings": warnings}
+DEPRECATED = {"pursue", "tiers_away"}  # their docstring names what to use instead
+
+FOLDERS = ("edgesplit", "experiments", "tests", ".ci")
+SOURCES = sorted(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py"))
 
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _INLINE = re.compile(r"`([^`\n]+)`")
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
 _HEADING = re.compile(r"^#+ (.*)$", re.MULTILINE)
+_PYTHON_FILE = re.compile(r"(?<![\w./-])(?:[\w-]+/)*[\w-]+\.py\b")
 
 
 def blocks(text, language):
@@ -70,6 +91,18 @@ def broken_links(text, folder):
     return broken
 
 
+def missing_files(text, files):
+    """Files that a page names in code and that are none: a whole path, or the end of one."""
+    named = re.findall(r"`((?:[\w.-]+/)*[\w-]+\.(?:py|toml|csv))`", _FENCE.sub("", text))
+    return [n for n in named if not any(f"/{path}".endswith(f"/{n}") for path in files)]
+
+
+def tracked_files():
+    folders = ("edgesplit", "experiments", "tests", "docs", ".ci")
+    below = [path for folder in folders for path in (ROOT / folder).rglob("*.*")]
+    return [path.relative_to(ROOT).as_posix() for path in (*below, *ROOT.glob("*.*"))]
+
+
 def commands(text):
     """Words of every command line in the page's code, without comments."""
     lines = [line for _, code in _FENCE.findall(text) for line in code.splitlines()]
@@ -98,7 +131,7 @@ def complaints(words):
         return [f"edgesplit {name} has no {opt}" for opt in given if opt not in known]
     if program == "make":
         targets = re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
-        return [f"make has no {word}" for word in rest if word not in targets]
+        return [f"make has no {word}" for word in rest if "=" not in word and word not in targets]
     modules = [word for word in rest if word.startswith("experiments.") and "NAME" not in word]
     missing = [m for m in modules if not any(path.exists() for path in run_as(m))]
     return [f"there is no {module}" for module in missing]
@@ -130,6 +163,63 @@ def run_bounded(code, folder):
             os.killpg(process.pid, signal.SIGKILL)
             raise
     return process.returncode, output
+
+
+def documented():
+    """(name, docstring) of public classes and functions, and of what an EdgeSplit offers."""
+    for name, value in PUBLIC.items():
+        if inspect.isclass(value) or inspect.isfunction(value):
+            yield name, value.__doc__ or ""
+    for name, value in vars(EdgeSplit).items():
+        if not name.startswith("_") and name not in DEPRECATED:
+            yield f"EdgeSplit.{name}", value.__doc__ or ""
+
+
+def complaints_of(name, docstring, names):
+    """What the examples of a docstring get wrong, as doctest says it."""
+    example = doctest.DocTestParser().get_doctest(docstring, names, name, None, 0)
+    said = []
+    with warnings.catch_warnings():
+        doctest.DocTestRunner(verbose=False).run(example, out=said.append)
+    return "".join(said)
+
+
+def needs_a_session(docstring):
+    return re.search(r"\b(split|model)\b", docstring.partition("Example:")[2]) is not None
+
+
+@pytest.mark.parametrize(("name", "docstring"), list(documented()), ids=lambda text: text[:40])
+def test_a_public_name_has_an_example(name, docstring):
+    assert re.search(r"^ *Example:\n +>>> ", docstring, re.MULTILINE), name
+
+
+def test_examples_without_a_session_run(tmp_path, monkeypatch):
+    (text,) = blocks(MEASURING.read_text(), "toml")
+    (tmp_path / "power.toml").write_text(text)
+    monkeypatch.chdir(tmp_path)
+    told = {name: doc for name, doc in documented() if not needs_a_session(doc)}
+    wrong = {name: complaints_of(name, doc, dict(NAMES)) for name, doc in told.items()}
+    assert {name: text for name, text in wrong.items() if text} == {}
+    assert len(told) >= 20
+
+
+def test_examples_of_a_session_run(monkeypatch, tmp_path):
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setenv("EDGESPLIT_NODE_ENV", str(tmp_path / "no.env"))
+    model = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 2)).eval()
+    x = torch.rand(1, 4)
+    told = {name: doc for name, doc in documented() if needs_a_session(doc)}
+    with EdgeSplit(model) as split, torch.no_grad():
+        split.infer(x)
+        names = {**NAMES, "split": split, "model": model, "x": x}
+        wrong = {name: complaints_of(name, doc, dict(names)) for name, doc in told.items()}
+    assert {name: text for name, text in wrong.items() if text} == {}
+    assert len(told) >= 20
+
+
+def test_a_wrong_example_is_seen():
+    assert "Expected:\n    3" in complaints_of("sum", ">>> 1 + 1\n3", {})
+    assert complaints_of("sum", ">>> 1 + 1\n2", {}) == ""
 
 
 def test_the_readmes_code_runs_as_it_is(tmp_path):
@@ -166,11 +256,16 @@ def test_the_watts_of_measuring_are_a_power_file(tmp_path):
     assert load_power(path)["end"].compute_w > 0
 
 
-def test_design_names_every_file_once_and_no_other():
-    named = [cell.strip("`") for cell in first_cells(section(DESIGN.read_text(), "Files"))]
-    package = ROOT / "edgesplit"
-    there = [path.relative_to(package).as_posix() for path in package.rglob("*.py")]
-    assert sorted(named) == sorted(there)
+def test_the_table_of_files_is_made_from_the_modules():
+    made = runpy.run_path(str(ROOT / ".ci/files.py"))
+    page = DESIGN.read_text()
+    assert made["with_table"](page) == page, "run `make files`"
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "edgesplit").rglob("*.py")), ids=str)
+def test_a_module_begins_with_a_whole_sentence(path):
+    first_line = runpy.run_path(str(ROOT / ".ci/files.py"))["first_line"]
+    assert re.fullmatch(r"[A-Z`].*[.?]|\S.* .*[.?]", first_line(path)), first_line(path)
 
 
 def test_design_gives_the_control_loops_defaults():
@@ -216,6 +311,11 @@ def test_links_lead_somewhere(page):
     assert broken_links(page.read_text(), page.parent) == []
 
 
+@pytest.mark.parametrize("page", [*DOCS, README, CONTRIBUTING], ids=lambda page: page.name)
+def test_named_files_exist(page):
+    assert missing_files(page.read_text(), MADE_BY_USERS + tracked_files()) == []
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_commands_exist(page):
     assert [
@@ -233,6 +333,7 @@ def test_the_checkers_see():
         ["edgesplit has no command sit"],
         ["edgesplit demo has no --no"],
     ]
+    assert missing_files("`a/b.py`, `b.py`, `c/b.py`, `d.py`", ["x/a/b.py"]) == ["c/b.py", "d.py"]
     assert first_cells("| a | b |\n|---|---|\n| `c` | d |\n") == ["`c`"]
     assert len(list(commands(README.read_text()))) >= 7
 
@@ -241,3 +342,40 @@ def test_the_ports_of_the_deployment_page_are_the_pinned_ones():
     cells = first_cells(section(DEPLOY.read_text(), "Ports"))
     pinned = [f"{p.first}" if p.first == p.last else f"{p.first}-{p.last}" for p in PORTS]
     assert cells == pinned
+
+
+def prose(source):
+    """A module's comments and docstrings."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
+            yield ast.get_docstring(node) or ""
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type == tokenize.COMMENT:
+            yield token.string
+
+
+def strangers(text, files):
+    """Python files that a text names and that are none of `files`, by the end of their path."""
+    named = _PYTHON_FILE.findall(text)
+    return [name for name in named if not any(f"/{file}".endswith(f"/{name}") for file in files)]
+
+
+# A script of the reader's own, a name to fill in, and a file of Ray's.
+NOT_OURS = {"try.py", "experiments/NAME.py", "ray/scripts/scripts.py"}
+
+
+@pytest.mark.parametrize("page", [*PAGES, *SOURCES], ids=lambda page: str(page.relative_to(ROOT)))
+def test_python_files_that_are_named_are_there(page):
+    files = [path.relative_to(ROOT).as_posix() for path in SOURCES]
+    texts = prose(page.read_text()) if page.suffix == ".py" else [page.read_text()]
+    named = {name for text in texts for name in strangers(text, files)}
+    assert named <= NOT_OURS
+
+
+def test_a_python_file_that_is_not_there_is_seen():
+    source = '"""See choose.py, meter/choose.py and rest.py."""\nx = "no.py"  # old/choose.py\n'
+    files = ["edgesplit/node/meter/choose.py"]
+    assert [s for text in prose(source) for s in strangers(text, files)] == [
+        "rest.py",
+        "old/choose.py",
+    ]

@@ -1,4 +1,7 @@
-"""Who may import whom: `cli, api -> cluster -> node -> core`, also inside functions."""
+"""Who may import whom: `cli, demo -> caller -> cluster -> node -> core`, also inside functions.
+
+And which tests may look inside the product.
+"""
 
 import ast
 import sys
@@ -16,14 +19,22 @@ NOT_IN_CORE = {
 LAYERS = {
     "core": {"errors"},
     "node": {"core", "errors", "config"},
-    "cluster": {"core", "node", "deploy", "errors", "config", "records"},
+    "cluster": {"core", "node", "deploy", "errors", "config"},
+    "caller": {"core", "node", "cluster", "deploy", "errors", "config", "extras"},
+    "demo": {"core", "node", "caller", "errors", "config"},
     "deploy": {"errors"},
     "testbed": {"deploy", "errors"},
+}
+# Rooms of a layer: each may import those before it, none after it. What stands in the layer's own
+# folder beside them is the floor of all.
+ROOMS = {
+    "node": ("process", "transport", "program", "program/export", "runtime", "meter", "tier"),
+    "cluster": ("ray", "actors", "measure", "session"),
 }
 # Heavy or special packages, and the only places (under edgesplit/) that may import them.
 ONLY_IN = {
     "ray": ("cluster/",),
-    "pandas": ("records.py",),
+    "pandas": ("caller/records.py",),
     "click": ("cli/",),
     "rich": ("cli/", "demo/"),
     "matplotlib": ("cli/", "demo/"),
@@ -68,11 +79,30 @@ def broken_rules(path, layer, module):
         allowed = LAYERS[layer] | {layer}
         if not rest or rest[0] not in allowed:
             yield f"{layer} may import {', '.join(sorted(allowed))}"
+        if len(rest) > 1 and rest[0] == layer:
+            yield from broken_order(layer, path, "/".join(rest))
     if layer == "core" and top != "edgesplit":
         if top != "numpy" and top not in sys.stdlib_module_names:
             yield "core is numpy and the standard library"
         if top in NOT_IN_CORE or module.startswith("numpy.random"):
             yield "core has no clock, files, threads or chance of its own"
+
+
+def broken_order(layer, path, imported):
+    """The reason why one room of `layer` may not import `imported` of another."""
+    rooms = ROOMS.get(layer, ())
+    here, there = (
+        room_of(rooms, path.removeprefix(f"{layer}/")),
+        room_of(rooms, imported[len(layer) + 1 :]),
+    )
+    if here is not None and there is not None and rooms.index(here) < rooms.index(there):
+        yield f"{layer}/{here} comes before {layer}/{there}"
+
+
+def room_of(rooms, path):
+    """The innermost room that `path` is in; None where it is in none."""
+    inside = [room for room in rooms if path == room or path.startswith(f"{room}/")]
+    return max(inside, key=len, default=None)
 
 
 def calls_open(tree):
@@ -100,6 +130,23 @@ def test_core_opens_no_files(path):
 def test_there_is_something_to_check():
     assert "core/plan.py" in FILES
     assert "errors.py" in FILES
+    for layer, rooms in ROOMS.items():
+        there = {path.removeprefix(f"{layer}/").rpartition("/")[0] for path in FILES}
+        assert set(rooms) <= there, "a room that is gone is not ordered any more"
+
+
+@pytest.mark.parametrize("layer", ROOMS)
+def test_a_layer_with_rooms_has_nothing_beside_them(layer):
+    flat = [path for path in FILES if path.startswith(f"{layer}/") and path.count("/") == 1]
+    assert flat == [f"{layer}/__init__.py"]
+
+
+def test_tests_mirror_the_rooms():
+    """A test module stands in the folder of what it tests, or in one that holds several."""
+    tests = Path(__file__).parent
+    folders = {path.parent.relative_to(tests).as_posix() for path in tests.rglob("test_*.py")}
+    rooms = {path.rpartition("/")[0] for path in FILES}
+    assert folders - {"."} - {"experiments", "models"} <= rooms
 
 
 @pytest.mark.parametrize(
@@ -113,16 +160,24 @@ def test_there_is_something_to_check():
         ("core/plan.py", "from edgesplit import node"),
         ("core/plan.py", "import edgesplit"),
         ("core/plan.py", "from . import graph"),
-        ("node/serve.py", "def f():\n    import ray"),
-        ("node/serve.py", "from edgesplit.cluster.actors import Segment"),
-        ("node/serve.py", "from edgesplit import api"),
-        ("node/serve.py", "import edgesplit.cli"),
-        ("api.py", "from ray import init"),
-        ("cluster/actors.py", "from edgesplit.api import EdgeSplit"),
-        ("cluster/actors.py", "import pandas as pd"),
-        ("api.py", "import click"),
-        ("node/serve.py", "import rich.table"),
+        ("node/tier/serve.py", "def f():\n    import ray"),
+        ("node/tier/serve.py", "from edgesplit.cluster import actors"),
+        ("node/tier/serve.py", "from edgesplit import caller"),
+        ("node/tier/serve.py", "import edgesplit.cli"),
+        ("caller/api.py", "from ray import init"),
+        ("cluster/actors/tier_actor.py", "from edgesplit.caller.api import EdgeSplit"),
+        ("cluster/actors/tier_actor.py", "import pandas as pd"),
+        ("caller/api.py", "import click"),
+        ("node/tier/serve.py", "import rich.table"),
         ("cli/meters.py", "from experiments.shared import report"),
+        ("node/program/ops.py", "from edgesplit.node.runtime import check"),
+        ("node/program/ops.py", "from edgesplit.node.program.export import model"),
+        (
+            "node/program/ops.py",
+            "def f():\n    from edgesplit.node.program.export.model import export",
+        ),
+        ("node/meter/rapl.py", "from edgesplit.node.tier.serve import SegmentServer"),
+        ("cluster/ray/join.py", "from edgesplit.cluster.session.session import Session"),
     ],
 )
 def test_the_checker_sees(path, source):
@@ -134,11 +189,16 @@ def test_the_checker_sees(path, source):
     [
         ("core/plan.py", "import re\nimport numpy as np\nfrom edgesplit.core.graph import Graph"),
         ("core/plan.py", "from edgesplit.errors import PlanError\nfrom edgesplit.core import cost"),
-        ("node/serve.py", "import time, torch, socket\nfrom edgesplit.core.plan import Plan"),
-        ("cluster/actors.py", "import ray\nfrom edgesplit.node.wire import Frame"),
-        ("cli/host.py", "import click, rich\nfrom edgesplit.api import EdgeSplit"),
-        ("records.py", "import pandas"),
+        ("node/tier/serve.py", "import time, torch, socket\nfrom edgesplit.core.plan import Plan"),
+        (
+            "cluster/actors/tier_actor.py",
+            "import ray\nfrom edgesplit.node.transport.wire import Frame",
+        ),
+        ("cli/host.py", "import click, rich\nfrom edgesplit.caller.api import EdgeSplit"),
+        ("caller/records.py", "import pandas"),
         ("demo/show.py", "import matplotlib, rich"),
+        ("node/program/export/model.py", "from edgesplit.node.program.ops import find_op"),
+        ("node/tier/serve.py", "from edgesplit.node.program.export.model import export"),
     ],
 )
 def test_the_checker_lets_pass(path, source):
@@ -147,3 +207,38 @@ def test_the_checker_lets_pass(path, source):
 
 def test_the_checker_sees_open():
     assert calls_open(ast.parse("def f():\n    return open('x')")) == [2]
+
+
+TESTS = Path(__file__).parent
+# The modules that know private names, so that a name that changes is changed at one place.
+VIEWS = {"cluster/inside_session.py", "node/inside_node.py", "core/inside_planner.py"}
+# Not the product's: torch has no public name for them, and os._exit is public for all its dash.
+NOT_OURS = {"_check", "_exit", "_forward_hooks", "_scoped_library", "_version"}
+
+
+def private_looks(source):
+    """Lines that use another object's private attribute."""
+    return [
+        f"{node.lineno}: {ast.unparse(node)}"
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Attribute)
+        and node.attr.startswith("_")
+        and not node.attr.startswith("__")
+        and ast.unparse(node.value) not in ("self", "cls", "super()")
+        and node.attr not in NOT_OURS
+    ]
+
+
+@pytest.mark.parametrize("path", sorted(TESTS.rglob("*.py")), ids=lambda path: path.name)
+def test_only_views_look_inside(path):
+    if path.relative_to(TESTS).as_posix() not in VIEWS:
+        assert private_looks(path.read_text()) == []
+
+
+def test_the_views_are_there():
+    assert all(private_looks((TESTS / path).read_text()) for path in VIEWS)
+
+
+def test_the_checker_sees_a_look_inside():
+    assert private_looks("split._session.close()") == ["1: split._session"]
+    assert private_looks("self._a, cls._b, super()._c, module.__name__, os._exit(1)") == []

@@ -3,6 +3,7 @@
 Exit codes: 0 done, 1 a mistake or something missing, 2 wrong usage, 130 interrupted.
 """
 
+import io
 import os
 import sys
 import warnings
@@ -11,7 +12,9 @@ from typing import Any
 import click
 
 from edgesplit import __version__
+from edgesplit.cli.cache import cache
 from edgesplit.cli.calibrate import calibrate
+from edgesplit.cli.events import events, replay
 from edgesplit.cli.host import doctor
 from edgesplit.cli.meters import meters
 from edgesplit.cli.node import node
@@ -25,7 +28,7 @@ INTERRUPTED = 130
 
 
 class _Mistake(click.ClickException):
-    """A user's mistake: one paragraph on stderr, exit code 1."""
+    """A user's mistake: shown as one paragraph on stderr, exit code 1."""
 
     def show(self, file: Any = None) -> None:
         click.echo(f"edgesplit: {self.message}", err=True)
@@ -56,10 +59,31 @@ def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
 def main() -> None:
     """Run one PyTorch model across several unequal machines, cut where it costs least.
 
-    Without a cluster, all tiers run on this machine and are emulated.
+    Without a cluster, this machine emulates all tiers. Begin with `edgesplit doctor`, which says
+    what is missing, then `edgesplit demo`.
+
+    \b
+    Example: edgesplit plan mobilenet_v2
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a name need not fit the terminal's encoding
+            stream.reconfigure(errors="backslashreplace")
     sys.path.insert(0, os.getcwd())  # so that MODEL may be a module of the caller's project
 
 
-for _command in (demo, plan, run, doctor, meters, calibrate, testbed, node, status):
+_COMMANDS = (
+    demo,
+    plan,
+    run,
+    doctor,
+    meters,
+    calibrate,
+    testbed,
+    node,
+    status,
+    events,
+    replay,
+    cache,
+)
+for _command in _COMMANDS:
     main.add_command(_command)

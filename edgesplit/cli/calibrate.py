@@ -1,4 +1,4 @@
-"""`edgesplit calibrate`: what each tier draws per phase, measured and kept on its host."""
+"""`edgesplit calibrate`: measures each tier's watts per phase, and keeps them on its host."""
 
 import json
 from collections.abc import Iterator
@@ -7,41 +7,56 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgesplit.cli.workload import named_meters, runtime_option, transport_option
+from edgesplit.cli.options import SECONDS, named_meters, runtime_option, transport_option
 from edgesplit.errors import MeterError
 
 if TYPE_CHECKING:
-    from edgesplit.cluster.calibrate import Calibrated
+    from edgesplit.cluster.measure.calibrate import Calibrated
 
 
 @click.command(short_help="Measure each tier's watts per phase.")
 @click.argument("model", default="mobilenet_v2")
-@click.option("--address", help="The Ray cluster, host:port; else RAY_ADDRESS or this host's.")
 @click.option(
-    "--meter", "meter_texts", multiple=True, metavar="TIER=METER", help="Instead of the best."
+    "--address",
+    help="The Ray cluster, host:port. Without it: RAY_ADDRESS, or this host's cluster.",
+)
+@click.option(
+    "--meter",
+    "meter_texts",
+    multiple=True,
+    metavar="TIER=METER",
+    help="The meter of a tier. Without it: the best of its host.",
 )
 @runtime_option("torch")
 @transport_option
-@click.option("--seconds", default=5.0, show_default=True, help="Per block.")
-@click.option("--rounds", default=3, show_default=True, help="Of all blocks, there and back.")
+@click.option(
+    "--seconds", type=SECONDS, default=5.0, show_default=True, help="Seconds of each block."
+)
+@click.option(
+    "--rounds",
+    type=click.IntRange(1, 1000),
+    default=3,
+    show_default=True,
+    help="How often each block is run.",
+)
 @click.option(
     "--pmic-against",
     metavar="METER",
-    help="Instead: fit this Pi's PMIC to an external meter on it, such as hwmon-powerz-0.",
+    help="Do something else: fit this Pi's power chip to an external meter on this Pi, such as "
+    "hwmon-powerz-0.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON (SI units) instead of text.")
 @click.pass_context
 def calibrate(ctx: click.Context, /, model: str, **options: Any) -> None:
-    """Measure what each tier draws while it computes MODEL, sends, receives, waits and idles.
+    """Measure the watts of each tier while it computes MODEL, sends, receives, waits and idles.
 
-    Runs on a node of the cluster. Each tier that has a meter keeps what was found on its own host,
-    and later sessions plan with it. Let nothing else run meanwhile.
+    Run it on a node of the cluster, and let nothing else run meanwhile. Each host that has a meter
+    keeps its result, and later sessions plan with it. Ends with exit code 1 if no tier was
+    calibrated.
 
     \b
     Example: edgesplit calibrate --seconds 10 --meter end=pi-pmic
     """
-    if options["seconds"] <= 0 or options["rounds"] < 1:
-        raise click.UsageError("--seconds must be above 0 and --rounds 1 or more")
     if options["pmic_against"] is not None:
         _calibrate_pmic(options["pmic_against"], options["seconds"])
         return
@@ -57,10 +72,10 @@ def calibrate(ctx: click.Context, /, model: str, **options: Any) -> None:
 def _calibrated(model: str, options: dict[str, Any]) -> list["Calibrated"]:
     import torch
 
-    from edgesplit.api import EdgeSplit
-    from edgesplit.cluster.calibrate import Blocks
+    from edgesplit.caller.api import EdgeSplit
+    from edgesplit.caller.inputs.zoo import load_model
+    from edgesplit.cluster.measure.calibrate import Blocks
     from edgesplit.config import Config
-    from edgesplit.node.zoo import load_model
 
     blocks = Blocks(options["seconds"], options["rounds"], min(1.0, options["seconds"] / 2))
     config = Config(
@@ -72,8 +87,8 @@ def _calibrated(model: str, options: dict[str, Any]) -> list["Calibrated"]:
     with EdgeSplit(module, policy="end-only", address=options["address"], config=config) as split:
         if not split.emulation.is_off:
             raise MeterError(
-                "no cluster is named, and on this machine alone the tiers have no meters",
-                "run it on a node of the cluster, or name one with --address",
+                "there is no cluster, and emulated tiers on one machine have no meters",
+                "run it on a node of a cluster, or give the cluster's --address",
             )
         split.infer(torch.randn(1, 3, 224, 224, generator=torch.Generator().manual_seed(0)))
         click.echo(f"about {blocks.total_s:.0f} s per tier", err=True)
@@ -87,27 +102,32 @@ def _calibrated_lines(one: "Calibrated") -> Iterator[str]:
         yield f"{one.tier}: not calibrated: {one.problem}"
         return
     made = one.calibration
-    yield f"{one.tier}: with {made.source} ({made.scope}), {made.blocks} blocks, kept in {one.file}"
+    yield f"{one.tier}: with {made.meter} ({made.scope}), {made.blocks} blocks, kept in {one.file}"
     for i, phase in enumerate(PHASES):
         k2_w = 2 * made.covariance[i][i] ** 0.5
         yield f"  {phase:9} {made.watts[i]:8.3f} ± {k2_w:.3f} W (k=2, measured)"
 
 
 def _calibrate_pmic(against: str, seconds: float) -> None:
-    from edgesplit.node.meter.calibration import read_calibrations, write_calibrations
-    from edgesplit.node.meter.choose import named_source
+    from edgesplit.node.meter.calibration import (
+        check_place,
+        read_calibrations,
+        write_calibrations,
+    )
+    from edgesplit.node.meter.choose import named_sensor
     from edgesplit.node.meter.pmic_fit import fit_pmic
     from edgesplit.node.meter.sampler import Sampler
-    from edgesplit.node.meter.source.pi_pmic import PiPmicSource
+    from edgesplit.node.meter.sensor.pi_pmic import ID, PiPmicSensor
 
-    with Sampler(PiPmicSource()) as pmic, Sampler(named_source(against)) as external:
+    check_place()  # before minutes of measuring
+    with Sampler(PiPmicSensor()) as pmic, Sampler(named_sensor(against)) as external:
         if external.info.scope != "board input":
             raise MeterError(
-                f"{against} meters the {external.info.scope}, a PMIC is fitted to the board input",
+                f"{against} measures the {external.info.scope}, not the board input",
                 "name a tester between the supply and this board, such as hwmon-powerz-0",
             )
         made = fit_pmic(pmic, external, seconds, lambda text: click.echo(f"  {text}", err=True))
     known = read_calibrations()
-    phases = {name: one for name, one in known.phases.items() if "pi-pmic" not in name}
+    phases = {name: one for name, one in known.phases.items() if ID not in name}
     file = write_calibrations(replace(known, phases=phases, pmic=made))  # old watts had another fit
-    click.echo(f"pi-pmic: {made.describe()}; kept in {file}")
+    click.echo(f"{ID}: {made.describe()}; kept in {file}")

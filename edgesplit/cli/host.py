@@ -1,4 +1,4 @@
-"""Commands about hosts: what is missing on this one."""
+"""`edgesplit doctor`: says what is missing on this host."""
 
 import json
 
@@ -6,16 +6,18 @@ import click
 
 
 @click.command(short_help="Say what is missing on this host.")
-@click.option("--deep", is_flag=True, help="Also start a local Ray (some seconds).")
+@click.option("--deep", is_flag=True, help="Also start a local Ray, which takes some seconds.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 @click.pass_context
 def doctor(ctx: click.Context, deep: bool, as_json: bool) -> None:
-    """Say what is missing on this host and how to mend it; exit code 1 if anything needed is.
+    """Say what is missing on this host and how to mend it.
+
+    Ends with exit code 1 if something is missing that EdgeSplit cannot run without.
 
     \b
     Example: edgesplit doctor --deep
     """
-    from edgesplit.doctor import examine
+    from edgesplit.cli.doctor import examine
 
     checks = []
     for check in examine(deep):

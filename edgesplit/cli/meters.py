@@ -11,25 +11,35 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edgesplit.cli.options import SECONDS
+
 if TYPE_CHECKING:
     from edgesplit.node.meter.sampler import Sampler
-    from edgesplit.node.meter.source import Found
+    from edgesplit.node.meter.sensor import Found
 
 _PERIOD_S = 0.5  # of watching
 
 
-@click.command(short_help="The meters of this host, usable or not.")
-@click.option("--watch", is_flag=True, help="Read the usable ones until Ctrl-C.")
-@click.option("--seconds", type=float, help="Watch for so long.")
-@click.option("--meter", "names", multiple=True, metavar="METER", help="These only.")
-@click.option("--out", type=click.Path(path_type=Path), help="Also record what is read (CSV).")
+@click.command(short_help="List the energy meters of this host.")
+@click.option("--watch", is_flag=True, help="Read the usable meters until Ctrl-C.")
+@click.option("--seconds", type=SECONDS, help="Read them for that many seconds.")
+@click.option("--meter", "names", multiple=True, metavar="METER", help="Only this meter.")
+@click.option("--out", type=click.Path(path_type=Path), help="Also record the readings as CSV.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON (SI units) instead of text.")
+@click.pass_context
 def meters(
-    watch: bool, seconds: float | None, names: tuple[str, ...], out: Path | None, as_json: bool
+    ctx: click.Context,
+    /,
+    watch: bool,
+    seconds: float | None,
+    names: tuple[str, ...],
+    out: Path | None,
+    as_json: bool,
 ) -> None:
-    """Every meter this host might have: what it covers, or why it cannot be used and what to do.
+    """List the energy meters of this host: what each covers, or why it cannot be used.
 
-    METER may also be fixed:WATTS, shelly:URL, replay:FILE.csv, nvml:0,1.
+    METER is a name from the list, or fixed:WATTS, shelly:URL, replay:FILE.csv, nvml:0,1. Ends with
+    exit code 1 if a named meter cannot be used.
 
     \b
     Example: edgesplit meters --watch --meter rapl --seconds 30 --out rapl.csv
@@ -40,39 +50,42 @@ def meters(
     found = _found(names)
     if as_json:
         click.echo(json.dumps([_as_dict(one) for one in found], indent=1))
-        return
-    for one in found:
-        click.echo("\n".join(_lines(one)))
-    if not any(one.source for one in found):
-        click.echo("no meter can be read here: energy is modelled, watts x seconds (power.toml)")
+    else:
+        for one in found:
+            click.echo("\n".join(_lines(one)))
+        if not (names or any(one.sensor for one in found)):
+            click.echo(
+                "no meter can be read here: energy is modelled, watts x seconds (power.toml)"
+            )
+    ctx.exit(1 if names and any(one.sensor is None for one in found) else 0)
 
 
 def _found(names: tuple[str, ...]) -> list["Found"]:
     from edgesplit.errors import MeterError
-    from edgesplit.node.meter.choose import discover, named_source
-    from edgesplit.node.meter.source import Found
+    from edgesplit.node.meter.choose import discover, named_sensor
+    from edgesplit.node.meter.sensor import Found
 
     if not names:
         return discover()
     found = []
     for name in names:
         try:
-            source = named_source(name)
-            source.open()
-            source.close()
-            found.append(Found(name, source))
+            sensor = named_sensor(name)
+            sensor.open()
+            sensor.close()
+            found.append(Found(name, sensor))
         except MeterError as error:
             found.append(Found(name, None, error.reason, error.fix))
     return found
 
 
 def _lines(one: "Found") -> Iterator[str]:
-    if one.source is None:
+    if one.sensor is None:
         yield f"{one.id}: cannot be used: {one.reason}"
         if one.fix:
             yield f"  to mend it: {one.fix}"
         return
-    info = one.source.info
+    info = one.sensor.info
     yield f"{one.id}: {info.scope}, {info.kind}"
     averaged = f", averaged over {_time(info.averaging_s)}" if info.averaging_s else ""
     unit = "J" if info.kind == "counter" else "W"
@@ -89,10 +102,10 @@ def _time(seconds: float) -> str:
 
 
 def _as_dict(one: "Found") -> dict[str, Any]:
-    row: dict[str, Any] = {"id": one.id, "usable": one.source is not None}
+    row: dict[str, Any] = {"id": one.id, "usable": one.sensor is not None}
     row |= {"reason": one.reason, "fix": one.fix, "info": None}
-    if one.source is not None:
-        info = asdict(one.source.info)
+    if one.sensor is not None:
+        info = asdict(one.sensor.info)
         accuracy = info["rel_accuracy"]
         row["info"] = info | {"rel_accuracy": None if math.isnan(accuracy) else accuracy}
     return row
@@ -100,21 +113,24 @@ def _as_dict(one: "Found") -> dict[str, Any]:
 
 def _watch(names: tuple[str, ...], seconds: float | None, out: Path | None, as_json: bool) -> None:
     """Read until the time is over or Ctrl-C; a line per reading, and what sampling cost."""
+    from edgesplit.cli.out import writable_file
     from edgesplit.errors import MeterError
     from edgesplit.node.meter.sampler import Sampler
-    from edgesplit.node.meter.source.replay import write_recording
+    from edgesplit.node.meter.sensor.replay import write_recording
 
+    if out is not None:
+        writable_file(out)
     found = _found(names)
-    unusable = [one for one in found if one.source is None] if names else []
+    unusable = [one for one in found if one.sensor is None] if names else []
     if unusable:
         raise MeterError(f"{unusable[0].id}: {unusable[0].reason}", unusable[0].fix)
-    sources = [one.source for one in found if one.source is not None]
-    if not sources:
+    sensors = [one.sensor for one in found if one.sensor is not None]
+    if not sensors:
         raise MeterError("no usable meter to watch", "`edgesplit meters` says why")
-    if out is not None and len(sources) > 1:
-        raise MeterError(f"{len(sources)} meters to record", "name one with --meter")
+    if out is not None and len(sensors) > 1:
+        raise MeterError(f"{len(sensors)} meters to record", "name one with --meter")
     with ExitStack() as stack:
-        samplers = [stack.enter_context(Sampler(source, _PERIOD_S)) for source in sources]
+        samplers = [stack.enter_context(Sampler(sensor, _PERIOD_S)) for sensor in sensors]
         began_s = time.perf_counter()
         try:
             while seconds is None or time.perf_counter() - began_s < seconds:

@@ -21,41 +21,65 @@ STORE_MIB = 1024  # VGG-16's weights, 0.55 GB, in memory
 
 @click.group(short_help="Make this host a node of a cluster.")
 def node() -> None:
-    """Make this host a node of a cluster."""
+    """Make this host a node of a cluster.
+
+    \b
+    Example: edgesplit node init --tier cloud --head
+    """
 
 
 @node.command(short_help="Write this host's node file, token and systemd unit.")
-@click.option("--tier", required=True, help="The tier this host plays: end, edge, cloud.")
+@click.option("--tier", required=True, help="The tier of this host, such as end, edge or cloud.")
 @click.option("--head-ip", metavar="ADDRESS", help="The head's IPv4 address.")
 @click.option("--head", "is_head", is_flag=True, help="This host is the head.")
-@click.option("--node-ip", metavar="ADDRESS", help="This host's; else the one it has to the head.")
-@click.option("--cpus", type=click.IntRange(1), help="Cores for EdgeSplit; else all.")
+@click.option(
+    "--node-ip",
+    metavar="ADDRESS",
+    help="This host's IPv4 address. Without it: the one from which it reaches the head.",
+)
+@click.option("--cpus", type=click.IntRange(1), help="Cores for EdgeSplit. Without it: all.")
 @click.option(
     "--object-store-mb",
     type=click.IntRange(END_STORE_MIB),
-    help=f"Ray's object store in MiB; else {END_STORE_MIB} for tier end, {STORE_MIB} for others.",
+    help=f"MiB of Ray's object store. Without it: {END_STORE_MIB} for tier end, {STORE_MIB} for "
+    "other tiers.",
 )
 @click.option(
-    "--token-file", metavar="FILE", type=click.Path(path_type=Path), help="Take the token from it."
+    "--token-file",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="File with the head's token.",
 )
 @click.option(
     "--folder",
     default="/etc/edgesplit",
     show_default=True,
     type=click.Path(path_type=Path),
-    help="Where to write.",
+    help="Folder for the node file and the token.",
 )
-@click.option("--systemd", "is_service", is_flag=True, help="Install the unit too.")
-@click.option("--force", is_flag=True, help="Replace a node file that says something else.")
+@click.option(
+    "--ray-folder",
+    type=click.Path(path_type=Path),
+    help="Private folder for Ray's files. Without it: /var/lib/edgesplit, or `ray` in --folder.",
+)
+@click.option("--systemd", "is_service", is_flag=True, help="Also install a systemd unit.")
+@click.option("--force", is_flag=True, help="Replace a node file that differs.")
 def init(**options: Any) -> None:
-    """Write what this host is in the cluster: its node file, the token, a systemd unit.
+    """Write this host's node file and token, and with --systemd a unit that starts Ray.
 
-    Start with the head, then give the other hosts its token. Existing tokens are kept.
+    Begin on the head, with --head. Then copy its token to the other hosts and run this there with
+    --head-ip and --token-file. An existing token is kept.
 
     \b
     Example: edgesplit node init --tier end --head-ip 192.168.1.30
     """
-    from edgesplit.deploy.node_files import SYSTEMD, install_unit, read_token, write_node_files
+    from edgesplit.deploy.node_files import (
+        SYSTEMD,
+        install_unit,
+        make_ray_folder,
+        read_token,
+        write_node_files,
+    )
 
     folder = options["folder"].absolute()
     env = _node_env(options, folder)
@@ -64,6 +88,7 @@ def init(**options: Any) -> None:
     token = read_token(options["token_file"]) if options["token_file"] else None
     for path in write_node_files(env, folder, token):
         click.echo(f"wrote {path}")
+    click.echo(f"made {make_ray_folder(env)} for Ray's user only")
     head = "the head" if env.is_head else f"head {env.head_ip}"
     click.echo(
         f"tier {env.tier} at {env.node_ip}, {head}, {env.cpus} CPUs, object store "
@@ -80,7 +105,7 @@ def _node_env(options: Mapping[str, Any], folder: Path) -> "NodeEnv":
 
     head_ip = options["head_ip"]
     if options["is_head"] == (head_ip is not None):
-        raise click.UsageError("give --head-ip ADDRESS, or --head where this host is the head")
+        raise click.UsageError("give either --head-ip ADDRESS, or --head if this host is the head")
     node_ip = options["node_ip"] or source_address(head_ip)
     store_mib = END_STORE_MIB if options["tier"] == "end" else STORE_MIB
     env = NodeEnv(
@@ -91,13 +116,22 @@ def _node_env(options: Mapping[str, Any], folder: Path) -> "NodeEnv":
         object_store_bytes=(options["object_store_mb"] or store_mib) << 20,
         bin_dir=str(Path(sys.executable).parent),
         token_file=str(folder / "token"),
+        ray_folder=str(_ray_folder(options["ray_folder"], folder)),
     )
     if ipaddress.ip_address(env.node_ip).is_loopback:
         raise ConfigError(
-            f"{env.node_ip} is this host's loopback, which no other host reaches; name the "
-            "address it has in their network with --node-ip"
+            f"{env.node_ip} is this host's loopback address, which no other host reaches; give "
+            "its address in their network with --node-ip"
         )
     return env
+
+
+def _ray_folder(given: Path | None, folder: Path) -> Path:
+    from edgesplit.deploy.node_env import NODE_FILE, RAY_FOLDER
+
+    if given is not None:
+        return given.absolute()
+    return RAY_FOLDER if folder == NODE_FILE.parent else folder / "ray"
 
 
 def _refuse_other(env: "NodeEnv", path: Path) -> None:
@@ -111,8 +145,8 @@ def _refuse_other(env: "NodeEnv", path: Path) -> None:
     now = _settings(env.text())
     if before != now:
         raise ConfigError(
-            f"{path} is there and differs: now {_only(before, now)}, then {_only(now, before)}; "
-            "--force replaces it"
+            f"{path} exists and differs: it has {_only(before, now)}, the new one "
+            f"{_only(now, before)}; --force replaces it"
         )
 
 

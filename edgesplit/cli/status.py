@@ -1,4 +1,4 @@
-"""`edgesplit status`: what a running cluster holds, as aligned text or JSON."""
+"""`edgesplit status`: what runs on a cluster, as aligned text or JSON."""
 
 import contextlib
 import json
@@ -12,8 +12,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from edgesplit.cluster.loop import WorkloadStatus
-    from edgesplit.cluster.status import ActorStatus, ClusterStatus, NodeStatus, SessionStatus
+    from edgesplit.cluster.actors.workload import WorkloadStatus
+    from edgesplit.cluster.session.status import (
+        ActorStatus,
+        ClusterStatus,
+        NodeStatus,
+        SessionStatus,
+    )
     from edgesplit.core.power import Power
 
 _LIMIT_S = 45.0
@@ -25,26 +30,30 @@ _STATES = {"alive": "alive", "silent": "no answer", "lost": "lost"}
 _RIGHT = ("cpus", "object store", "slowdown", "latency", "rate")  # columns of figures
 
 
-@click.command(short_help="What a running cluster holds.")
-@click.option("--address", help="The Ray cluster, host:port; else RAY_ADDRESS or this host's.")
+@click.command(short_help="Show what runs on a cluster.")
+@click.option(
+    "--address",
+    help="The Ray cluster, host:port. Without it: RAY_ADDRESS, or this host's cluster.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON (SI units) instead of text.")
 def status(address: str | None, as_json: bool) -> None:
-    """Nodes and tiers of a running cluster, its sessions, their actors, plans, links and energy.
+    """Show what runs on a cluster: nodes, tiers, sessions, plans, links and energy.
 
-    Runs on a node of the cluster. Links and slowdowns are what the session believes now.
+    Run it on a node of the cluster. Links and slowdowns are those that each session believes now.
 
     \b
-    Example: ray exec cluster.yaml '. /etc/edgesplit/node.env && "$ES_BIN/edgesplit" status'
+    Example: edgesplit status
+             ray exec cluster.yaml '. /etc/edgesplit/node.env && "$ES_BIN/edgesplit" status'
     """
-    from edgesplit.cluster.status import cluster_status
+    from edgesplit.cluster.session.status import cluster_status
 
-    with _at_most(_LIMIT_S):
+    with at_most(_LIMIT_S):
         found = cluster_status(address)
     click.echo(json.dumps(_plain(found), indent=1) if as_json else "\n".join(_lines(found)))
 
 
 @contextlib.contextmanager
-def _at_most(limit_s: float) -> Iterator[None]:
+def at_most(limit_s: float) -> Iterator[None]:
     """End this process with a message and exit code 1 if the block takes longer.
 
     Ray's own calls to a head that stands still have no time limit and cannot be interrupted.
@@ -101,13 +110,20 @@ def _plain_workload(workload: "WorkloadStatus") -> dict[str, Any]:
             {
                 "tier": tier.name,
                 "slowdown": tier.slowdown,
-                "source": tier.source,
-                "power": asdict(tier.power),
+                "source": tier.provenance,
+                "power": _keyed(asdict(tier.power), "source"),
+                "runtimes": list(tier.runtimes),
+                "unused": dict(tier.unused),
             }
             for tier in workload.profile.tiers
         ],
-        "links": [asdict(link) for link in workload.profile.links],
+        "links": [_keyed(asdict(link), "origin") for link in workload.profile.links],
     }
+
+
+def _keyed(values: dict[str, Any], key: str) -> dict[str, Any]:
+    """With the provenance under the key that readers of the JSON know."""
+    return {key if name == "provenance" else name: value for name, value in values.items()}
 
 
 def _lines(found: "ClusterStatus") -> Iterator[str]:
@@ -169,8 +185,17 @@ def _workload_lines(workload: "WorkloadStatus") -> Iterator[str]:
         )
     if workload.lost:
         yield f"  not planned with: {', '.join(workload.lost)}"
+    for tier in workload.profile.tiers:
+        for runtime, why in tier.unused:
+            yield f"  {tier.name} does not use {runtime}: {why}"
     tiers = [
-        (tier.name, f"{tier.slowdown:.2f}", tier.source, _watts(tier.power), tier.power.source)
+        (
+            tier.name,
+            f"{tier.slowdown:.2f}",
+            tier.provenance,
+            _watts(tier.power),
+            tier.power.provenance,
+        )
         for tier in workload.profile.tiers
     ]
     links = [
@@ -178,7 +203,7 @@ def _workload_lines(workload: "WorkloadStatus") -> Iterator[str]:
             f"{link.source} -> {link.target}",
             f"{link.latency_s * 1e3:.2f} ms",
             f"{link.bytes_per_s / 1e6:.2f} MB/s",
-            link.origin,
+            link.provenance,
         )
         for link in workload.profile.links
     ]

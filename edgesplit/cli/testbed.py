@@ -1,4 +1,4 @@
-"""`edgesplit testbed`: three hosts on this machine, to try what needs real ones."""
+"""`edgesplit testbed`: three hosts on this machine, to try what otherwise needs real ones."""
 
 import subprocess
 from collections.abc import Callable
@@ -7,23 +7,27 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edgesplit.cli.options import Finite
+
 if TYPE_CHECKING:
     from edgesplit.testbed.testbed import Testbed
 
 _host = click.argument("host")
 _pair = click.argument("pair")
-_one_way = click.option("--one-way", is_flag=True, help="From the first to the second host only.")
+_one_way = click.option(
+    "--one-way", is_flag=True, help="Only from the first host of PAIR to the second."
+)
 
 
-@click.group(short_help="Three hosts on this machine, made of namespaces.")
-@click.option("--name", help="Of the testbed; another one needs another --network too.")
-@click.option("--network", help="First three numbers of its private addresses.")
+@click.group(short_help="Make three hosts on this machine, of namespaces.")
+@click.option("--name", help="Name of the testbed. A second testbed needs its own --network too.")
+@click.option("--network", help="First three numbers of the hosts' private addresses.")
 @click.pass_context
 def testbed(ctx: click.Context, name: str | None, network: str | None) -> None:
-    """Three hosts end, edge and cloud on this Linux machine, with addresses and SSH of their own.
+    """Make three hosts end, edge and cloud on this Linux machine. Needs root.
 
-    Needs root. Links between them can be throttled and cut, hosts slowed and killed; `ray up`
-    brings the shipped cluster.yaml up on them.
+    Each host has its own addresses, processes and SSH server. You can throttle and cut the links
+    between them, and slow and kill the hosts. `up --ray` starts the shipped cluster.yaml on them.
 
     \b
     Example: edgesplit testbed up --ray
@@ -51,18 +55,20 @@ def _command(help_text: str, *decorators: Callable[[Any], Any]) -> Callable[[Any
 
 
 @_command(
-    "Make the hosts; those that run are left alone.",
-    click.option("--ray", "with_ray", is_flag=True, help="Then `ray up`, and wait for all nodes."),
+    "Make the hosts.",
+    click.option(
+        "--ray", "with_ray", is_flag=True, help="Also run `ray up`, and wait for all nodes."
+    ),
     click.option(
         "--cluster",
         default="cluster.yaml",
         show_default=True,
         type=click.Path(path_type=Path),
-        help="The project's cluster.yaml; its addresses, user and key are replaced.",
+        help="A cluster.yaml; the testbed uses a copy with its own addresses, user and key.",
     ),
 )
 def up(bed: "Testbed", with_ray: bool, cluster: Path) -> None:
-    """Make the hosts; those that run are left alone.
+    """Make the hosts. Hosts that run already are left alone.
 
     \b
     Example: edgesplit testbed up --ray
@@ -84,9 +90,9 @@ def up(bed: "Testbed", with_ray: bool, cluster: Path) -> None:
     click.echo(f"next: {tmp} ray up -y --no-config-cache {bed.layout.cluster_file}")
 
 
-@_command("Remove everything that was made, also after a crash.")
+@_command("Remove the hosts.")
 def down(bed: "Testbed") -> None:
-    """Remove everything that was made, also after a crash.
+    """Remove the hosts and everything else that the testbed made, also after a crash.
 
     \b
     Example: edgesplit testbed down
@@ -94,9 +100,9 @@ def down(bed: "Testbed") -> None:
     bed.down()
 
 
-@_command("Hosts, quotas, and what the links carry.")
+@_command("Show the hosts, their cores, and the rates of their links.")
 def status(bed: "Testbed") -> None:
-    """Hosts, quotas, and what the links carry.
+    """Show the hosts, their cores, and the rates of their links.
 
     \b
     Example: edgesplit testbed status
@@ -104,10 +110,12 @@ def status(bed: "Testbed") -> None:
     _show(bed)
 
 
-@_command("Throttle a link: PAIR such as end-edge, RATE such as 40MB/s.", _pair,
+@_command("Throttle a link, such as end-edge to 5Mbit/s.", _pair,
           click.argument("rate"), _one_way)  # fmt: skip
 def shape(bed: "Testbed", pair: str, rate: str, one_way: bool) -> None:
-    """Let a link carry RATE, such as 40MB/s or 5Mbit/s; `off` lifts it.
+    """Throttle the link PAIR, such as end-edge, to RATE, such as 40MB/s or 5Mbit/s.
+
+    The rate `off` removes the limit.
 
     \b
     Example: edgesplit testbed shape edge-cloud 5Mbit/s
@@ -117,26 +125,22 @@ def shape(bed: "Testbed", pair: str, rate: str, one_way: bool) -> None:
     bed.shape(_pairs(pair, one_way), None if rate == "off" else parse_rate(rate))
 
 
-@_command("Give a host a share of cores, such as 0.2.", _host, click.argument("cores"))
+@_command("Limit a host to a share of cores, such as 0.2.", _host, click.argument("cores"))
 def slow(bed: "Testbed", host: str, cores: str) -> None:
-    """Give HOST that many CORES, such as 0.2; `off` lifts it. Ray's own processes count too.
+    """Limit HOST to that many CORES, such as 0.2; `off` removes the limit.
+
+    All processes of the host share them, Ray's own too.
 
     \b
     Example: edgesplit testbed slow end 0.2
     """
-    if cores == "off":
-        bed.slow(host, None)
-        return
-    try:
-        bed.slow(host, float(cores))
-    except ValueError as error:
-        raise click.BadParameter(f"a number such as 0.2 or off, given {cores!r}") from error
+    bed.slow(host, None if cores == "off" else Finite(0, min_open=True).convert(cores, None, None))
 
 
-@_command("Drop a link without a word, or mend it.", _pair, _one_way,
-          click.option("--mend", is_flag=True, help="The link works again."))  # fmt: skip
+@_command("Cut a link, or mend it.", _pair, _one_way,
+          click.option("--mend", is_flag=True, help="Make the link work again."))  # fmt: skip
 def cut(bed: "Testbed", pair: str, one_way: bool, mend: bool) -> None:
-    """Lose all that a link carries, as a pulled cable does.
+    """Cut the link PAIR, such as end-edge: packets are lost, as with a pulled cable.
 
     \b
     Example: edgesplit testbed cut edge-cloud
@@ -144,9 +148,9 @@ def cut(bed: "Testbed", pair: str, one_way: bool, mend: bool) -> None:
     bed.cut(_pairs(pair, one_way), not mend)
 
 
-@_command("Take a host away like a power cut.", _host)
+@_command("Kill a host like a power cut.", _host)
 def kill(bed: "Testbed", host: str) -> None:
-    """Take HOST away like a power cut: every process ends, its peers hear nothing.
+    """Kill HOST like a power cut: every process ends, and other hosts hear nothing.
 
     \b
     Example: edgesplit testbed kill edge
@@ -154,9 +158,9 @@ def kill(bed: "Testbed", host: str) -> None:
     bed.kill(host)
 
 
-@_command("Bring a host back.", _host)
+@_command("Start a killed host again.", _host)
 def start(bed: "Testbed", host: str) -> None:
-    """Bring HOST back, with its address, links and quota; nothing else runs on it.
+    """Start a killed HOST again, with its address, links and cores. Ray is not started on it.
 
     \b
     Example: edgesplit testbed start edge
@@ -170,7 +174,7 @@ def start(bed: "Testbed", host: str) -> None:
 @click.argument("words", nargs=-1, required=True, type=click.UNPROCESSED)
 @click.pass_context
 def exec_(ctx: click.Context, host: str, words: tuple[str, ...]) -> None:
-    """Run a command on HOST, in this folder; its exit code is this command's.
+    """Run the command WORDS on HOST, in this folder. Ends with that command's exit code.
 
     \b
     Example: edgesplit testbed exec end -- edgesplit status

@@ -1,190 +1,151 @@
 """Commands that run a model: plan, run, demo."""
 
+import itertools
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from edgesplit.cli.options import named_meters, session_options
+
 if TYPE_CHECKING:
-    from edgesplit.api import EdgeSplit
+    from edgesplit.caller.api import EdgeSplit
+    from edgesplit.cli.answers import Picture, Prediction, Unanswered
     from edgesplit.core.goal import Goal
 
+_SETTLE_S = 20.0  # twice what preparing a plan may take
 EMULATED = "tiers and links are emulated"
-_Command = TypeVar("_Command", bound=Callable[..., Any])
-
-
-_GOAL = (
-    click.option(
-        "--end-energy", default=0.6, show_default=True, help="Weight of the end's energy."
-    ),
-    click.option("--total-energy", default=0.2, show_default=True, help="Weight of all energy."),
-    click.option("--latency", default=0.2, show_default=True, help="Weight of latency."),
-    click.option("--latency-limit-ms", type=float, help="Slower plans are avoided (milliseconds)."),
-    click.option(
-        "--keep-layers", default=0, show_default=True, help="Layers kept on the end tier."
-    ),
-    click.option(
-        "--boundary",
-        type=click.Choice(["marginal", "gross"]),
-        default="marginal",
-        show_default=True,
-        help="Energy of a request's own phases, or waiting too.",
-    ),
-)
-
-
-def runtime_option(default: str) -> Callable[[_Command], _Command]:
-    """--runtime; default: what segments are run in without it, for the help."""
-    return click.option(
-        "--runtime",
-        "runtimes",
-        multiple=True,
-        type=click.Choice(["torch", "torch-channels-last", "onnx", "compile", "cuda"]),
-        help="What segments may be run in, chosen with the plan; several times for several. Else "
-        f"{default}.",
-    )
-
-
-transport_option = click.option(
-    "--transport-security",
-    type=click.Choice(["tls", "none"]),
-    default="tls",
-    show_default=True,
-    help="Whether payloads are encrypted and only this session may talk to its tiers.",
-)
-_SESSION = (
-    click.option(
-        "--policy",
-        default="score",
-        show_default=True,
-        help="score, fastest, TIER-only, or a plan such as 'end:0-5 | cloud:5-38'.",
-    ),
-    click.option("--address", help="The Ray cluster to join, host:port; else RAY_ADDRESS."),
-    click.option("--power", metavar="FILE", help="Watts per tier and phase (TOML)."),
-    click.option(
-        "--meter",
-        "meters",
-        metavar="TIER=METER",
-        multiple=True,
-        help="Which meter counts a tier's joules, of those `edgesplit meters` lists there; else "
-        "the best one. `model` reads none.",
-    ),
-    runtime_option("torch, and onnx where a host has it"),
-    click.option("--exact", is_flag=True, help="Only runtimes that give torch's bits."),
-    transport_option,
-    click.option(
-        "--weights",
-        default="random",
-        show_default=True,
-        help="random (seed 0), pretrained (downloaded), or a state dict's file.",
-    ),
-    click.option("--json", "as_json", is_flag=True, help="Print JSON (SI units) instead of text."),
-)
-
-
-def _options(*groups: tuple[Callable[[Any], Any], ...]) -> Callable[[_Command], _Command]:
-    def decorate(command: _Command) -> _Command:
-        for option in reversed([option for group in groups for option in group]):
-            command = option(command)
-        return command
-
-    return decorate
 
 
 @click.command()
 @click.argument("model")
 @click.option("--image", metavar="FILE", help="Plan for this picture instead of random input.")
-@click.option("--input-shape", default="1,3,224,224", show_default=True, help="Of random input.")
 @click.option(
-    "--batch", type=click.IntRange(1), default=1, show_default=True, help="Inputs a time."
+    "--input-shape", default="1,3,224,224", show_default=True, help="Shape of the random input."
 )
-@_options(_GOAL, _SESSION)
+@click.option(
+    "--batch", type=click.IntRange(1), default=1, show_default=True, help="Inputs per request."
+)
+@session_options
 def plan(model: str, image: str | None, input_shape: str, batch: int, **options: Any) -> None:
-    """Profile the tiers and show where to cut MODEL, and why.
+    """Time the tiers, then show where to cut MODEL, and why.
 
-    MODEL is a classifier of torchvision or package.module:callable, which returns a module.
-    Prints the chosen plan, the best plan of every other route and the matrix S(i, j).
+    MODEL is the name of a torchvision classifier, or package.module:callable, which returns a
+    module. Prints the chosen plan, the best plan of every other route, and S(i, j): the score of
+    each pair of cuts over three tiers.
 
     \b
     Example: edgesplit plan vgg16 --latency-limit-ms 800 --keep-layers 1
     """
-    from edgesplit.answers import example_input
+    from edgesplit.caller.inputs.images import allow_pixels
+    from edgesplit.cli.answers import example_input
+    from edgesplit.cli.splits import split_matrix
     from edgesplit.core.cost import CostModel
-    from edgesplit.splits import split_matrix
 
+    if options["max_pixels"] is not None:
+        allow_pixels(options["max_pixels"])
     x = example_input(image, input_shape, batch)
     goal = _goal(options)
     with _split(model, goal, options) as split:
         split.infer(x)
         split.wait_for_runtimes()
-        explanation, profile = split.explain(), split.profile()
-        running, is_emulated = split.plan, not split.emulation.is_off
-        costs = CostModel(split.graph(), profile, goal)
-    assert running is not None, "a request was sent"
-    matrix = split_matrix(costs, running) if len(profile.tiers) == 3 else None
-    if options["as_json"]:
-        found = {"model": model, "emulated": is_emulated, "input_shape": list(x.shape)}
-        found |= explanation.as_dict() | {"matrix": matrix.as_dict() if matrix else None}
-        click.echo(json.dumps(found, indent=1))
-        return
-    click.echo(f"{explanation}\n\n{matrix or ''}")
-    click.echo(_where(is_emulated))
+        split.wait_for_plan(_SETTLE_S)
+        explanation, is_emulated = split.explain(), not split.emulation.is_off
+        matrix = None
+        if len(explanation.profile.tiers) == 3:
+            costs = CostModel(split.graph, explanation.profile, goal)
+            matrix = split_matrix(costs, explanation.chosen.plan)
+        if options["as_json"]:
+            found = {"model": model, "emulated": is_emulated, "input_shape": list(x.shape)}
+            found |= explanation.as_dict() | {"matrix": matrix.as_dict() if matrix else None}
+            click.echo(json.dumps(found, indent=1))
+        else:
+            click.echo(f"{explanation}\n\n{matrix or ''}\n{_where(is_emulated)}")
 
 
 @click.command()
 @click.argument("model")
 @click.argument("images", nargs=-1, required=True)
-@_options(_GOAL, _SESSION)
-def run(model: str, images: tuple[str, ...], **options: Any) -> None:
-    """Classify IMAGES with MODEL, cut across the tiers.
+@session_options
+@click.pass_context
+def run(ctx: click.Context, /, model: str, images: tuple[str, ...], **options: Any) -> None:
+    """Classify the pictures IMAGES with MODEL, cut across the tiers.
 
-    Pictures are prepared as ImageNet's classifiers expect: 1x3x224x224.
+    Prepares each picture as ImageNet classifiers expect: upright, on white, 1x3x224x224. If a
+    picture cannot be read, says so, classifies the others, and ends with exit code 1.
 
     \b
     Example: edgesplit run mobilenet_v2 cat.png dog.jpg --weights pretrained
     """
-    from edgesplit.answers import answers_table, classify
-    from edgesplit.core.energy.provenance import counted
-    from edgesplit.node.images import load_image
+    from edgesplit.caller.inputs.images import allow_pixels
+    from edgesplit.cli.answers import Prediction, answers_table, read_pictures
 
-    inputs = {image: load_image(image) for image in images}
-    with _split(model, _goal(options), options) as split:
-        if options["runtimes"]:
-            split.infer(next(iter(inputs.values())))
-            split.wait_for_runtimes()
-        answers = [classify(split, image, x) for image, x in inputs.items()]
-        is_emulated = not split.emulation.is_off
-        energy = counted(split.profile(), options["boundary"])
+    if options["max_pixels"] is not None:
+        allow_pixels(options["max_pixels"])
+    split = _split(model, _goal(options), options)  # what is wrong with it is told first
+    outcomes, told = _outcomes(split, read_pictures(images), options)
+    answers = [outcome for outcome in outcomes if isinstance(outcome, Prediction)]
     if options["as_json"]:
-        rows = [answer.as_dict() for answer in answers]
-        found = {"model": model, "emulated": is_emulated, "energy": energy, "images": rows}
-        click.echo(json.dumps(found, indent=1))
-        return
-    click.echo(answers_table(answers))
-    if options["weights"] == "random":
-        click.echo("weights are random (seed 0): the classes mean nothing")
-    click.echo(f"{_where(is_emulated)}; {energy}")
+        rows = [outcome.as_dict() for outcome in outcomes]
+        click.echo(json.dumps({"model": model, **told, "images": rows}, indent=1))
+    elif answers:
+        click.echo(answers_table(answers))
+        if options["weights"] == "random":
+            click.echo("weights are random (seed 0): the classes mean nothing")
+        click.echo(f"{_where(told['emulated'])}; {told['energy']}")
+    for outcome in outcomes:
+        if not isinstance(outcome, Prediction):
+            click.echo(f"edgesplit: {outcome.error}", err=True)
+    ctx.exit(0 if len(answers) == len(outcomes) else 1)
 
 
-@click.command(short_help="Three models on photographs while a link breaks down.")
+def _outcomes(
+    split: "EdgeSplit", pictures: Iterator["Picture | Unanswered"], options: Mapping[str, Any]
+) -> tuple[list["Prediction | Unanswered"], dict[str, Any]]:
+    """What came of each picture, and what there is to say of the session.
+
+    No session is opened where none of the pictures can be read.
+    """
+    from edgesplit.cli.answers import Picture, Unanswered, classify
+    from edgesplit.core.energy.provenance import counted
+
+    outcomes: list[Prediction | Unanswered] = []
+    for picture in pictures:
+        if isinstance(picture, Picture):
+            break
+        outcomes.append(picture)
+    else:
+        return outcomes, {"emulated": None, "energy": None}
+    with split:
+        if options["runtimes"]:
+            split.infer(picture.x)
+            split.wait_for_runtimes()
+        outcomes += classify(split, itertools.chain([picture], pictures))
+        is_emulated = not split.emulation.is_off
+        energy = counted(split.profile, options["boundary"])
+    return outcomes, {"emulated": is_emulated, "energy": energy}
+
+
+@click.command(short_help="Show three models adapt while a link is throttled.")
 @click.option("--out", default="out/demo", show_default=True, help="Folder for the results.")
-@click.option("--quick", is_flag=True, help="AlexNet and MobileNetV2 only, fewer requests.")
-@click.option("--requests", type=click.IntRange(8), help="Per model and pass.")
-@click.option("--models", metavar="NAME,...", help="Of torchvision, instead of the three.")
-@click.option("--no-live", is_flag=True, help="Plain lines instead of the live view.")
+@click.option("--quick", is_flag=True, help="AlexNet and MobileNetV2 only, with fewer requests.")
+@click.option("--requests", type=click.IntRange(8), help="Requests per model and plan.")
+@click.option("--models", metavar="NAME,...", help="Other torchvision classifiers.")
+@click.option("--no-live", is_flag=True, help="Print plain lines instead of the live view.")
 def demo(out: str, quick: bool, requests: int | None, models: str | None, no_live: bool) -> None:
-    """Three models on photographs while a link breaks down, static against adaptive plan.
+    """Show three models adapt while a link is throttled: a static plan beside an adaptive one.
 
-    Everything runs on this machine; tiers and links are emulated, energy is modelled. Takes
-    three to five minutes on two cores.
+    The models classify photographs. Everything runs on this machine: tiers and links are emulated,
+    energy is modelled. Takes about three minutes on two cores.
 
     \b
     Example: edgesplit demo --quick --out out/quick
     """
     from dataclasses import replace
 
+    from edgesplit.cli.out import made_folder
     from edgesplit.demo.report import play
     from edgesplit.demo.scenario import QUICK, Scenario
 
@@ -193,7 +154,7 @@ def demo(out: str, quick: bool, requests: int | None, models: str | None, no_liv
         scenario = replace(scenario, models=tuple(filter(None, models.split(","))))
     if requests is not None:
         scenario = replace(scenario, requests=requests)
-    play(scenario, Path(out), is_live=not no_live)
+    play(scenario, made_folder(Path(out)), is_live=not no_live)
 
 
 def _goal(options: Mapping[str, Any]) -> "Goal":
@@ -211,9 +172,9 @@ def _goal(options: Mapping[str, Any]) -> "Goal":
 
 
 def _split(model: str, goal: "Goal", options: Mapping[str, Any]) -> "EdgeSplit":
-    from edgesplit.api import EdgeSplit
+    from edgesplit.caller.api import EdgeSplit
+    from edgesplit.caller.inputs.zoo import load_model
     from edgesplit.config import Config
-    from edgesplit.node.zoo import load_model
 
     module = load_model(model, options["weights"])
     config = Config(
@@ -221,20 +182,10 @@ def _split(model: str, goal: "Goal", options: Mapping[str, Any]) -> "EdgeSplit":
         meters=named_meters(options["meters"]),
         runtimes=options["runtimes"] or None,
         exact=options["exact"],
+        imports=options["imports"],
         transport_security=options["transport_security"],
     )
     return EdgeSplit(module, goal, options["policy"], options["address"], config)
-
-
-def named_meters(texts: Sequence[str]) -> dict[str, str]:
-    """TIER=METER as a mapping. Raises click.UsageError."""
-    meters = {}
-    for text in texts:
-        tier, equals, meter = text.partition("=")
-        if not (tier and equals and meter):
-            raise click.UsageError(f"--meter {text!r}: expected TIER=METER, such as end=rapl")
-        meters[tier] = meter
-    return meters
 
 
 def _where(is_emulated: bool) -> str:

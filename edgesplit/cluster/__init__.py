@@ -1,1 +1,1 @@
-"""Ray: placement, life and supervision of the tiers' actors. The only folder that imports it."""
+"""Ray: placement, life and supervision of the tiers' actors. The only folder that imports Ray."""

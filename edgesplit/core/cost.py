@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from edgesplit.core.goal import Goal
 from edgesplit.core.graph import Graph
-from edgesplit.core.plan import Plan, Stage, plan_along
+from edgesplit.core.plan import Plan, Stage
 from edgesplit.core.power import PHASES
-from edgesplit.core.profile import Norms, Profile
+from edgesplit.core.profile import Profile, ScoreReference
 from edgesplit.errors import PlanError, ProfileError
 
 Array = NDArray[np.float64]
@@ -48,9 +48,9 @@ class Terms:
 class CostModel:
     """Costs of every segment and every transfer, as arrays, for one (graph, profile, goal).
 
-    compute.x[t, k]: tier t running layers 0..k in the runtime in use. transfer.x[u, v, k]: payload
-    at cut k from tier u to v and the reply back; infinite where there is no link. Tiers are in the
-    profile's order.
+    compute.x[t, k]: tier t running layers 0..k in the runtime in use; prefix_s[r, t, k]: seconds in
+    each of its runtimes. transfer.x[u, v, k]: payload at cut k from tier u to v and the reply back;
+    infinite where there is no link. Tiers and runtimes are in the profile's order.
     """
 
     def __init__(self, graph: Graph, profile: Profile, goal: Goal) -> None:
@@ -76,12 +76,27 @@ class CostModel:
         return above | {"wait": np.zeros(len(powers))}
 
     @cached_property
-    def compute(self) -> Terms:
-        """Prefix sums over layers, shape (tiers, n + 1)."""
+    def prefix_s(self) -> Array:
+        """Seconds of layers 0..k, shape (runtimes, tiers, n + 1), first the runtime in use.
+
+        A tier with fewer runtimes than another has the one in use again.
+        """
         tiers = self.profile.tiers
-        seconds = np.zeros((len(tiers), len(self.graph) + 1))
-        for row, tier in zip(seconds, tiers, strict=True):
-            np.cumsum(np.asarray(tier.layer_s) * tier.slowdown, out=row[1:])
+        count = max(len(tier.runtimes) for tier in tiers)
+        seconds = np.zeros((count, len(tiers), len(self.graph) + 1))
+        for t, tier in enumerate(tiers):
+            seconds[:, t, 1:] = np.cumsum(np.asarray(tier.layer_s) * tier.slowdown)
+            for r, times in enumerate(tier.layer_times, 1):
+                seconds[r, t, 1:] = np.cumsum(np.asarray(times.layer_s) * tier.slowdown)
+        return seconds
+
+    @cached_property
+    def compute(self) -> Terms:
+        """Prefix sums over layers in the runtime in use, shape (tiers, n + 1)."""
+        return self.computing(self.prefix_s[0])
+
+    def computing(self, seconds: Array) -> Terms:
+        """What computing for `seconds` takes, shape (..., tiers, n + 1)."""
         end_w, total_w = self._computing_w
         return Terms(seconds, seconds * end_w[:, None], seconds * total_w[:, None])
 
@@ -127,23 +142,28 @@ class CostModel:
         return terms
 
     @cached_property
-    def norms(self) -> Norms:
-        """The fixed norms, or the all-on-end plan's values where the profile has none."""
-        if self.profile.norms is not None:
-            return self.profile.norms
+    def score_reference(self) -> ScoreReference:
+        """The fixed reference, or the all-on-end plan's values where the profile has none."""
+        if self.profile.score_reference is not None:
+            return self.profile.score_reference
         last = (0, -1)
         terms = self.compute
         values = (terms.end_j[last], terms.total_j[last], terms.latency_s[last])
-        return Norms(*(float(v) if v > 0 else 1.0 for v in values))
+        return ScoreReference(*(float(v) if v > 0 else 1.0 for v in values))
+
+    @cached_property
+    def _shares(self) -> tuple[float, float, float]:
+        """Of the score, per joule of the end, per joule of all tiers, per second."""
+        score_reference, goal = self.score_reference, self.goal
+        return (
+            goal.end_energy / score_reference.end_energy_j,
+            goal.total_energy / score_reference.total_energy_j,
+            goal.latency / score_reference.latency_s,
+        )
 
     def score(self, terms: Terms) -> Array:
         """The weighted, normalised sum of the three terms."""
-        norms, goal = self.norms, self.goal
-        parts = (
-            (goal.end_energy / norms.end_energy_j, terms.end_j),
-            (goal.total_energy / norms.total_energy_j, terms.total_j),
-            (goal.latency / norms.latency_s, terms.latency_s),
-        )
+        parts = zip(self._shares, (terms.end_j, terms.total_j, terms.latency_s), strict=True)
         total = np.zeros_like(terms.latency_s)
         for weight, values in parts:
             if weight:  # 0 x infinity would be NaN where there is no link
@@ -171,46 +191,44 @@ class CostModel:
         plan.check(self.graph, self.profile.names).check_runtimes(self.profile.offered)
         index = {name: i for i, name in enumerate(self.profile.names)}
         route = [index[tier] for tier in plan.route]
-        sums = np.zeros(3)
+        sums = [0.0, 0.0, 0.0]
         compute_s = 0.0
         fits = plan.stages[0].stop >= self.goal.min_end_layers
         for t, stage in zip(route, plan.stages, strict=True):
             part = self._segment(t, stage)
-            sums += part
-            compute_s += float(part[0])
+            sums = [a + b for a, b in zip(sums, part, strict=True)]
+            compute_s += part[0]
             need = self.weight_prefix[stage.stop] - self.weight_prefix[stage.start]
             fits = fits and bool(need <= self.memory_bytes[t])
         for u, v, cut in zip(route[:-1], route[1:], plan.cuts, strict=True):
-            if not np.isfinite(self.transfer.latency_s[u, v, cut]):
+            hop = [float(x[u, v, cut]) for x in _triple(self.transfer)]
+            if not math.isfinite(hop[0]):
                 raise PlanError(
                     f"plan {plan}: no link {plan.route[route.index(u)]}->{self.profile.names[v]}"
                 )
-            sums += [x[u, v, cut] for x in _triple(self.transfer)]
-        latency_s, end_j, total_j = (float(x) for x in sums)
+            sums = [a + b for a, b in zip(sums, hop, strict=True)]
+        latency_s, end_j, total_j = sums
         limit = self.goal.latency_limit_s
         feasible = fits and (limit is None or latency_s <= limit)
-        score = float(self.score(Terms(*(np.array(x) for x in (latency_s, end_j, total_j)))))
+        parts = zip(self._shares, (end_j, total_j, latency_s), strict=True)
+        score = sum(share * value for share, value in parts if share)
         end_u_j, total_u_j = self._uncertainty(plan, latency_s)
         return Cost(plan, latency_s, compute_s, end_j, total_j, score, feasible, end_u_j, total_u_j)
 
     def _segment(self, t: int, stage: Stage) -> list[float]:
         """Seconds, end joules and total joules of one segment, added as `compute` adds them."""
-        tier = self.profile.tiers[t]
-        if stage.runtime == tier.runtime or not len(stage):
-            return [x[t, stage.stop] - x[t, stage.start] for x in _triple(self.compute)]
-        layer_s = np.asarray(tier.layer_s_in(stage.runtime)) * tier.slowdown
-        prefix_s = np.concatenate([[0.0], np.cumsum(layer_s)])
-        end_w, total_w = self._computing_w
-        terms = (prefix_s, prefix_s * end_w[t], prefix_s * total_w[t])
-        return [float(x[stage.stop] - x[stage.start]) for x in terms]
+        row = self.profile.tiers[t].runtimes.index(stage.runtime) if len(stage) else 0
+        start_s, stop_s = self.prefix_s[row, t, [stage.start, stage.stop]].tolist()
+        factors = (1.0, *(float(watts[t]) for watts in self._computing_w))
+        return [stop_s * factor - start_s * factor for factor in factors]
 
     def under(self, plan: Plan) -> "CostModel":
-        """The same model and norms with the runtimes in use in which `plan` computes.
+        """The same model and reference with the runtimes in use in which `plan` computes.
 
-        Raises UnknownNameError where a tier has no such row.
+        Raises UnknownNameError where a tier has no such layer times.
         """
         runtimes = {stage.tier: stage.runtime for stage in plan.stages if len(stage)}
-        profile = replace(self.profile.on(runtimes), norms=self.norms)
+        profile = replace(self.profile.on(runtimes), score_reference=self.score_reference)
         return CostModel(self.graph, profile, self.goal)
 
     def _uncertainty(self, plan: Plan, latency_s: float) -> tuple[float | None, float | None]:
@@ -235,7 +253,7 @@ class CostModel:
             busy_s = sum(seconds[tier.name].values())
             is_gross = self.goal.boundary == "gross"
             rest = {"wait": latency_s - busy_s} if is_gross else {"idle": -busy_s}
-            has_part = is_gross or busy_s > 0 or tier.name == self.profile.source
+            has_part = is_gross or busy_s > 0 or tier.name == self.profile.entry_tier
             u_j.append(tier.power.u_j(seconds[tier.name] | rest) if has_part else 0.0)
         return _known(u_j[0]), _known(math.sqrt(sum(u * u for u in u_j)))
 
@@ -247,8 +265,3 @@ def _triple(terms: Terms) -> tuple[Array, Array, Array]:
 def _known(value: float) -> float | None:
     """None for NaN, which would make two equal costs differ."""
     return None if math.isnan(value) else value
-
-
-def end_only(graph: Graph, profile: Profile) -> Plan:
-    """Everything on the tier that holds the input: the plan the norms are taken from."""
-    return plan_along([profile.source], [], len(graph)).on(profile.runtimes)

@@ -2,21 +2,21 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import partial
 from itertools import permutations
 
+from edgesplit.core.control.standing import Standing
 from edgesplit.core.cost import Cost, CostModel
-from edgesplit.core.energy.figure import K
+from edgesplit.core.energy.energy import K
 from edgesplit.core.energy.provenance import predicted
 from edgesplit.core.goal import Goal
 from edgesplit.core.graph import Graph
 from edgesplit.core.plan import Plan
+from edgesplit.core.planner.choose import Decision, best_walk, choose
+from edgesplit.core.planner.route import best_route
+from edgesplit.core.planner.space import route_space
 from edgesplit.core.policy import only
 from edgesplit.core.profile import Profile
-from edgesplit.core.search.joint import choose_jointly, jointly
-from edgesplit.core.search.planner import Decision, choose_within
-from edgesplit.core.search.route import best_route
-from edgesplit.core.search.space import route_space
+from edgesplit.core.provenances import provenance_dict, provenance_lines
 from edgesplit.core.tier_runtimes import TierRuntimes
 from edgesplit.errors import PlanError
 
@@ -26,29 +26,39 @@ MOST_TIERS_FULLY_LISTED = 4
 
 @dataclass(frozen=True)
 class Explanation:
-    """The decision for one (graph, profile, goal), and what it was chosen over.
+    """Where to cut and why: what split.explain() returns. print() shows it as a table.
 
-    runners_up: the best plan of each other route, feasible ones first, then by score.
-    trivial: everything on one tier, for each tier that can be reached. energy: where the joules
-    come from. runtimes: what each tier takes in each of its own.
-    limited_by: one sentence. running: the plan in force, which hysteresis or a fixed policy may
-        keep while another would score better.
+    chosen: the cost of the plan that the policy chooses. decision: the plan of least score; the
+        same plan for the policy `score`.
+    runners_up: the best plan of each other route; those within the goal's limits first, then by
+        score. trivial: all layers on one tier, for each tier that can be reached.
+    limited_by: what limits the plan, in one sentence. energy: where the joules are from.
+    runtimes: seconds of each tier in each of its runtimes. Where those and the links are from, and
+        when they were measured, is in profile.
+    running: the plan in force. why_not_running: why it is not `chosen`; empty where it is.
+    away: tiers that plans leave out now.
+
+    Costs are in seconds and joules; as_dict() gives the same for JSON.
+
+    Example:
+        >>> explanation = split.explain()
+        >>> str(explanation.chosen.plan)[:6]
+        'end:0-'
     """
 
     graph: str
     boundary: str
+    profile: Profile
     decision: Decision
+    chosen: Cost
     runners_up: tuple[Cost, ...]
     trivial: tuple[Cost, ...]
     limited_by: str
     energy: str
     runtimes: TierRuntimes
     running: Cost | None = None
-
-    @property
-    def chosen(self) -> Cost:
-        """The cost of the plan decided for."""
-        return self.decision.cost
+    why_not_running: str = ""
+    away: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, object]:
         """The same as plain values for JSON; seconds and joules."""
@@ -57,31 +67,40 @@ class Explanation:
             "energy": self.energy,
             "boundary": self.boundary,
             "chosen": cost_dict(self.chosen),
+            "best_score": cost_dict(self.decision.cost),
             "running": cost_dict(self.running) if self.running else None,
+            "why_not_running": self.why_not_running,
+            "away": list(self.away),
             "binding": self.decision.binding,
-            "loss_bound": self.decision.loss_bound,
+            "is_proved": self.decision.is_proved,
             "limited_by": self.limited_by,
             "runtimes": self.runtimes.as_dict(),
+            "provenance": provenance_dict(self.profile),
             "runners_up": [cost_dict(cost) for cost in self.runners_up],
             "trivial": [cost_dict(cost) for cost in self.trivial],
         }
 
     def __str__(self) -> str:
         rows = [("chosen", self.chosen)]
-        if self.running is not None and self.running.plan != self.chosen.plan:
-            rows = [("running", self.running), ("best now", self.chosen)]
-        rows += [("other route", cost) for cost in self.runners_up]
+        if self.decision.cost.plan != self.chosen.plan:
+            rows.append(("best score", self.decision.cost))
+        if self.running is not None and self.why_not_running:
+            rows.append(("in force", self.running))
+        shown = {cost.plan for _, cost in rows}
+        rows += [("other route", cost) for cost in self.runners_up if cost.plan not in shown]
         shown = {cost.plan for _, cost in rows}
         rows += [("one tier", cost) for cost in self.trivial if cost.plan not in shown]
         width = max(len(str(cost.plan)) for _, cost in rows)
         lines = [
-            f"{self.graph}: {(self.running or self.chosen).plan}",
+            f"{self.graph}: {self.chosen.plan}",
+            *([f"not in force: {self.why_not_running}"] if self.why_not_running else []),
+            *([f"left out, since they failed: {', '.join(self.away)}"] if self.away else []),
             f"limited by: {self.limited_by}",
             f"{'':11} {'plan':{width}} {'score':>7} {'latency':>11} {'end energy':>18} "
             f"{'all tiers':>18}",
         ]
         lines += [_row(kind, cost, width) for kind, cost in rows]
-        lines += self.runtimes.lines()
+        lines += [*self.runtimes.lines(), *provenance_lines(self.profile)]
         lines.append(f"{self.energy}. * breaks a limit of the goal")
         return "\n".join(lines)
 
@@ -101,28 +120,43 @@ def cost_dict(cost: Cost) -> dict[str, object]:
     }
 
 
-def explain(graph: Graph, profile: Profile, goal: Goal, running: Plan | None = None) -> Explanation:
-    """The decision and what it was chosen over; `running` is the plan in force, if any.
+def explain(
+    graph: Graph, profile: Profile, goal: Goal, stands: Standing | None = None
+) -> Explanation:
+    """The decision and what it was chosen over; stands: how a session's plan does, if any.
 
-    Routes are those from the source in which every other tier runs at least one layer; where two
-    tiers in a row have no direct link, others relay. Each is shown in its best runtimes. With more
+    In each route from the entry tier every other tier runs at least one layer; where two tiers in a
+    row have no direct link, others relay. Each is shown in its best runtimes. With more
     than four tiers, only routes of at most two stages are listed.
     """
     model = CostModel(graph, profile, goal)
-    decision = choose_jointly(model)
+    decision = choose(model)
     others = [cost for cost in _best_per_route(model) if not _same_work(cost, decision.cost)]
     others.sort(key=lambda cost: (not cost.feasible, cost.score))
+    chosen = stands.chosen if stands else None
     return Explanation(
         graph=graph.name,
         boundary=goal.boundary,
+        profile=profile,
         decision=decision,
+        chosen=model.cost(chosen) if chosen else decision.cost,
         runners_up=tuple(others),
         trivial=tuple(_trivial(model)),
         limited_by=_limit(model, decision),
         energy=predicted(profile, goal.boundary),
         runtimes=TierRuntimes(profile.tiers),
-        running=model.cost(running) if running is not None else None,
+        running=_running(model, stands) if stands else None,
+        why_not_running=stands.why if stands else "",
+        away=stands.away if stands else (),
     )
+
+
+def _running(model: CostModel, stands: Standing) -> Cost | None:
+    """The cost of the plan in force, None where there is none or it cannot run any more."""
+    if stands.active is None or set(stands.away).intersection(stands.active.route):
+        return None
+    # A runtime that it names may have gone just now.
+    return model.cost(stands.active.as_offered(model.profile.offered))
 
 
 def _row(kind: str, cost: Cost, width: int) -> str:
@@ -151,14 +185,10 @@ def _best_per_route(model: CostModel) -> Iterator[Cost]:
             route = _relayed(model, workers)
             if route is None:
                 continue
-            relays = set(route[1:]) - set(workers)
-            best = jointly(model, partial(_along, route, relays))
-            if best is not None:
-                yield best.cost
-
-
-def _along(route: list[int], relays: set[int], model: CostModel) -> Decision | None:
-    return choose_within(model, route_space(model, route, relays))
+            space = route_space(model, route, relays=set(route[1:]) - set(workers))
+            walk = best_walk(space, model.goal.latency_limit_s)
+            if walk is not None:
+                yield model.cost(space.plan(walk))
 
 
 def _relayed(model: CostModel, workers: tuple[int, ...]) -> list[int] | None:
@@ -202,7 +232,7 @@ def _limit(model: CostModel, decision: Decision) -> str:
         ("the memory limits", replace(goal, memory_bytes={})),
     )
     for name, freer in relaxed:
-        better = choose_jointly(CostModel(model.graph, model.profile, freer)).cost
+        better = choose(CostModel(model.graph, model.profile, freer)).cost
         if better.score < cost.score * (1 - 1e-6):
             return (
                 f"{name}; without, {better.plan} would score {better.score:.4f} "

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from edgesplit.core.given import is_finite, is_name, is_whole
 from edgesplit.errors import GoalError
 
 Boundary = Literal["marginal", "gross"]
@@ -12,16 +13,24 @@ Boundary = Literal["marginal", "gross"]
 
 @dataclass(frozen=True)
 class Goal:
-    """Weights of S = w_end E_end/norm + w_total E_total/norm + w_latency L/norm, and its limits.
+    """What plans are chosen for: the weights of the score S, and limits.
+
+    S = end_energy E_end/R_end + total_energy E_total/R_total + latency L/R_latency. E are joules of
+    a request, L its seconds; R are the values of the plan that runs all layers on the end tier.
 
     end_energy, total_energy, latency: the weights, each >= 0, sum 1.
-    latency_limit_s: plans slower than this are not chosen while a faster one exists.
-    min_end_layers: layers that stay on the tier that holds the input, so that raw input never
-        leaves it.
-    memory_bytes: per tier, the most bytes of weights its segment may need; tiers left out are
-        not limited.
-    boundary: `marginal` charges the phases a request causes (compute, transmit, receive);
-        `gross` also charges every tier's waiting draw for as long as the request lasts.
+    latency_limit_s: a slower plan is chosen only where no plan is faster.
+    min_end_layers: layers that stay on the tier that holds the input. With 1 or more the raw input
+        never leaves it.
+    memory_bytes: by tier, the most bytes of weights of its segment. Tiers left out have no limit.
+    boundary: `marginal` charges what a request causes (compute, transmit, receive); `gross` also
+        charges the watts of every waiting tier while the request lasts.
+
+    Raises GoalError for a value of the wrong kind or out of range.
+
+    Example:
+        >>> Goal(end_energy=0.5, total_energy=0.0, latency=0.5, latency_limit_s=0.2).latency_limit_s
+        0.2
     """
 
     end_energy: float = 0.6
@@ -35,7 +44,7 @@ class Goal:
     def __post_init__(self) -> None:
         weights = (self.end_energy, self.total_energy, self.latency)
         text = f"end_energy={weights[0]}, total_energy={weights[1]}, latency={weights[2]}"
-        if not all(_is_number(w) and w >= 0 for w in weights):
+        if not all(is_finite(w) and w >= 0 for w in weights):
             raise GoalError(f"weights must be finite numbers >= 0, given {text}")
         if not math.isclose(sum(weights), 1.0, abs_tol=1e-6):
             raise GoalError(
@@ -43,19 +52,16 @@ class Goal:
                 "divide each by that sum"
             )
         limit = self.latency_limit_s
-        if limit is not None and not (_is_number(limit) and limit > 0):
+        if limit is not None and not (is_finite(limit) and limit > 0):
             raise GoalError(f"latency_limit_s must be seconds above 0 or None, given {limit!r}")
-        if not isinstance(self.min_end_layers, int) or self.min_end_layers < 0:
+        if not is_whole(self.min_end_layers) or self.min_end_layers < 0:
             raise GoalError(
                 f"min_end_layers must be a whole number >= 0, given {self.min_end_layers!r}"
             )
         if not isinstance(self.memory_bytes, Mapping) or not all(
-            _is_number(size) and size >= 0 for size in self.memory_bytes.values()
+            is_name(tier) and is_finite(size) and size >= 0
+            for tier, size in self.memory_bytes.items()
         ):
             raise GoalError(f"memory_bytes must be 0 or more per tier, given {self.memory_bytes!r}")
-        if self.boundary not in ("marginal", "gross"):
+        if not (isinstance(self.boundary, str) and self.boundary in ("marginal", "gross")):
             raise GoalError(f"boundary must be 'marginal' or 'gross', given {self.boundary!r}")
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and math.isfinite(value)

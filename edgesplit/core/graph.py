@@ -3,15 +3,21 @@
 import hashlib
 from dataclasses import dataclass
 
+from edgesplit.core.given import is_finite, is_name
 from edgesplit.errors import PlanError
 
 
 @dataclass(frozen=True)
 class Graph:
-    """n layers and n + 1 cuts. Cut 0 is the raw input, cut n the output.
+    """A model as the planner sees it: n layers, n + 1 cuts. Cut 0 is the input, cut n the output.
 
-    payload_bytes[k] counts every tensor alive at cut k; weight_bytes[k] what layer k reads of
-    parameters and buffers. Both are in bytes and for one input signature.
+    payload_bytes[k]: bytes of all tensors that cross cut k. weight_bytes[k]: bytes of parameters
+    and buffers that layer k reads. Both hold for one input signature. Raises PlanError where the
+    lengths do not fit.
+
+    Example:
+        >>> len(Graph("two", ("conv", "linear"), (600, 128, 10), (64, 1280)))
+        2
     """
 
     name: str
@@ -20,6 +26,12 @@ class Graph:
     weight_bytes: tuple[int, ...]
 
     def __post_init__(self) -> None:
+        columns = (self.layers, self.payload_bytes, self.weight_bytes)
+        are_tuples = all(isinstance(column, (tuple, list)) for column in columns)
+        if not (are_tuples and all(map(is_name, self.layers))):
+            raise PlanError(
+                f"graph {self.name!r}: layers are a tuple of names, sizes of bytes, given {columns}"
+            )
         n = len(self.layers)
         if n == 0:
             raise PlanError(f"graph {self.name!r} has no layers; a model needs at least one")
@@ -28,8 +40,9 @@ class Graph:
                 f"graph {self.name!r} has {n} layers, {len(self.payload_bytes)} payload sizes and "
                 f"{len(self.weight_bytes)} weight sizes; expected n, n + 1 and n"
             )
-        if min(self.payload_bytes) < 0 or min(self.weight_bytes) < 0:
-            raise PlanError(f"graph {self.name!r} has a negative size")
+        sizes = (*self.payload_bytes, *self.weight_bytes)
+        if not all(is_finite(size) and size >= 0 for size in sizes):
+            raise PlanError(f"graph {self.name!r} has a negative size or no number: {sizes}")
 
     def __len__(self) -> int:
         return len(self.layers)

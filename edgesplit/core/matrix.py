@@ -2,8 +2,7 @@
 
 import numpy as np
 
-from edgesplit.core.cost import CostModel
-from edgesplit.core.search.space import Array
+from edgesplit.core.cost import Array, CostModel
 from edgesplit.errors import ProfileError
 
 

@@ -8,22 +8,30 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
+from edgesplit.core.given import is_name, is_whole
 from edgesplit.core.graph import Graph
-from edgesplit.core.row import NAME_HINT, RUNTIME_NAME, TORCH, is_runtime_name
+from edgesplit.core.layer_times import NAME_HINT, RUNTIME_NAME, TORCH, is_runtime_name
 from edgesplit.errors import PlanError
 
+_TIER_NAME = r"[A-Za-z0-9_.-]+"
+_LONGEST_NAME = 128  # characters: what a frame carries
+TIER_NAME_HINT = f"letters, digits, '.', '-' and '_', {_LONGEST_NAME} at most"
 _STAGE = re.compile(
-    rf"\s*(?P<tier>[A-Za-z0-9_.-]+)\s*(\[\s*(?P<runtime>{RUNTIME_NAME})\s*\]\s*)?"
+    rf"\s*(?P<tier>{_TIER_NAME})\s*(\[\s*(?P<runtime>{RUNTIME_NAME})\s*\]\s*)?"
     r":\s*(?P<start>\d+)\s*-\s*(?P<stop>\d+)\s*"
 )
 
 
 @dataclass(frozen=True)
 class Stage:
-    """One tier, its segment [start, stop) and what executes it.
+    """One tier, its layers start to stop - 1, and the runtime that executes them.
 
-    start == stop: it only passes the payload on, and its runtime is `torch` whatever is given:
-    which one runs nothing makes no difference, so it makes no other plan either.
+    start == stop: the tier runs nothing and passes the payload on. Its runtime is then `torch`
+    whatever is given, so that equal plans are equal values. Raises PlanError for a wrong kind.
+
+    Example:
+        >>> str(Stage("end", 0, 12, runtime="onnx"))
+        'end[onnx]:0-12'
     """
 
     tier: str
@@ -32,6 +40,11 @@ class Stage:
     runtime: str = TORCH
 
     def __post_init__(self) -> None:
+        if not (is_name(self.tier) and is_whole(self.start) and is_whole(self.stop)):
+            raise PlanError(
+                "a stage is a tier's name and two whole numbers, as in Stage('end', 0, 12), given "
+                f"{self.tier!r}, {self.start!r}, {self.stop!r}"
+            )
         if not is_runtime_name(self.runtime):
             raise PlanError(f"tier {self.tier!r}: no runtime {self.runtime!r}; {NAME_HINT}")
         if self.start == self.stop:
@@ -47,17 +60,24 @@ class Stage:
 
 @dataclass(frozen=True)
 class Plan:
-    """Stages in route order. The first is the tier that holds the input, even if it runs nothing.
+    """Stages in the order that a request visits them. The first tier holds the input.
 
-    Text form, reversible: `end[onnx]:0-12 | edge:12-20 | cloud:20-38`; without brackets the
-    runtime is `torch`. A tier appears once.
+    str() of it is `end[onnx]:0-12 | edge:12-20 | cloud:20-38`, and parse_plan() reads that; without
+    brackets the runtime is `torch`. Raises PlanError where a tier appears twice, or where a stage
+    does not begin at the layer where the stage before it stops.
+
+    Example:
+        >>> Plan((Stage("end", 0, 12), Stage("cloud", 12, 38))).cuts
+        (12,)
     """
 
     stages: tuple[Stage, ...]
 
     def __post_init__(self) -> None:
-        if not self.stages:
-            raise PlanError("a plan needs at least one stage, such as 'end:0-12'")
+        if not isinstance(self.stages, tuple) or not self.stages:
+            raise PlanError("a plan needs a tuple of at least one stage, such as 'end:0-12'")
+        if not all(isinstance(stage, Stage) for stage in self.stages):
+            raise PlanError(f"a plan's stages are Stage, given {self.stages!r}; see parse_plan()")
         at = 0
         for stage in self.stages:
             if stage.start != at or stage.stop < stage.start:
@@ -74,7 +94,7 @@ class Plan:
 
     @property
     def route(self) -> tuple[str, ...]:
-        """Tier names in the order a request visits them."""
+        """Tier names in the order that a request visits them."""
         return tuple(stage.tier for stage in self.stages)
 
     @property
@@ -93,7 +113,7 @@ class Plan:
         return self.stages[-1].stop
 
     def check(self, graph: Graph, tiers: Sequence[str]) -> "Plan":
-        """Return the plan itself if it runs all of `graph` on `tiers`, first the one with the data.
+        """The plan itself, if it runs all of `graph` on `tiers` and begins at the first of them.
 
         Raises PlanError otherwise.
         """
@@ -112,7 +132,7 @@ class Plan:
         return self
 
     def check_runtimes(self, offered: Mapping[str, Sequence[str]]) -> "Plan":
-        """Return the plan itself if each tier has the runtime it is to run its segment in.
+        """The plan itself, if each tier has the runtime of its stage.
 
         offered: the runtimes of every tier. Raises PlanError otherwise.
         """
@@ -126,7 +146,7 @@ class Plan:
         return self
 
     def as_offered(self, offered: Mapping[str, Sequence[str]]) -> "Plan":
-        """The same plan; where a tier has lost a stage's runtime, in the one that it has in use.
+        """The same plan, with the runtime in use wherever a tier has lost a stage's runtime.
 
         offered: the runtimes of every tier, first the one in use.
         """
@@ -141,8 +161,22 @@ class Plan:
         return Plan(tuple(stages))
 
 
+def is_tier_name(text: str) -> bool:
+    """Whether a tier can be called so, and a plan's text and a frame can name it."""
+    return len(text) <= _LONGEST_NAME and re.fullmatch(_TIER_NAME, text) is not None
+
+
 def parse_plan(text: str) -> Plan:
-    """The plan that `text` writes, as in `end[onnx]:0-12 | edge:12-38`. Raises PlanError."""
+    """The plan that str() wrote as `text`. Raises PlanError.
+
+    Example:
+        >>> parse_plan("end[onnx]:0-12 | edge:12-38").route
+        ('end', 'edge')
+    """
+    if not isinstance(text, str):
+        raise PlanError(
+            f"a plan is written as text, such as 'end:0-12 | edge:12-38', given {text!r}"
+        )
     stages = []
     for part in text.split("|"):
         match = _STAGE.fullmatch(part)
@@ -157,10 +191,19 @@ def parse_plan(text: str) -> Plan:
 
 
 def plan_along(route: Sequence[str], cuts: Sequence[int], n_layers: int) -> Plan:
-    """The plan that visits `route` and crosses its links at `cuts` (one fewer than tiers).
+    """The plan that visits the tiers of `route` and crosses its links at `cuts`, one per link.
 
-    It runs in torch; `.on(...)` of it in other runtimes.
+    All stages run in torch; `.on({"end": "onnx"})` gives the same plan in another runtime. Raises
+    PlanError where the number of cuts does not fit.
+
+    Example:
+        >>> str(plan_along(["end", "edge", "cloud"], [12, 20], n_layers=38))
+        'end:0-12 | edge:12-20 | cloud:20-38'
     """
-    edges = [0, *cuts, n_layers]
+    route, edges = list(route), [0, *cuts, n_layers]
+    if len(edges) != len(route) + 1:
+        raise PlanError(
+            f"a plan along {len(route)} tiers has {len(route) - 1} cuts, given {len(edges) - 2}"
+        )
     pairs = pairwise(edges)
     return Plan(tuple(Stage(t, a, b) for t, (a, b) in zip(route, pairs, strict=True)))

@@ -1,39 +1,52 @@
 """Policies: functions (graph, profile, goal) -> plan. `score` is the one to use; others compare."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from edgesplit.core.cost import CostModel
 from edgesplit.core.goal import Goal
 from edgesplit.core.graph import Graph
 from edgesplit.core.plan import Plan, parse_plan, plan_along
+from edgesplit.core.planner.choose import Decision, choose, choose_fastest, choose_within
+from edgesplit.core.planner.route import best_route
 from edgesplit.core.profile import Profile
-from edgesplit.core.search.joint import choose_fastest_jointly, choose_jointly
-from edgesplit.core.search.planner import Decision
-from edgesplit.core.search.route import best_route
 from edgesplit.errors import EdgeSplitError, PlanError, UnknownNameError
 
 Policy = Callable[[Graph, Profile, Goal], Plan]
 
 
 def decide(graph: Graph, profile: Profile, goal: Goal) -> Decision:
-    """The plan of least score within the latency limit, min_end_layers and memory_bytes, exact.
+    """The plan of least score within the latency limit, min_end_layers and memory_bytes.
 
-    Tiers, cuts and each tier's runtime are chosen together, whichever is in use in the profile;
-    loss_bound tells where there are too many rows to prove it. Where no plan meets the latency
-    limit, or none fits the memory limits, the fastest is decided for, and its cost says that it is
-    not feasible.
+    Tiers, cuts and each tier's runtime are chosen together, whichever is in use in the profile.
+    Where no plan meets the latency limit, or none fits the memory limits, the fastest is decided
+    for, and its cost says that it is not feasible.
     """
-    return choose_jointly(CostModel(graph, profile, goal))
+    return choose(CostModel(graph, profile, goal))
 
 
-def score(graph: Graph, profile: Profile, goal: Goal) -> Plan:
-    """Least score; see decide."""
-    return decide(graph, profile, goal).plan
+@dataclass(frozen=True)
+class CostPolicy:
+    """A policy that looks at costs alone, so that a cost model that is at hand serves it.
+
+    decision: of a model and a latency limit, which takes the place of the model's goal's.
+    """
+
+    name: str
+    decision: Callable[[CostModel, float | None], Decision]
+
+    def __call__(self, graph: Graph, profile: Profile, goal: Goal) -> Plan:
+        """The plan chosen, as of every policy."""
+        return self.decision(CostModel(graph, profile, goal), goal.latency_limit_s).plan
 
 
-def fastest(graph: Graph, profile: Profile, goal: Goal) -> Plan:
-    """Least latency within min_end_layers and memory_bytes."""
-    return choose_fastest_jointly(CostModel(graph, profile, goal)).plan
+def _least_latency(model: CostModel, limit_s: float | None) -> Decision:
+    return choose_fastest(model)
+
+
+# Least score; see decide. Least latency within min_end_layers and memory_bytes.
+score = CostPolicy("score", choose_within)
+fastest = CostPolicy("fastest", _least_latency)
 
 
 def only(tier: str) -> Policy:
@@ -48,7 +61,7 @@ def only(tier: str) -> Policy:
         names = profile.names
         route = best_route(CostModel(graph, profile, goal), 0, names.index(tier))
         if route is None:
-            raise PlanError(f"no links lead from {profile.source!r} to {tier!r}")
+            raise PlanError(f"no links lead from {profile.entry_tier!r} to {tier!r}")
         plan = plan_along([names[t] for t in route], [0] * (len(route) - 1), len(graph))
         return plan.on({tier: runtime})
 
@@ -73,6 +86,8 @@ def fixed(plan: Plan) -> Policy:
 
 def checked(policy: Policy) -> Policy:
     """The same policy, whose failures and wrong answers are PlanErrors that say so."""
+    if isinstance(policy, CostPolicy):
+        return policy  # ours
 
     def ask(graph: Graph, profile: Profile, goal: Goal) -> Plan:
         try:

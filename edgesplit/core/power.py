@@ -3,9 +3,11 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
+from edgesplit.core.given import is_finite
 from edgesplit.errors import ProfileError
 
 PHASES = ("compute", "transmit", "receive", "wait", "idle")
@@ -15,23 +17,28 @@ PHASES = ("compute", "transmit", "receive", "wait", "idle")
 class Power:
     """Watts of one tier per phase. wait_w counts in the gross boundary only.
 
-    idle_w: what the other figures hold of a device that does nothing; the marginal boundary
-    charges what is above it. source says where the figures came from (a file, a default, a
-    calibration), scope what they cover. covariance: of the watts in the order of PHASES (W^2);
-    empty where no uncertainty is known.
+    idle_w: what the device draws when it does nothing; the marginal boundary charges what is above.
+    provenance: where the watts are from, such as a file or a calibration. scope: what they cover.
+    covariance: of the watts in the order of PHASES (W^2); empty where no uncertainty is known.
+
+    Raises ProfileError for watts that are negative or not finite.
+
+    Example:
+        >>> Power(compute_w=12, transmit_w=12, receive_w=12, wait_w=2).above_idle_w("compute")
+        12.0
     """
 
     compute_w: float
     transmit_w: float
     receive_w: float
     wait_w: float
-    source: str = "given"
+    provenance: str = "given"
     idle_w: float = 0.0
     scope: str = "device"
     covariance: tuple[tuple[float, ...], ...] = ()
 
     def __post_init__(self) -> None:
-        if not all(math.isfinite(w) and w >= 0 for w in self.watts):
+        if not all(is_finite(w) and w >= 0 for w in self.watts):
             raise ProfileError(f"power must be finite watts >= 0 in every phase, given {self}")
         if self.covariance and np.shape(self.covariance) != (len(PHASES), len(PHASES)):
             raise ProfileError(
@@ -44,7 +51,7 @@ class Power:
         """In the order of PHASES."""
         return (self.compute_w, self.transmit_w, self.receive_w, self.wait_w, self.idle_w)
 
-    @property
+    @cached_property
     def is_calibrated(self) -> bool:
         """Whether the watts were measured, with an uncertainty, on the device itself."""
         return bool(self.covariance)

@@ -1,27 +1,36 @@
 """What is known of the tiers and links: seconds, watts, rates, and where each figure came from."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from edgesplit.core.given import is_finite, is_number
 from edgesplit.core.tier import Tier
 from edgesplit.errors import ProfileError, UnknownNameError
 
-__all__ = ["Link", "Norms", "Profile", "Tier"]
+__all__ = ["Link", "Profile", "ScoreReference", "Tier"]
 
 
 @dataclass(frozen=True)
 class Link:
-    """A directed connection: seconds until the first byte, then bytes per second."""
+    """A directed link between two tiers: seconds until the first byte, then bytes per second.
+
+    provenance: where the figures are from. Raises ProfileError for a rate of 0 or a negative
+    latency.
+
+    Example:
+        >>> Link("end", "edge", latency_s=0.001, bytes_per_s=40e6).pair
+        ('end', 'edge')
+    """
 
     source: str
     target: str
     latency_s: float
     bytes_per_s: float
-    origin: str = "given"
+    provenance: str = "given"
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.latency_s) and self.latency_s >= 0 and self.bytes_per_s > 0):
+        is_rate = is_number(self.bytes_per_s) and self.bytes_per_s > 0
+        if not (is_rate and is_finite(self.latency_s) and self.latency_s >= 0):
             raise ProfileError(
                 f"link {self.source}->{self.target}: latency must be >= 0 s and the rate > 0 "
                 f"bytes/s, given {self.latency_s} s and {self.bytes_per_s} bytes/s"
@@ -34,8 +43,8 @@ class Link:
 
 
 @dataclass(frozen=True)
-class Norms:
-    """What divides the three terms of the score: the all-on-end plan's values at calibration."""
+class ScoreReference:
+    """What divides the terms of the score: the values of the all-on-end plan at the first input."""
 
     end_energy_j: float
     total_energy_j: float
@@ -44,17 +53,34 @@ class Norms:
 
 @dataclass(frozen=True)
 class Profile:
-    """Tiers (first the one that holds the input), the links between them, the score's norms.
+    """Tiers, the links between them, and the reference of the score. The first tier has the input.
 
-    Every link has its reverse, since a reply goes back along the route. norms None: taken from
-    the profile itself, as at calibration.
+    Every link needs its reverse, since a reply goes back along the route. score_reference: what
+    divides the terms;
+    None: taken from the profile itself. Raises ProfileError where tiers and links contradict each
+    other.
+
+    Example:
+        >>> watts = Power(12, 12, 12, 12)
+        >>> tiers = Tier("end", (0.5, 0.5), watts), Tier("edge", (0.1, 0.1), watts)
+        >>> links = Link("end", "edge", 0.001, 40e6), Link("edge", "end", 0.001, 40e6)
+        >>> Profile(tiers, links).entry_tier
+        'end'
     """
 
     tiers: tuple[Tier, ...]
     links: tuple[Link, ...]
-    norms: Norms | None = None
+    score_reference: ScoreReference | None = None
 
     def __post_init__(self) -> None:
+        kinds = ((self.tiers, Tier), (self.links, Link))
+        if not all(
+            isinstance(given, (tuple, list)) and all(isinstance(one, kind) for one in given)
+            for given, kind in kinds
+        ):
+            raise ProfileError(
+                f"a profile has tuples of Tier and of Link, given {self.tiers!r} and {self.links!r}"
+            )
         names = self.names
         if not names or len(set(names)) != len(names):
             raise ProfileError(f"tier names must be there and differ, given {list(names)}")
@@ -84,11 +110,11 @@ class Profile:
 
     @property
     def offered(self) -> dict[str, tuple[str, ...]]:
-        """The runtimes each tier has rows of, first the one in use."""
+        """The runtimes that each tier has layer times of, first the one in use."""
         return {tier.name: tier.runtimes for tier in self.tiers}
 
     @property
-    def source(self) -> str:
+    def entry_tier(self) -> str:
         """The tier that holds the input: the end device."""
         return self.tiers[0].name
 
@@ -112,9 +138,9 @@ class Profile:
         return replace(self, tiers=tiers)
 
     def on(self, runtimes: Mapping[str, str]) -> "Profile":
-        """The same profile with those rows in use, given by tier; others stay as they are.
+        """The same profile with those runtimes in use, given by tier; other tiers keep theirs.
 
-        Raises UnknownNameError for an unknown tier, or a runtime that it has no row of.
+        Raises UnknownNameError for an unknown tier, or for a runtime without layer times there.
         """
         profile = self
         for name, runtime in runtimes.items():

@@ -1,28 +1,28 @@
-"""Records: what one request took and cost, from the samples that came back with its reply."""
+"""Records: what one request took and cost, from the tier timings that came with its reply."""
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from edgesplit.core.energy.figure import Energy, total
-from edgesplit.core.energy.spent import spent
+from edgesplit.core.energy.energy import Energy, total
+from edgesplit.core.energy.request_energy import spent
 from edgesplit.core.goal import Goal
 from edgesplit.core.plan import Plan
 from edgesplit.core.profile import Profile
-from edgesplit.core.sample import Sample, Transfer, transfers
+from edgesplit.core.tier_timing import TierTiming, Transfer, transfers
 
 CALLER = "caller"
-UNCOUNTED = "computed by the caller, whose joules nobody counts"
+UNCOUNTED = "computed by the caller, whose joules are not counted"
 
 
 @dataclass(frozen=True)
 class Record:
     """One request. at_s: when it was sent, since the session began. Energy per the boundary.
 
-    compute_s, link_s: sums over the route; samples has them per tier. energy: per tier, also of
-    those that had no part in it. end: the tier that holds the input. why: empty where all went as
-    planned, else why the layers were finished on another tier, or by the caller, whose joules
-    nobody counts.
+    compute_s, link_s: sums over the route; timings has them per tier. energy: by tier, also of
+    tiers that had no part in it. end: the tier that holds the input. why: empty where all went as
+    planned, else why another tier or the caller ran the layers. The caller's joules are not
+    counted.
     """
 
     id: str
@@ -34,13 +34,13 @@ class Record:
     link_s: float
     energy: Mapping[str, Energy]
     end: str
-    samples: tuple[Sample, ...]
+    timings: tuple[TierTiming, ...]
     why: str = ""
 
     @property
     def finished_by(self) -> str:
         """The tier that ran the last layer, or `caller`."""
-        return self.samples[-1].tier if self.samples else CALLER
+        return self.timings[-1].tier if self.timings else CALLER
 
     @property
     def end_energy(self) -> Energy:
@@ -67,7 +67,7 @@ class Record:
 class Finished:
     """What the caller knows of a request that came back.
 
-    samples: none where the caller ran the layers itself; why then says for what reason.
+    timings: none where the caller ran the layers itself; why then says for what reason.
     """
 
     id: str
@@ -75,7 +75,7 @@ class Finished:
     model: str
     plan: Plan
     latency_s: float
-    samples: tuple[Sample, ...]
+    timings: tuple[TierTiming, ...]
     why: str = ""
 
 
@@ -85,18 +85,18 @@ def record_of(done: Finished, profile: Profile, goal: Goal) -> Record:
     Compute energy is what each tier's meter counted; a link's two ends are charged transmit and
     receive watts for the time the payload and the reply were on it, and its delay nothing.
     """
-    seen = transfers(done.samples)
+    seen = transfers(done.timings)
     seconds = _link_seconds(profile, seen)
-    samples = {sample.tier: sample for sample in done.samples}
+    timings = {timing.tier: timing for timing in done.timings}
     if goal.boundary == "gross":
         for tier, phases in seconds.items():
-            busy_s = samples[tier].compute_s if tier in samples else 0.0
+            busy_s = timings[tier].compute_s if tier in timings else 0.0
             phases["wait"] = max(0.0, done.latency_s - busy_s - sum(phases.values()))
     energy = {
-        tier.name: spent(tier, samples.get(tier.name), seconds[tier.name], goal.boundary)
+        tier.name: spent(tier, timings.get(tier.name), seconds[tier.name], goal.boundary)
         for tier in profile.tiers
     }
-    if not done.samples:
+    if not done.timings:
         energy = {
             tier: replace(e, joules=math.nan, flags=(UNCOUNTED,)) for tier, e in energy.items()
         }
@@ -106,12 +106,12 @@ def record_of(done: Finished, profile: Profile, goal: Goal) -> Record:
         done.model,
         done.plan,
         done.latency_s,
-        sum(sample.compute_s for sample in done.samples),
+        sum(timing.compute_s for timing in done.timings),
         sum(transfer.seconds for transfer in seen),
         energy,
-        profile.source,
-        done.samples,
-        done.why or (done.samples[-1].finished if done.samples else ""),
+        profile.entry_tier,
+        done.timings,
+        done.why or (done.timings[-1].failed_over if done.timings else ""),
     )
 
 

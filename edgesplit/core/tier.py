@@ -1,124 +1,142 @@
 """A tier as the planner sees it: seconds per layer in each of its runtimes, slowdown, power."""
 
-import math
 from dataclasses import dataclass, replace
 
 from edgesplit.core.energy.metering import Metering
+from edgesplit.core.given import is_finite, is_name
+from edgesplit.core.layer_times import NAME_HINT, TORCH, LayerTimes, are_seconds, is_runtime_name
 from edgesplit.core.power import Power
-from edgesplit.core.row import NAME_HINT, TORCH, Row, is_runtime_name
 from edgesplit.errors import ProfileError, UnknownNameError
 
 
 @dataclass(frozen=True)
 class Tier:
-    """One tier: seconds per layer on the calibrated input, its slowdown now, its power.
+    """One tier: seconds per layer of the profiled input, its slowdown now, its watts.
 
-    slowdown is the online ratio measured / profiled: 2.0 runs at half the profiled speed, in
-    whatever runtime. metering: how the joules of its samples come about; None: as the power has it.
-    layer_s, source and error are the row of `runtime`, the one in use; rows: those of the other
-    runtimes, kept in order of their names. unused: runtimes that were wanted here and cannot be
-    used, each with the reason, for people.
+    layer_s, provenance and error belong to `runtime`, the one in use. error: the largest relative
+        difference from eager torch; None: bit-identical, or not compared.
+    slowdown: measured / profiled seconds; 2.0 is half the profiled speed, in any runtime.
+    metering: how its joules are counted; None: from its power.
+    layer_times: those of the other runtimes, sorted by name.
+    unused: pairs of a runtime that cannot be used here and the reason.
+
+    Raises ProfileError for a value of the wrong kind or out of range.
+
+    Example:
+        >>> sum(Tier("end", (0.25, 0.5), Power(12, 12, 12, 12)).layer_s)
+        0.75
     """
 
     name: str
     layer_s: tuple[float, ...]
     power: Power
     slowdown: float = 1.0
-    source: str = "given"
+    provenance: str = "given"
     metering: Metering | None = None
     runtime: str = TORCH
     error: float | None = None
-    rows: tuple[Row, ...] = ()
+    layer_times: tuple[LayerTimes, ...] = ()
     unused: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
-        if not all(math.isfinite(s) and s >= 0 for s in self.layer_s):
+        if not (is_name(self.name) and isinstance(self.power, Power)):
+            raise ProfileError(f"a tier has a name and Power, given {self.name!r}, {self.power!r}")
+        if not are_seconds(self.layer_s):
             raise ProfileError(f"tier {self.name!r}: layer seconds must be finite and >= 0")
-        if not (math.isfinite(self.slowdown) and self.slowdown > 0):
+        if not (is_finite(self.slowdown) and self.slowdown > 0):
             raise ProfileError(f"tier {self.name!r}: slowdown must be > 0, given {self.slowdown}")
         if not is_runtime_name(self.runtime):
             raise ProfileError(f"tier {self.name!r}: no runtime {self.runtime!r}; {NAME_HINT}")
-        if self.rows:
+        if self.layer_times:
             self._check_rows()
-            rows = tuple(sorted(self.rows, key=lambda row: row.runtime))
-            object.__setattr__(self, "rows", rows)
+            layer_times = tuple(sorted(self.layer_times, key=lambda times: times.runtime))
+            object.__setattr__(self, "layer_times", layer_times)
 
     def _check_rows(self) -> None:
         if len(set(self.runtimes)) != len(self.runtimes):
-            raise ProfileError(f"tier {self.name!r}: a runtime has two rows: {self.runtimes}")
-        for row in self.rows:
-            if len(row.layer_s) != len(self.layer_s):
+            raise ProfileError(
+                f"tier {self.name!r}: a runtime has layer times twice: {self.runtimes}"
+            )
+        for times in self.layer_times:
+            if len(times.layer_s) != len(self.layer_s):
                 raise ProfileError(
-                    f"tier {self.name!r} has {len(self.layer_s)} layers, its row "
-                    f"{row.runtime!r} {len(row.layer_s)}"
+                    f"tier {self.name!r} has {len(self.layer_s)} layers, its layer times in "
+                    f"{times.runtime!r} {len(times.layer_s)}"
                 )
 
     @property
     def meter(self) -> Metering:
-        """How the joules of its samples come about."""
-        return self.metering or Metering(self.power.scope, "modelled", self.power.source)
+        """How its joules are counted."""
+        return self.metering or Metering(self.power.scope, "modelled", self.power.provenance)
 
     @property
     def runtimes(self) -> tuple[str, ...]:
-        """The runtimes it has rows of, first the one in use."""
-        return (self.runtime, *(row.runtime for row in self.rows))
+        """The runtimes that it has layer times of, first the one in use."""
+        return (self.runtime, *(times.runtime for times in self.layer_times))
 
     @property
     def quickest_runtime(self) -> str:
         """The one that runs all layers in the least seconds; the one in use among equals."""
         return min(self.runtimes, key=lambda runtime: sum(self.layer_s_in(runtime)))
 
-    def row(self, runtime: str) -> Row:
-        """The row of that runtime. Raises UnknownNameError with the runtimes there are."""
+    def times_in(self, runtime: str) -> LayerTimes:
+        """Layer times in that runtime. Raises UnknownNameError with the runtimes that it has."""
         if runtime == self.runtime:
-            return Row(self.runtime, self.layer_s, self.source, self.error)
-        for row in self.rows:
-            if row.runtime == runtime:
-                return row
+            return LayerTimes(self.runtime, self.layer_s, self.provenance, self.error)
+        for times in self.layer_times:
+            if times.runtime == runtime:
+                return times
         raise UnknownNameError(
             f"tier {self.name!r} has no runtime {runtime!r}; it has {', '.join(self.runtimes)}"
         )
 
     def layer_s_in(self, runtime: str) -> tuple[float, ...]:
         """Profiled seconds per layer in that runtime. Raises UnknownNameError."""
-        return self.layer_s if runtime == self.runtime else self.row(runtime).layer_s
+        return self.layer_s if runtime == self.runtime else self.times_in(runtime).layer_s
 
     def on(self, runtime: str) -> "Tier":
-        """The same tier with that row in use and the one in use now among the others.
+        """The same tier with that runtime in use.
 
-        Raises UnknownNameError with the runtimes there are.
+        Raises UnknownNameError with the runtimes that it has.
         """
         if runtime == self.runtime:
             return self
-        row, old = self.row(runtime), self.row(self.runtime)
-        rows = (*(other for other in self.rows if other.runtime != runtime), old)
-        return replace(self._using(row), rows=rows)
+        times, old = self.times_in(runtime), self.times_in(self.runtime)
+        layer_times = (*(other for other in self.layer_times if other.runtime != runtime), old)
+        return replace(self._using(times), layer_times=layer_times)
 
-    def with_row(self, row: Row) -> "Tier":
-        """The same tier with that row added, or in the place of the one of its runtime.
+    def with_layer_times(self, times: LayerTimes) -> "Tier":
+        """The same tier with those layer times added, or in place of those of the same runtime.
 
-        Raises ProfileError where its layer count is another one.
+        Raises ProfileError where the number of layers differs.
         """
-        if row.runtime != self.runtime:
-            rows = (*(old for old in self.rows if old.runtime != row.runtime), row)
-            return replace(self, rows=rows, unused=self._unused_but(row.runtime))
-        return self._using(row)
+        if times.runtime != self.runtime:
+            layer_times = (
+                *(old for old in self.layer_times if old.runtime != times.runtime),
+                times,
+            )
+            return replace(self, layer_times=layer_times, unused=self._unused_but(times.runtime))
+        return self._using(times)
 
-    def without_row(self, runtime: str) -> "Tier":
-        """The same tier without that row; the quickest other one takes the place of the one in use.
+    def without_layer_times(self, runtime: str) -> "Tier":
+        """The same tier without that runtime; if it was in use, the fastest other one is used.
 
         Raises UnknownNameError where it is not there, ProfileError where it is the only one.
         """
         if runtime == self.runtime:
-            if not self.rows:
-                raise ProfileError(f"tier {self.name!r} has no row but that of {runtime!r}")
-            quickest = min(self.rows, key=lambda row: row.total_s)
+            if not self.layer_times:
+                raise ProfileError(
+                    f"tier {self.name!r} has no layer times but those of {runtime!r}"
+                )
+            quickest = min(self.layer_times, key=lambda times: times.total_s)
             return self._using(quickest)
-        row = self.row(runtime)
-        return replace(self, rows=tuple(other for other in self.rows if other is not row))
+        times = self.times_in(runtime)
+        return replace(
+            self, layer_times=tuple(other for other in self.layer_times if other is not times)
+        )
 
     def without(self, runtime: str, why: str) -> "Tier":
-        """The same tier with the reason why that runtime, which it has no row of, is not used."""
+        """The same tier with the reason why it cannot use that runtime."""
         if not why:
             return self
         return replace(self, unused=(*self._unused_but(runtime), (runtime, why)))
@@ -126,9 +144,10 @@ class Tier:
     def _unused_but(self, runtime: str) -> tuple[tuple[str, str], ...]:
         return tuple(pair for pair in self.unused if pair[0] != runtime)
 
-    def _using(self, row: Row) -> "Tier":
-        """With `row` in use instead of the one in use now, which is gone."""
+    def _using(self, times: LayerTimes) -> "Tier":
+        """With `times` in use instead of those in use now, which are dropped."""
         return replace(
-            self, layer_s=row.layer_s, source=row.source, runtime=row.runtime, error=row.error,
-            rows=tuple(old for old in self.rows if old.runtime != row.runtime),
+            self, layer_s=times.layer_s, provenance=times.provenance, runtime=times.runtime,
+            error=times.error, layer_times=tuple(old for old in self.layer_times if old.runtime !=
+            times.runtime),
         )  # fmt: skip

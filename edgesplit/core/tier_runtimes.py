@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from edgesplit.core.row import TORCH, Row
+from edgesplit.core.layer_times import TORCH, LayerTimes
 from edgesplit.core.tier import Tier
 
 
@@ -15,11 +15,11 @@ class TierRuntimes:
     def as_dict(self) -> dict[str, object]:
         """Plain values for JSON, by tier and runtime.
 
-        seconds: of the whole model. error: relative, against eager torch; null as in Row. A
+        seconds: of the whole model. error: relative, against eager torch; None as in LayerTimes. A
         runtime that cannot be used has `unused`, the reason, instead.
         """
         return {
-            tier.name: {row.runtime: _values(tier, row) for row in _rows(tier)}
+            tier.name: {times.runtime: _values(tier, times) for times in _rows(tier)}
             | {runtime: {"unused": why} for runtime, why in tier.unused}
             for tier in self.tiers
         }
@@ -39,15 +39,19 @@ class TierRuntimes:
         ] + unused
 
 
-def _rows(tier: Tier) -> list[Row]:
-    """All rows of a tier, the quickest first."""
-    return sorted((tier.row(name) for name in tier.runtimes), key=lambda row: row.total_s)
+def _rows(tier: Tier) -> list[LayerTimes]:
+    """All runtimes of a tier, the fastest first."""
+    return sorted((tier.times_in(name) for name in tier.runtimes), key=lambda times: times.total_s)
 
 
-def _values(tier: Tier, row: Row) -> dict[str, object]:
-    return {"seconds": row.total_s * tier.slowdown, "error": row.error, "source": row.source}
+def _values(tier: Tier, times: LayerTimes) -> dict[str, object]:
+    return {
+        "seconds": times.total_s * tier.slowdown,
+        "error": times.error,
+        "source": times.provenance,
+    }
 
 
-def _text(tier: Tier, row: Row) -> str:
-    error = "" if row.error is None else f" (error {row.error:.1e})"
-    return f"{row.runtime} {row.total_s * tier.slowdown * 1e3:.2f} ms{error}"
+def _text(tier: Tier, times: LayerTimes) -> str:
+    error = "" if times.error is None else f" (error {times.error:.1e})"
+    return f"{times.runtime} {times.total_s * tier.slowdown * 1e3:.2f} ms{error}"

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 
-from edgesplit.demo.outcome import ModelRun, Request, summary
+from edgesplit.demo.outcome import DemoRequest, ModelRun, summary
 from edgesplit.demo.picture import draw_timeline
 
 
@@ -15,7 +15,7 @@ def write_files(runs: Sequence[ModelRun], folder: Path) -> list[Path]:
     paths = [folder / name for name in ("summary.json", "requests.csv", "timeline.png")]
     paths[0].write_text(json.dumps(summary(runs), indent=2, allow_nan=False) + "\n")
     with paths[1].open("w", newline="") as file:
-        names = [field.name for field in fields(Request)]
+        names = [field.name for field in fields(DemoRequest)]
         writer = csv.DictWriter(file, fieldnames=[*names, "emulated"])
         writer.writeheader()
         for run in runs:
@@ -24,5 +24,5 @@ def write_files(runs: Sequence[ModelRun], folder: Path) -> list[Path]:
     return paths
 
 
-def _row(request: Request) -> dict[str, object]:
+def _row(request: DemoRequest) -> dict[str, object]:
     return {**asdict(request), "plan": str(request.plan), "emulated": True}

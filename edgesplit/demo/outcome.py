@@ -15,8 +15,8 @@ THROTTLED_LINK = ("edge", "cloud")
 
 
 @dataclass(frozen=True)
-class Request:
-    """One request of a pass. at_s: when it was sent, since the pass began.
+class DemoRequest:
+    """One request of a pass. at_s: when it was sent, since the first one of the model.
 
     plan: the one it was sent on. A failed request has an error and no figures.
     """
@@ -36,8 +36,8 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Switch:
-    """Another plan was put in force; at_s since the pass began."""
+class PlanSwitch:
+    """Another plan was put in force; at_s since the first request of the model."""
 
     at_s: float
     old: Plan
@@ -49,9 +49,9 @@ class Switch:
 class Pass:
     """All requests of one approach. changed_s: when the link entered each state."""
 
-    requests: tuple[Request, ...]
+    requests: tuple[DemoRequest, ...]
     changed_s: dict[LinkState, float]
-    switches: tuple[Switch, ...]
+    switches: tuple[PlanSwitch, ...]
 
     def mean(self, figure: str, link: LinkState | None = None) -> float | None:
         """Mean of one figure over the requests that came back; None where none did."""
@@ -83,7 +83,7 @@ class Pass:
 
 @dataclass(frozen=True)
 class ModelRun:
-    """Both passes of one model. open_s: from nothing to the first answer."""
+    """Both passes of one model, which took turns. open_s: from nothing to the first answer."""
 
     model: str
     open_s: float
@@ -91,9 +91,10 @@ class ModelRun:
     adaptive: Pass
 
     @property
-    def requests(self) -> tuple[Request, ...]:
+    def requests(self) -> tuple[DemoRequest, ...]:
         """Of both passes, in the order they were sent."""
-        return self.static.requests + self.adaptive.requests
+        both = self.static.requests + self.adaptive.requests
+        return tuple(sorted(both, key=lambda request: request.at_s))
 
     @property
     def failed(self) -> int:

@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from edgesplit.node.images import load_image
+from edgesplit.caller.inputs.images import load_image
 
 PHOTOS = ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg")
 

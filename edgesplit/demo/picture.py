@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from edgesplit.demo.outcome import ModelRun, Pass, Request
+from edgesplit.demo.outcome import DemoRequest, ModelRun, Pass
 from edgesplit.demo.view import EMULATED
 
 TIER_COLOURS = {"end": "#4c9f70", "edge": "#e8b04a", "cloud": "#5b8cc9"}
@@ -27,7 +27,7 @@ def draw_timeline(runs: Sequence[ModelRun], path: Path) -> None:
         inner = outer[index].subgridspec(2, 2, height_ratios=[2.0, 1.0], hspace=0.12, wspace=0.05)
         _draw_model(inner.subplots(sharex=True, sharey="row"), run)
     for axes in figure.axes[-2:]:
-        axes.set_xlabel("seconds since the pass began", fontsize=9)
+        axes.set_xlabel("seconds, both plans by turns", fontsize=9)
     _legend(figure)
     figure.text(0.5, 0.12 / height_in, EMULATED, ha="center", fontsize=8, color="0.4")
     figure.savefig(path, dpi=DPI)
@@ -58,7 +58,7 @@ def _draw_latency(axes: Axes, done: Pass) -> None:
 
 
 def _draw_layers(axes: Axes, done: Pass) -> None:
-    """Who runs which layers: a band per tier, layer 0 at the bottom."""
+    """Which tier runs which layers: a band per tier, layer 0 at the bottom."""
     times = [*(r.at_s for r in done.requests), _end_s(done)]
     plans = [*(r.plan for r in done.requests), done.requests[-1].plan]
     for tier, colour in TIER_COLOURS.items():
@@ -89,5 +89,5 @@ def _end_s(done: Pass) -> float:
     return last.at_s + (last.latency_s or 0.0)
 
 
-def _latency_s(request: Request) -> float:
+def _latency_s(request: DemoRequest) -> float:
     return request.latency_s or 0.0

@@ -13,7 +13,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from edgesplit.demo.outcome import ModelRun, Request
+from edgesplit.demo.outcome import DemoRequest, ModelRun
 
 PLAIN_WIDTH = 130  # columns where stdout is no terminal, so that tables do not wrap
 LINE_EVERY_S = 5.0
@@ -28,7 +28,7 @@ class Scene:
     model: str
     phase: str
     fraction: float
-    request: Request | None = None
+    request: DemoRequest | None = None
     emulated_bytes_per_s: float | None = None
     believed_bytes_per_s: float | None = None
 
@@ -143,7 +143,9 @@ def _rate(bytes_per_s: float | None) -> str:
 
 def results_table(runs: Sequence[ModelRun]) -> Table:
     """Static against adaptive, per model: means over all requests of a pass."""
-    table = Table(title="Static against adaptive plan, means per request", caption=EMULATED)
+    table = Table(
+        title="Static against adaptive plan by turns, means per request", caption=EMULATED
+    )
     table.add_column("model")
     table.add_column("figure")
     for name in ("static", "adaptive", "change"):
@@ -186,12 +188,37 @@ def remarks(run: ModelRun) -> Iterator[str]:
             "changes nothing and no new plan is needed"
         )
         return
+    yield _gain(run)
     for verb, state in (("throttle", "throttled"), ("restore", "restored")):
         seconds, count = run.adaptive.adaptation(state)  # type: ignore[arg-type]
         if seconds is None:
             yield f"{run.model}: no new plan after the {verb}"
         else:
             yield (
-                f"{run.model}: first request on a new plan {seconds:.2f} s after the {verb}, "
-                f"{count} requests sent meanwhile"
+                f"{run.model}: on a new plan {count} requests after the {verb} "
+                f"({seconds:.2f} s, in which the static plan had its turns too)"
             )
+
+
+def _gain(run: ModelRun) -> str:
+    """What adapting brought while the link was slow, in words."""
+    parts = []
+    for figure, name in (("latency_s", "latency"), ("end_energy_j", "energy of the end tier")):
+        static, adaptive = (done.mean(figure, "throttled") for done in (run.static, run.adaptive))
+        if static and adaptive:
+            share = adaptive / static - 1
+            parts.append(f"{abs(share):.0%} {'less' if share < 0 else 'more'} {name}")
+    gained = " and ".join(parts) or "nothing that could be measured"
+    return f"{run.model}: while the link was slow, adapting brought {gained} than the static plan"
+
+
+def conclusion(runs: Sequence[ModelRun]) -> str:
+    """The last line: what was real, emulated and modelled, and what failed."""
+    failed, sent = (
+        sum(counts) for counts in zip(*((r.failed, len(r.requests)) for r in runs), strict=True)
+    )
+    return (
+        f"{sent - failed} of {sent} answers came back. Real: the models' layers, processes, "
+        "sockets and answers. Emulated on this one machine: the tiers' speeds and the links. "
+        "Modelled: energy, as watts x seconds."
+    )

@@ -9,6 +9,7 @@ import re
 import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from os import environ
 from pathlib import Path
@@ -17,6 +18,7 @@ from edgesplit.deploy.address import is_own
 from edgesplit.deploy.node_env import NodeEnv, node_file
 from edgesplit.deploy.node_files import read_token
 from edgesplit.deploy.ports import EVERY_NODE, PORTS, Port
+from edgesplit.deploy.private_folder import way_in
 
 # Clocks matter for logs, TLS and tokens only: no latency is measured across two of them.
 CLOCK_TOLERANCE_S = 2.0
@@ -67,10 +69,29 @@ def host_looks(env: NodeEnv) -> Iterator[Look]:
         "`edgesplit node init ... --token-file token`; or `chmod 600` where others can read it",
     )
     yield Look(
+        "Ray's folder",
+        lambda: _ray_folder(Path(env.ray_folder)),
+        f"`sudo chown $USER {env.ray_folder}; chmod 700 {env.ray_folder}`, or `edgesplit node init "
+        "--force`, which makes it",
+    )
+    yield Look(
         "pinned ports",
         lambda: _ports(env.is_head),
         "end the program that holds the port, or move it to another one",
     )
+
+
+def running_looks() -> Iterator[Look]:
+    """A look at each folder in which a Ray of this host keeps its files."""
+    for folder, uid in sorted(_running_folders()):
+        yield Look(
+            f"Ray's files in {folder}",
+            partial(_is_shut, folder, uid),
+            "accounts that can write there can run code as that Ray's user: start it again with "
+            "--temp-dir in a folder of yours of mode 700 (`edgesplit node init` makes one), "
+            "docs/security.md",
+            is_needed=False,
+        )
 
 
 def head_looks(head: HeadFacts) -> Iterator[Look]:
@@ -109,6 +130,27 @@ def _token_file(file: Path) -> Finding:
     if mode & 0o077:
         return False, f"{file} can be read by others (mode {mode:o})"
     return True, f"{file}, for its owner only"
+
+
+def _ray_folder(folder: Path) -> Finding:
+    return _is_shut(folder, folder.stat().st_uid)
+
+
+def _is_shut(folder: Path, uid: int) -> Finding:
+    reason = way_in(folder, uid)
+    return not reason, reason or f"{folder} lets its user in only"
+
+
+def _running_folders() -> set[tuple[Path, int]]:
+    """(temporary folder, user) of every raylet that runs here and lets itself be seen."""
+    import psutil
+
+    found = set()
+    for process in psutil.process_iter(["name", "cmdline", "uids"]):
+        if process.info["name"] == "raylet" and process.info["uids"] is not None:
+            words = re.findall(r"--temp[-_]dir=(\S+)", " ".join(process.info["cmdline"] or ()))
+            found |= {(Path(word), process.info["uids"].real) for word in words}
+    return found
 
 
 def _ports(is_head: bool) -> Finding:

@@ -16,6 +16,17 @@ from edgesplit.errors import ConfigError
 
 NODE_FILE = Path("/etc/edgesplit/node.env")
 NODE_FILE_VARIABLE = "EDGESPLIT_NODE_ENV"
+RAY_FOLDER = Path("/var/lib/edgesplit")
+# Ray makes sockets this deep below its own folder.
+RAY_SOCKET = "/session_2026-01-01_00-00-00_123456_1234567/sockets/plasma_store"
+
+
+def longest_path(rays: str) -> int:
+    """Bytes that the path of the folder above Ray's may have; a Unix socket's may have 107."""
+    return 107 - len(f"/{rays}{RAY_SOCKET}")
+
+
+LONGEST_RAY_FOLDER = longest_path("ray")
 MIN_OBJECT_STORE_BYTES = 75 << 20  # ray_constants.OBJECT_STORE_MINIMUM_MEMORY_BYTES
 
 # Of Ray's own processes. The time limit is how long a node waits for a lost head before it ends,
@@ -39,7 +50,8 @@ _COMMENTS = {
     "ES_OBJECT_STORE_BYTES": "memory of Ray's object store; larger objects go through the disk",
     "ES_BIN": "folder of this installation's ray and edgesplit",
     "RAY_AUTH_TOKEN_PATH": "the token that every node of the cluster shares",
-    "RAY_AUTH_MODE": "Ray answers only those who have the token",
+    "RAY_TMPDIR": "Ray's files, in `ray` below it; for its user only, as Ray opens its own",
+    "RAY_AUTH_MODE": "Ray answers only calls with the token",
     "RAY_worker_niceness": "actors at nice 0, not Ray's 15, for latency",
     "RAY_prestart_worker_first_driver": "no worker processes ahead that no actor will use",
     "RAY_gcs_rpc_server_reconnect_timeout_s": "seconds without the head until Ray ends here",
@@ -65,6 +77,7 @@ class NodeEnv:
     object_store_bytes: int
     bin_dir: str
     token_file: str
+    ray_folder: str = str(RAY_FOLDER)
 
     def __post_init__(self) -> None:
         for key, value in self.values.items():
@@ -86,6 +99,7 @@ class NodeEnv:
             "ES_OBJECT_STORE_BYTES": str(self.object_store_bytes),
             "ES_BIN": str(self.bin_dir),
             "RAY_AUTH_TOKEN_PATH": str(self.token_file),
+            "RAY_TMPDIR": str(self.ray_folder),
         }
         return own | RAY_SETTINGS
 
@@ -144,6 +158,7 @@ def _node_env(file: Path, values: dict[str, str]) -> NodeEnv:
         object_store_bytes=int(values["ES_OBJECT_STORE_BYTES"]),
         bin_dir=values["ES_BIN"],
         token_file=values["RAY_AUTH_TOKEN_PATH"],
+        ray_folder=values["RAY_TMPDIR"],
     )
 
 
@@ -207,8 +222,12 @@ _CHECKS: dict[str, tuple[Callable[[str], bool], str]] = {
     ),
     "ES_BIN": (_is_path, "an absolute path of printable characters"),
     "RAY_AUTH_TOKEN_PATH": (_is_path, "an absolute path of printable characters"),
+    "RAY_TMPDIR": (
+        lambda value: _is_path(value) and len(os.fsencode(value)) <= LONGEST_RAY_FOLDER,
+        f"an absolute path of at most {LONGEST_RAY_FOLDER} bytes, for Ray's sockets lie below it",
+    ),
     "RAY_AUTH_MODE": (
         lambda value: value == "token",
-        "token: without it whoever reaches Ray's ports can run code on this host",
+        "token: without it anyone who reaches Ray's ports can run code on this host",
     ),
 }

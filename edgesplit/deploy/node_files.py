@@ -16,6 +16,7 @@ from pathlib import Path
 
 from edgesplit.deploy.node_env import NodeEnv
 from edgesplit.deploy.ports import EVERY_NODE, GCS_PORT, PORTS
+from edgesplit.deploy.private_folder import make_private
 from edgesplit.errors import ConfigError
 
 UNIT = "edgesplit-node.service"
@@ -26,7 +27,7 @@ _SHORTEST_TOKEN = 16
 
 @dataclass(frozen=True)
 class _User:
-    """Who will run Ray: the caller, or who called sudo."""
+    """The user that will run Ray: the caller, or under sudo the user that called it."""
 
     name: str
     uid: int
@@ -48,6 +49,8 @@ def ray_start_options(is_head: bool) -> list[str]:
         *[word for p in PORTS if is_head or p.where == EVERY_NODE for word in p.options],
         "--include-log-monitor=false",  # 80 MB, and it outlives its node when the head goes
         "--disable-usage-stats",
+        # Of a node file without it nothing is started: Ray would open /ray to everybody.
+        '--temp-dir="${RAY_TMPDIR:?}/ray"',
     ]
 
 
@@ -91,7 +94,7 @@ def write_node_files(env: NodeEnv, folder: Path, token: str | None) -> list[Path
     """Write node.env, token and the unit into `folder`; their paths.
 
     token: None keeps the one there is, or makes one of 32 hex characters. Under sudo the token
-    belongs to the caller, who is to run Ray. Each file is replaced at once. Raises ConfigError.
+    belongs to the user that called sudo. Each file is replaced at once. Raises ConfigError.
     """
     user = _ray_user()
     node_file, token_file, unit = folder / "node.env", folder / "token", folder / UNIT
@@ -103,6 +106,13 @@ def write_node_files(env: NodeEnv, folder: Path, token: str | None) -> list[Path
     _write(node_file, env.text(), 0o644)
     _write(unit, unit_text(env, node_file.absolute(), user.name), 0o644)
     return [node_file, token_file, unit]
+
+
+def make_ray_folder(env: NodeEnv) -> Path:
+    """Make the folder above Ray's own, which keeps others out; its path. Raises ConfigError."""
+    user = _ray_user()
+    make_private(Path(env.ray_folder), user.uid, user.gid)
+    return Path(env.ray_folder)
 
 
 def install_unit(folder: Path, systemd: Path) -> Path:

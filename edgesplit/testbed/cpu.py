@@ -50,7 +50,7 @@ def limit(layout: Layout, host: str, cores: float | None) -> None:
 
 
 def procs_file(layout: Layout, host: str) -> Path:
-    """Who writes its process number here belongs to the host."""
+    """A process that writes its number here belongs to the host."""
     return group(layout, host) / "cgroup.procs"
 
 

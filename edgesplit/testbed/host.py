@@ -15,7 +15,8 @@ from edgesplit.testbed.state import Process
 from edgesplit.testbed.system import find, run, started_at, wait_until
 
 HOME = "/run/root"
-SHM_BYTES, RAY_TEMP_BYTES = 3 << 30, 4 << 30
+CACHE = f"{HOME}/.cache"  # where a host keeps programs; a power cut empties it
+SHM_BYTES, RAY_TEMP_BYTES, CACHE_BYTES = 3 << 30, 4 << 30, 4 << 30
 _START_TIMEOUT_S = 20.0
 _KEPT_VARIABLES = ("PATH", "LANG", "LC_ALL", "TERM", "COLUMNS", "LINES", "NO_COLOR")
 
@@ -27,9 +28,10 @@ mount --bind {folder} {etc}
 mount --bind {etc}/hosts /etc/hosts
 mount --bind {etc}/passwd /etc/passwd
 mount -t tmpfs -o size={shm_bytes},mode=1777 tmpfs /dev/shm
-mount -t tmpfs -o size={ray_temp_bytes},mode=1777 tmpfs {ray_temp}
+mount -t tmpfs -o size={ray_temp_bytes},mode=0700 tmpfs {ray_temp}
 mount -t tmpfs -o size=64m tmpfs /run
-mkdir -p /run/sshd /run/lock {home}
+mkdir -p /run/sshd /run/lock {cache}
+mount -t tmpfs -o size={cache_bytes},mode=0700 tmpfs {cache}
 touch {home}/.bashrc
 hostname {host}
 exec {sshd} -D -e -f {etc}/sshd_config
@@ -151,6 +153,8 @@ class Host:
             ray_temp=RAY_TEMP,
             ray_temp_bytes=RAY_TEMP_BYTES,
             home=HOME,
+            cache=CACHE,
+            cache_bytes=CACHE_BYTES,
             host=self.name,
             sshd=find("sshd"),
         )

@@ -1,5 +1,7 @@
 """Names, addresses and folders of a testbed. Nothing here touches the system."""
 
+import ipaddress
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,9 +23,15 @@ class Layout:
     network: str = "10.83.47"
 
     def __post_init__(self) -> None:
-        if not (self.name.isalnum() and self.name.islower() and len(self.name) <= 8):
+        is_name = isinstance(self.name, str) and re.fullmatch(r"[a-z0-9]{1,8}", self.name)
+        if not is_name:
             raise TestbedError(
                 f"a testbed's name is 1 to 8 small letters or digits, given {self.name!r}"
+            )
+        if not _is_private(self.network):
+            raise TestbedError(
+                "a testbed's network is the first three numbers of a private /24, such as "
+                f"10.83.47, given {self.network!r}"
             )
 
     @property
@@ -62,6 +70,13 @@ class Layout:
     def cluster_file(self) -> Path:
         """The shipped cluster.yaml with this testbed's addresses and key."""
         return self.folder / "cluster.yaml"
+
+
+def _is_private(network: str) -> bool:
+    try:
+        return ipaddress.ip_network(f"{network}.0/24").is_private
+    except ValueError:
+        return False
 
 
 def known(host: str) -> str:

@@ -17,13 +17,13 @@ from edgesplit.deploy.node_env import NodeEnv
 from edgesplit.deploy.node_files import write_node_files
 from edgesplit.errors import TestbedError
 from edgesplit.testbed.layout import HEAD, HOSTS, Layout
-from edgesplit.testbed.mounts import ETC
+from edgesplit.testbed.mounts import ETC, RAY_TEMP
 from edgesplit.testbed.system import wait_until
 from edgesplit.testbed.testbed import Testbed
 
 END_STORE_BYTES, STORE_BYTES = 75 << 20, 1 << 30
-_RAY_TIMEOUT_S = 180.0
-_JOIN_TIMEOUT_S, _END_TIMEOUT_S = 90.0, 180.0
+_RAY_TIMEOUT_S = 300.0
+_JOIN_TIMEOUT_S, _END_TIMEOUT_S = 240.0, 240.0
 _STATUS_TIMEOUT_S = 60.0
 _BIN = Path(sys.executable).parent
 
@@ -43,6 +43,7 @@ def write_cluster_files(layout: Layout, shipped: Path) -> None:
             object_store_bytes=END_STORE_BYTES if host == HOSTS[0] else STORE_BYTES,
             bin_dir=str(_BIN),
             token_file=str(ETC / "token"),
+            ray_folder=str(RAY_TEMP),
         )
         folder = layout.host_folder(host)
         write_node_files(env, folder, token)
@@ -72,7 +73,7 @@ def ray_up(testbed: Testbed) -> None:
         if time.monotonic() > end_s:
             raise TestbedError(
                 f"only {sorted(found)} of {HOSTS} joined within {_JOIN_TIMEOUT_S:g} s; see "
-                "/tmp/ray/session_latest/logs/monitor.log on the head"
+                f"{RAY_TEMP}/ray/session_latest/logs/monitor.log on the head"
             )
 
 

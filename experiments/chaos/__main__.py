@@ -11,31 +11,46 @@ import click
 
 from edgesplit.errors import TestbedError
 from edgesplit.testbed.testbed import Testbed
-from experiments.chaos import embedded, testbed
+from experiments.chaos import embedded, fetching, testbed
 from experiments.chaos.matrix import matrix
 from experiments.chaos.table import table_text
+from experiments.shared.out import out_option
 from experiments.shared.plain_errors import plain_errors
 from experiments.shared.report import print_rows, write_csv, write_json
 
 
 @click.command()
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for results.")
+@out_option
 @click.option("--minutes", type=click.FloatRange(0.1), default=30.0, show_default=True)
-@click.option("--seed", default=0, show_default=True, help="Of the faults after the matrix.")
+@click.option(
+    "--seed",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="Of the faults after the matrix.",
+)
 @click.option(
     "--policy", default=embedded.PLAN, show_default=True, help="As of EdgeSplit; embedded only."
 )
 @click.option(
     "--scene",
-    type=click.Choice(("embedded", "testbed")),
+    type=click.Choice(("embedded", "testbed", "fetching")),
     default="embedded",
     show_default=True,
-    help="testbed: three hosts on this machine; needs root, takes at least half an hour.",
+    help="testbed: three hosts on this machine; needs root, takes at least half an hour. "
+    "fetching: there, while a program arrives, each row once.",
 )
 @plain_errors
 def main(out: Path, minutes: float, seed: int, policy: str, scene: str) -> None:
     """Inflict faults under load; write summary.json, faults.csv and footprint.csv or faults.md."""
-    out.mkdir(parents=True, exist_ok=True)
+    if scene == "fetching":
+        bed = Testbed()
+        with testbed.cluster(bed) as hosts:
+            rows = fetching.run(bed, hosts, seed, click.echo)
+        write_csv(out / "faults.csv", rows)
+        write_json(out / "summary.json", {"emulated": True, "seed": seed, "faults": rows})
+        print_rows(rows, "While a program arrives (hosts and links emulated, bytes counted)")
+        return
     if scene == "testbed":
         found = testbed.run(Testbed(), minutes * 60, seed, matrix(), click.echo)
         write_csv(out / "faults.csv", found["faults"])

@@ -90,18 +90,18 @@ class Station:
     def _set_mark(self) -> None:
         tally = self._load.tally
         tally.longest_wait_s, self._first_s = 0.0, None
-        last = self._split.last_record()
+        last = self._split.last_record
         self._mark = _Mark(
             replace(tally, requests=tally.requests - tally.lost, errors=tally.errors.copy()),
             last.at_s + _LATER_S if last is not None else 0.0,
-            len(self._split.switches()),
+            len(self._split.switches),
         )
 
     def _look(self) -> dict[str, Any]:
         return {
             "is_calm": time.monotonic() - self._calm_s < _STALE_S,
             "under_way": self._load.tally.lost,
-            "switches": len(self._split.switches()) - self._mark.switches,
+            "switches": len(self._split.switches) - self._mark.switches,
             "is_first_under_way": any(thread.is_alive() for thread in self._firsts),
         }
 
@@ -130,12 +130,12 @@ class Station:
     def _bound_s(self) -> float:
         """W_0 + R (1 + q) of docs/reliability.md, the largest of the plans in force since the mark.
 
-        W_0 as EdgeSplit itself has it, by core/patience.py. q: all callers but one.
+        W_0 as EdgeSplit itself has it, by core/failover.py. q: all callers but one.
         """
         used = self._split._used()
-        plans = [plan for _, plan, _ in self._split.switches()][max(0, self._mark.switches - 1) :]
-        waits_s = [used.along(plan).patience_s for plan in plans]
-        return max([used.route.patience_s, *waits_s]) + self._whole_s * CALLERS
+        plans = [plan for _, plan, _ in self._split.switches][max(0, self._mark.switches - 1) :]
+        waits_s = [used.along(plan).failover_after_s for plan in plans]
+        return max([used.route.failover_after_s, *waits_s]) + self._whole_s * CALLERS
 
     def _measured_s(self, x: torch.Tensor) -> float:
         """R: the slowest of a few runs of the whole model in this process."""

@@ -59,7 +59,7 @@ def _one(split: EdgeSplit, scene: Scene, load: Load, some: tuple[Fault, ...]) ->
     tally = load.tally
     before = _Before(tally.requests, tally.errors.total(), tally.wrong)
     tally.longest_wait_s = 0.0
-    last = split.last_record()
+    last = split.last_record
     since_s = last.at_s if last is not None else 0.0
     for fault in some:
         try:

@@ -106,7 +106,7 @@ def process_of(split: EdgeSplit, name: str) -> psutil.Process:
     mine = [p for p in psutil.Process().children(recursive=True) if _title(p).startswith(title)]
     if name == "scheduler" and mine:
         return mine[0]
-    address = split.addresses().get(name, "")
+    address = split.addresses.get(name, "")
     for process in mine:
         if _listens(process, int(address.rpartition(":")[2])):
             return process

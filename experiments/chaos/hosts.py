@@ -12,7 +12,7 @@ import yaml
 
 from edgesplit.deploy.node_files import start_script
 from edgesplit.errors import TestbedError
-from edgesplit.testbed.host import RAY_TEMP_BYTES
+from edgesplit.testbed.host import CACHE, CACHE_BYTES, RAY_TEMP_BYTES
 from edgesplit.testbed.layout import HEAD, HOSTS, parse_pair
 from edgesplit.testbed.mounts import ETC, RAY_TEMP
 from edgesplit.testbed.ray_cluster import ray_up
@@ -24,7 +24,7 @@ _LEFT_BYTES = 64 << 10  # of a full disk
 _FLAP_S = 1.0
 _RESTART_S = 3.0  # the unit's RestartSec
 _STOP_S = 10.0
-_RAY_UPS = 3
+_RAY_UPS, _FILLS = 3, 20
 # Of command lines; what looks for a pattern must not be found by it.
 _SEGMENT, _SCHEDULER = "^ray::SegmentActor", "^ray::Scheduler"
 _RAYLET, _HEAD, _UNIT = "[r]aylet/raylet ", "[g]cs/gcs_server ", "^/bin/sh -c while :"
@@ -95,7 +95,9 @@ class Hosts:
             case "throttle":
                 self._bed.shape(_both_ways(fault.target), THROTTLED_BYTES_PER_S)
             case "fill-disk":
-                _fill(self._bed, fault.target)
+                _fill(self._bed, fault.target, str(RAY_TEMP))
+            case "fill-cache":
+                _fill(self._bed, fault.target, CACHE)
             case _:
                 raise ValueError(f"no fault {fault.kind!r}")
 
@@ -120,7 +122,9 @@ class Hosts:
             case "throttle":
                 self._bed.shape(_both_ways(fault.target), None)
             case "fill-disk":
-                self._bed.run(fault.target, _remount(str(RAY_TEMP_BYTES)))
+                self._bed.run(fault.target, _remount(str(RAY_TEMP), RAY_TEMP_BYTES))
+            case "fill-cache":
+                self._bed.run(fault.target, _remount(CACHE, CACHE_BYTES))
             case "power-cut":
                 self._bed.start(fault.target)
                 if fault.target != HEAD:
@@ -156,17 +160,23 @@ def _signal(bed: Testbed, host: str, signal: str, pattern: str) -> None:
         bed.run(host, ["/bin/sh", "-c", f'pkill -{signal} -f -- "$0" || test $? = 1', pattern])
 
 
-def _fill(bed: Testbed, host: str) -> None:
-    """The disk of Ray's temporary folder, a tmpfs of the host's own, becomes as large as its use.
+def _fill(bed: Testbed, host: str, folder: str) -> None:
+    """The disk of that folder, a tmpfs of the host's own, becomes as large as its use.
 
     The rest of the disk is the machine's and all hosts'.
     """
-    used = bed.run(host, ["df", "--block-size=1", "--output=used", str(RAY_TEMP)]).split()[-1]
-    bed.run(host, _remount(str(int(used) + _LEFT_BYTES)))
+    for left in reversed(range(_FILLS)):  # what arrives meanwhile may take what was to be left
+        used = bed.run(host, ["df", "--block-size=1", "--output=used", folder]).split()[-1]
+        try:
+            bed.run(host, _remount(folder, int(used) + _LEFT_BYTES))
+            return
+        except TestbedError:
+            if not left:
+                raise
 
 
-def _remount(size: str) -> list[str]:
-    return ["mount", "-o", f"remount,size={size}", str(RAY_TEMP)]
+def _remount(folder: str, size_bytes: int) -> list[str]:
+    return ["mount", "-o", f"remount,size={size_bytes}", folder]
 
 
 def _both_ways(link: str) -> list[tuple[str, str]]:

@@ -107,7 +107,7 @@ class _Inputs:
     def __init__(self, split: EdgeSplit, x: torch.Tensor) -> None:
         self.given = inputs_of(x)
         split.infer(x)
-        self.expected = [split.infer_on(f"end:0-{len(split.graph())}", y) for y in self.given]
+        self.expected = [split.infer_on(f"end:0-{len(split.graph)}", y) for y in self.given]
 
 
 def inputs_of(x: torch.Tensor) -> list[torch.Tensor]:
@@ -118,7 +118,7 @@ def inputs_of(x: torch.Tensor) -> list[torch.Tensor]:
 def is_calm(split: EdgeSplit) -> bool:
     """Whether no tier is left out of plans and the last request went as planned."""
     try:
-        record = split.last_record()
-        return not split.tiers_away() and record is not None and not record.why
+        record = split.last_record
+        return not split.excluded_tiers and record is not None and not record.why
     except EdgeSplitError:  # the scheduler is away
         return False

@@ -38,7 +38,7 @@ def run(bed: Testbed, seconds: float, seed: int, cases: list[Case], say: Say) ->
     up; what goes wrong later ends the run, and stands in the summary under broken_off.
     """
     until_s, broken_off = time.monotonic() + seconds, ""
-    with _cluster(bed) as hosts:
+    with cluster(bed) as hosts:
         play = _Play(bed, hosts, seed, say)
         try:
             for _, group in groupby(cases, key=_session()):
@@ -69,7 +69,7 @@ class _Play:
             clear(self.bed)
             if cases[0].policy == SCORE:
                 self.bed.shape([("end", "edge"), ("edge", "end")], NARROW_BYTES_PER_S)
-            _wait_for_nodes(self.bed)
+            wait_for_nodes(self.bed)
             with Caller(self.bed, cases[0].policy, self.seed, log) as caller:
                 for number in range(len(cases)):
                     found = row(self.bed, self.hosts, caller, cases.pop(0), number)
@@ -114,7 +114,7 @@ def _session() -> Callable[[Case], tuple[str, int]]:
 
 
 @contextlib.contextmanager
-def _cluster(bed: Testbed) -> Iterator[Hosts]:
+def cluster(bed: Testbed) -> Iterator[Hosts]:
     """Ray on the testbed, as docs/deploy.md has it for hosts that come back by themselves."""
     bed.down()
     bed.up()
@@ -130,7 +130,8 @@ def _cluster(bed: Testbed) -> Iterator[Hosts]:
         bed.down()
 
 
-def _wait_for_nodes(bed: Testbed) -> None:
+def wait_for_nodes(bed: Testbed) -> None:
+    """Return when every host's node is there. Raises TestbedError."""
     until_s = time.monotonic() + _NODES_S
     while not set(HOSTS) <= (found := tiers(bed)):
         if time.monotonic() > until_s:

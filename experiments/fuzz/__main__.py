@@ -11,13 +11,14 @@ from statistics import quantiles
 import click
 
 from experiments.fuzz.trial import fuzz
+from experiments.shared.out import out_option
 from experiments.shared.report import print_rows, progress, write_rows
 
 
 @click.command()
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for results.")
+@out_option
 @click.option("--frames", type=click.IntRange(100), default=100_000, show_default=True)
-@click.option("--seed", default=0, show_default=True)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 def main(out: Path, frames: int, seed: int) -> None:
     """Send spoilt frames; write summary.json and fuzz.csv (the tier's resources over time)."""
     with progress("fuzz", frames) as advance:

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from edgesplit.node import arrays, wire
-from edgesplit.node.connection import Connection, connect
-from edgesplit.node.security import Credentials, connecting, new_credentials
+from edgesplit.node.transport import arrays, wire
+from edgesplit.node.transport.connection import Connection, connect
+from edgesplit.node.transport.security import Credentials, connecting, new_credentials
 from experiments.fuzz.mutator import Frame, Mutator
 
 _ANSWER_TIMEOUT_S = 20.0
@@ -93,7 +93,7 @@ class Attacker:
         self._count += 1
         probe = wire.Probe(id=f"still-{self._count}", sender="fuzz")
         try:
-            self._link._stream.send_all([memoryview(frame.data)])
+            self._link._outgoing.send([memoryview(frame.data)])
             if not frame.is_whole:
                 self.close()
                 return

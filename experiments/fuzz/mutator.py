@@ -8,9 +8,9 @@ import msgspec
 import numpy as np
 from numpy.random import Generator
 
-from edgesplit.node import arrays, wire
+from edgesplit.node.transport import arrays, wire
 
-_PREFIX = struct.Struct("<3sBIQ")  # as in edgesplit/node/wire.py
+_PREFIX = struct.Struct("<3sBIQ")  # as in edgesplit/node/transport/wire.py
 _LENGTHS = (0, 1, 63, 1 << 16, 1 << 20, (1 << 20) + 1, 1 << 31, (1 << 32) - 1)
 _LONG = (1 << 32, 1 << 48, 1 << 62, (1 << 64) - 1)
 _WORDS = ("", "end", "cloud", "p", "q", "x" * 128, "\x00", "é")
@@ -68,7 +68,7 @@ class Mutator:
         messages: list[wire.Message] = [
             wire.Probe(id=name, sender="fuzz"),
             wire.Echo(id=name),
-            wire.Reply(id=name, values=specs, samples=[]),
+            wire.Reply(id=name, values=specs, timings=[]),
             wire.Refusal(id=name, tier="x", reason="busy", message="no"),
             *[self._request(name, specs) for _ in range(6)],
         ]

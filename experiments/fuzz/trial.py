@@ -16,12 +16,13 @@ import numpy as np
 import psutil
 
 from edgesplit.core.power import Power
-from edgesplit.node import arrays, wire
-from edgesplit.node.client import Client
 from edgesplit.node.meter.power_model import PowerModelMeter
-from edgesplit.node.router import ServeSettings
-from edgesplit.node.security import Credentials, new_credentials
-from edgesplit.node.serve import SegmentServer
+from edgesplit.node.tier.job import Ran
+from edgesplit.node.tier.router import ServeSettings
+from edgesplit.node.tier.serve import SegmentServer
+from edgesplit.node.transport import arrays, wire
+from edgesplit.node.transport.client import Client
+from edgesplit.node.transport.security import Credentials, new_credentials
 from experiments.fuzz.attacker import Attacker, Found, Target
 
 LIMIT_BYTES = 1 << 20
@@ -41,6 +42,9 @@ class Additions:
                 return [value + sum(range(start, stop)) for value in values]
 
         return run
+
+    def ran(self, ran: Ran) -> None:
+        """Nothing to compare with."""
 
 
 def fuzz(frames: int, seed: int, advance: Any = lambda: None) -> tuple[Found, list[dict[str, Any]]]:

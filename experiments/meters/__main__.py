@@ -13,9 +13,10 @@ import click
 import matplotlib as mpl
 import numpy as np
 
-from edgesplit.core.energy.figure import K
+from edgesplit.core.energy.energy import K
 from edgesplit.core.energy.phases import Block, PhasePowers, fit_phases
 from experiments.meters.simulated_device import BOXCAR, INSTANT, NVML, RAPL, Device, Meter, Phase
+from experiments.shared.out import out_option
 from experiments.shared.report import console, markdown_table, print_rows, progress, write_rows
 
 mpl.use("Agg")
@@ -237,7 +238,7 @@ def _legend(axis: Axes) -> tuple[list[Any], list[Any]]:
 
 
 @click.command()
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for results.")
+@out_option
 @click.option("--quick", is_flag=True, help="Few runs of each.")
 def main(out: Path, quick: bool) -> None:
     """Compare ways of metering with the known energy of a simulated device."""

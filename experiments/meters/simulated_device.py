@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgesplit.core.energy.reading import Reading
-from edgesplit.core.energy.source import Kind, SourceInfo
+from edgesplit.core.energy.sensor import Kind, SensorInfo
 from edgesplit.core.energy.timeline import Timeline
 
 Floats = NDArray[np.float64]
@@ -105,11 +105,11 @@ class Meter:
     resolution: float = 0.0
 
     @property
-    def info(self) -> SourceInfo:
+    def info(self) -> SensorInfo:
         """What it says of itself."""
         kind: Kind = "counter" if self.update_s else "power"
         update_s = self.update_s or self.poll_s
-        return SourceInfo(
+        return SensorInfo(
             "simulated", "board input", kind, update_s, self.averaging_s, self.resolution, 0.0,
             (), "simulated",
         )  # fmt: skip

@@ -132,10 +132,10 @@ def _measure(
     policy = f"{TIERS[0]}-only"
     with EdgeSplit(load_model(name), policy=policy, address=place.address, config=config) as split:
         split.infer(x)
-        peers = Peers(split.exported(), TIERS, is_one_node=place.name == "embedded")
+        peers = Peers(split.exported, TIERS, is_one_node=place.name == "embedded")
         try:
             for kind in missing:
-                plan = plans(split.graph())[kind]
+                plan = plans(split.graph)[kind]
                 row: dict[str, Any] = {"model": name, "plan_kind": kind, "plan": str(plan)}
                 row |= _take_turns(split, peers, plan, (x, rounds))
                 journal.append({"kind": "row", "model": name, "plan_kind": kind, "row": row})
@@ -169,12 +169,12 @@ def _take_turns(
 ) -> dict[str, float]:
     """Medians and quartiles over `rounds` rounds of one request each way, after a fifth more."""
     x, rounds = load
-    values = split.exported().flatten((x,))
-    chain = peers.open_tcp(plan, split.graph().payload_bytes)
+    values = split.exported.flatten((x,))
+    chain = peers.open_tcp(plan, split.graph.payload_bytes)
     latency_s, compute_s, tcp_s, ray_s = [], [], [], []
     for _ in range(rounds + rounds // 5):
         split.infer_on(plan, x)
-        record = split.last_record()
+        record = split.last_record
         assert record is not None
         latency_s.append(record.latency_s)
         compute_s.append(record.compute_s)

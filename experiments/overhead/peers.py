@@ -14,9 +14,9 @@ import ray
 import torch
 
 from edgesplit import ALLOCATOR_ENV, Plan
-from edgesplit.node.model import ExportedModel
-from edgesplit.node.packed import PackedProgram
-from edgesplit.node.shipping import pack, unpack
+from edgesplit.node.program.export.model import ExportedModel
+from edgesplit.node.program.packed import PackedProgram
+from edgesplit.node.program.shipping import pack, unpack
 
 _TIMEOUT_S = 120.0
 Address = tuple[str, int]

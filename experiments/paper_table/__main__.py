@@ -15,7 +15,8 @@ from typing import Any
 import click
 
 from edgesplit import Goal
-from edgesplit.config import RUNTIMES
+from edgesplit.caller.inputs.zoo import check_names
+from edgesplit.node.runtime.table import RUNTIMES
 from experiments.paper_table.comparison import INPUTS, Comparison, Wanted
 from experiments.paper_table.picture import draw_bars, draw_distributions
 from experiments.paper_table.summary import (
@@ -69,8 +70,12 @@ def _default(name: str) -> str:
 @scene_options
 @click.option("--quick", is_flag=True, help="One model and few requests: to try it out.")
 @click.option("--models", metavar="NAME,...", help=f"Of torchvision. {_default('models')}")
-@click.option("--requests", type=int, help=f"Per approach, repetition. {_default('requests')}")
-@click.option("--repetitions", type=int, help=f"Of all requests. {_default('repetitions')}")
+@click.option(
+    "--requests", type=click.IntRange(1), help=f"Per approach, repetition. {_default('requests')}"
+)
+@click.option(
+    "--repetitions", type=click.IntRange(1), help=f"Of all requests. {_default('repetitions')}"
+)
 @click.option(
     "--inputs",
     type=click.Choice(INPUTS),
@@ -84,7 +89,9 @@ def _default(name: str) -> str:
     help=f"Plans it tries: all, or the N that the cost model likes best. {_default('oracle')}",
 )
 @click.option(
-    "--oracle-requests", type=int, help=f"Per plan it tries. {_default('oracle_requests')}"
+    "--oracle-requests",
+    type=click.IntRange(1),
+    help=f"Per plan it tries. {_default('oracle_requests')}",
 )
 @click.option(
     "--goal",
@@ -99,7 +106,7 @@ def _default(name: str) -> str:
     "--runtime",
     "runtimes",
     multiple=True,
-    type=click.Choice(RUNTIMES),
+    type=click.Choice(list(RUNTIMES)),
     help="What segments may be run in; give several, of which plans choose. [default: Config's]",
 )
 @plain_errors
@@ -127,8 +134,10 @@ def wanted_of(given: dict[str, Any]) -> Wanted:
     values = dict(QUICK if given["quick"] else FULL)
     values |= {name: value for name, value in given.items() if name in values and value is not None}
     models = tuple(filter(None, values.pop("models").split(",")))
+    check_names(models)
+    Goal(*given["goal"])  # weights that cannot be are told before anything is measured
     oracle = values.pop("oracle")
-    if oracle != "all" and not oracle.isdigit():
+    if oracle != "all" and not (oracle.isdecimal() and int(oracle) > 0):
         raise click.BadParameter(f"all or a number, given {oracle!r}", param_hint="--oracle")
     limit = None if oracle == "all" else int(oracle)
     return Wanted(

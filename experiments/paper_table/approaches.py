@@ -42,9 +42,9 @@ def static_plans(split: EdgeSplit) -> dict[str, Plan]:
 
     The middle one runs in torch, or in a tier's quickest runtime where it has no torch.
     """
-    explanation, profile = split.explain(), split.profile()
+    explanation, profile = split.explain(), split.profile
     return {
-        MIDDLE: middle(split.graph(), profile.names).on(profile.runtimes),
+        MIDDLE: middle(split.graph, profile.names).on(profile.runtimes),
         BEST: explanation.chosen.plan,
         **_trivial(explanation),
     }

@@ -136,7 +136,7 @@ class Comparison:
         """Measure every candidate; returns the all-on-end plan's figures."""
         if not self._has("candidates"):
             limit = self._wanted.oracle
-            chosen = candidates(split.graph(), split.profile(), self._goal, limit)
+            chosen = candidates(split.graph, split.profile, self._goal, limit)
             self._add("candidates", candidates=list(map(str, chosen)))
         texts = self._one("candidates")["candidates"]
         done = {entry["plan"]: _measured(entry).figures for entry in self._all("swept")}
@@ -147,13 +147,13 @@ class Comparison:
                 self._add("swept", **_entry(one))
                 done[text] = one.figures
                 advance()
-        return done[str(end_only(split.graph(), split.profile()))]
+        return done[str(end_only(split.graph, split.profile))]
 
     def _play_final(
         self, split: EdgeSplit, names: Sequence[str], inputs: Sequence[torch.Tensor]
     ) -> None:
         """Measure the finalists and all-on-end once more, taking turns; store them, best first."""
-        own = end_only(split.graph(), split.profile())
+        own = end_only(split.graph, split.profile)
         plans = {name: parse_plan(name) for name in [*names, str(own)]}
         rounds = Rounds(self._wanted.warm_up_rounds, self._wanted.final_rounds, (0,))
         total = rounds.warm_up + rounds.count

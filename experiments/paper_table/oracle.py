@@ -14,8 +14,8 @@ import torch
 
 from edgesplit import EdgeSplit, Goal, Graph, Plan, Profile, plan_along
 from edgesplit.core.cost import CostModel
-from edgesplit.core.exhaustive import every_plan
 from experiments.shared.answer import Figures, ask, mean
+from experiments.shared.exhaustive import every_plan
 
 FINALISTS = 8
 
@@ -32,7 +32,7 @@ class Measured:
 def end_only(graph: Graph, profile: Profile) -> Plan:
     """All layers on the tier that holds the input, quickest runtime: scores are relative to it."""
     quickest = profile.tiers[0].quickest_runtime
-    return plan_along([profile.source], [], len(graph)).on({profile.source: quickest})
+    return plan_along([profile.entry_tier], [], len(graph)).on({profile.entry_tier: quickest})
 
 
 def candidates(graph: Graph, profile: Profile, goal: Goal, limit: int | None) -> list[Plan]:

@@ -8,24 +8,27 @@ from numpy.random import Generator
 from edgesplit.core.cost import CostModel
 from edgesplit.core.goal import Goal
 from edgesplit.core.graph import Graph
+from edgesplit.core.layer_times import LayerTimes
+from edgesplit.core.planner.choose import choose, choose_fastest
 from edgesplit.core.power import Power
 from edgesplit.core.profile import Link, Profile, Tier
-from edgesplit.core.search.planner import choose, choose_fastest
 
 Instance = tuple[Graph, Profile, Goal]
 
 # The whole model takes this long on the end tier, whatever the number of layers.
 END_S = 0.4
 INPUT_BYTES, ANSWER_BYTES = 600_000, 4_000
+OTHER_RUNTIMES, RUNTIME_SPEEDUP = ("onnx", "compile"), 0.8
 # Share of the way from the fastest plan's latency to the best plan's where the limit is put.
 LIMIT_SHARES = (0.3, 0.7)
 
 
-def realistic(rng: Generator, layers: int, tiers: int) -> Instance:
+def realistic(rng: Generator, layers: int, tiers: int, runtimes: int = 1) -> Instance:
     """A model on a chain of ever faster tiers with some direct links besides; no limits.
 
-    Layer times are heavy-tailed; tiers differ by a factor and by noise per layer; faster tiers
-    draw more; payloads vary and shrink on the whole, as a CNN's do.
+    Layer times are heavy-tailed; tiers differ by a factor and by noise per layer, and so do the
+    runtimes of a tier; faster tiers draw more; payloads vary and shrink on the whole, as a CNN's
+    do.
     """
     share = rng.lognormal(0.0, 1.2, layers)
     share /= share.sum()
@@ -47,8 +50,18 @@ def realistic(rng: Generator, layers: int, tiers: int) -> Instance:
         )
         for t in range(tiers)
     )
+    measured = tuple(_in_more_runtimes(rng, tier, runtimes) for tier in measured)
     # Much weight on the energy of all tiers, so that the best plan is seldom the fastest.
     return graph, Profile(measured, _links(rng, tiers, 0.3)), Goal(0.3, 0.6, 0.1)
+
+
+def _in_more_runtimes(rng: Generator, tier: Tier, runtimes: int) -> Tier:
+    for runtime in OTHER_RUNTIMES[: runtimes - 1]:
+        factors = RUNTIME_SPEEDUP * rng.lognormal(0.0, 0.5, len(tier.layer_s))
+        tier = tier.with_layer_times(
+            LayerTimes(runtime, tuple((np.array(tier.layer_s) * factors).tolist()))
+        )
+    return tier
 
 
 def with_binding_limit(instance: Instance, share: float) -> Instance | None:
@@ -63,9 +76,10 @@ def with_binding_limit(instance: Instance, share: float) -> Instance | None:
 
 
 def small(rng: Generator) -> Instance:
-    """One to seven layers, two to four tiers, random links, weights, memory and privacy limits."""
+    """Few layers, tiers and runtimes, random links, weights, memory and privacy limits."""
     tiers = int(rng.integers(2, 5))
-    layers = int(rng.integers(1, 8 if tiers < 4 else 6))
+    runtimes = int(rng.integers(1, 4))
+    layers = int(rng.integers(1, (8 if tiers < 4 else 6) - 2 * (runtimes > 1)))
     graph = Graph(
         "small",
         tuple(f"l{k}" for k in range(layers)),
@@ -80,6 +94,7 @@ def small(rng: Generator) -> Instance:
         )
         for t in range(tiers)
     )
+    measured = tuple(_in_more_runtimes(rng, tier, runtimes) for tier in measured)
     profile = Profile(measured, _small_links(rng, tiers))
     end, total, latency = rng.dirichlet([1.0, 1.0, 1.0]).tolist()
     whole = sum(graph.weight_bytes) + 1

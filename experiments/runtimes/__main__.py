@@ -14,12 +14,14 @@ from typing import Any
 import click
 import torch
 
+from edgesplit.caller.inputs.zoo import check_names
 from edgesplit.node.runtime import cuda
 from experiments.runtimes.bench import THREADS
 from experiments.runtimes.parts import WHOLE
 from experiments.runtimes.picture import draw_runtimes
 from experiments.runtimes.process import ask
 from experiments.runtimes.verdicts import missing_rows, part_rows, prediction, verdicts
+from experiments.shared.out import resumed_out_option
 from experiments.shared.plain_errors import plain_errors
 from experiments.shared.report import print_rows, progress, write_csv, write_rows
 from experiments.shared.resume import Entry, Journal
@@ -39,12 +41,7 @@ def _default(name: str) -> str:
 
 
 @click.command()
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path, file_okay=False),
-    required=True,
-    help="Folder for the results. Run again with the same folder and options to continue.",
-)
+@resumed_out_option
 @click.option("--fresh", is_flag=True, help="Start over, whatever the folder holds.")
 @click.option("--quick", is_flag=True, help="One model and few rounds: to try it out.")
 @click.option("--models", metavar="NAME,...", help=f"Of torchvision. {_default('models')}")
@@ -63,6 +60,7 @@ def main(out: Path, fresh: bool, with_compile: bool, with_cuda: bool, **given: A
     defaults = QUICK if given.pop("quick") else FULL
     wanted = {**defaults, **{name: value for name, value in given.items() if value is not None}}
     models = list(filter(None, wanted.pop("models").split(",")))
+    check_names(models)
     extra = [name for name, is_on in (("compile", with_compile), ("cuda", with_cuda)) if is_on]
     settings = {"experiment": "runtimes", "models": models, "runtimes": [*RUNTIMES, *extra]}
     settings |= wanted

@@ -11,20 +11,20 @@ from typing import Any
 import numpy as np
 import torch
 
+from edgesplit.caller.inputs.zoo import load_model
 from edgesplit.core.graph import Graph
-from edgesplit.core.row import TORCH, Row
+from edgesplit.core.layer_times import TORCH, LayerTimes
 from edgesplit.errors import RuntimeUnavailableError
-from edgesplit.node.model import export
-from edgesplit.node.profiler import graph_of, payload_forms
-from edgesplit.node.program import Program
-from edgesplit.node.runtime.cache import PreparedCache
+from edgesplit.node.program.export.model import export
+from edgesplit.node.program.prepared_cache import PreparedCache
+from edgesplit.node.program.profiler import graph_of, payload_forms
+from edgesplit.node.program.program import Program
+from edgesplit.node.program.run_slot import unslotted
 from edgesplit.node.runtime.check import Exactness
+from edgesplit.node.runtime.measure import measure_layer_times
 from edgesplit.node.runtime.onnx_export import export_graph
-from edgesplit.node.runtime.row import measure_row
-from edgesplit.node.runtime.tier_workload import TierWorkload
 from edgesplit.node.runtime.torch_engine import TorchEngine
-from edgesplit.node.turn import at_once
-from edgesplit.node.zoo import load_model
+from edgesplit.node.tier.tier_workload import TierWorkload
 
 THREADS = 1
 SIDE = 224  # pixels
@@ -60,8 +60,8 @@ class Bench:
 
     graph: Graph
     opened: Opened
-    rows: Mapping[str, Row]
-    cpu_rows: Mapping[str, Row]
+    rows: Mapping[str, LayerTimes]
+    cpu_rows: Mapping[str, LayerTimes]
     missing: Mapping[str, str]
 
     def run(self, start: int, stop: int, runtime: str) -> Callable[[Any], list[Any]]:
@@ -103,14 +103,14 @@ def offer(opened: Opened, runtime: str) -> None:
 def bench_of(model: str, runtimes: Sequence[str]) -> Bench:
     """The model with a measured row in each of `runtimes` that can run it, eager torch first."""
     graph, made = opened(model)
-    layer_s = made.workload.profile(made.values, at_once)
-    rows, missing = {TORCH: Row(TORCH, layer_s, "measured", 0.0)}, {}
+    layer_s = made.workload.profile(made.values, unslotted)
+    rows, missing = {TORCH: LayerTimes(TORCH, layer_s, "measured", 0.0)}, {}
     for runtime in runtimes:
         if runtime == TORCH:
             continue
         try:
             offer(made, runtime)
-            rows[runtime] = made.workload.row(runtime, Exactness(), at_once)
+            rows[runtime] = made.workload.measure_runtime(runtime, Exactness(), unslotted)
         except RuntimeUnavailableError as error:
             missing[runtime] = str(error)
     cpu_rows = {runtime: _cpu_row(made.workload, runtime) for runtime in rows}
@@ -129,10 +129,10 @@ class _Ranges:
         return self.workload.segment(start, stop, self.name)
 
 
-def _cpu_row(workload: TierWorkload, runtime: str) -> Row:
+def _cpu_row(workload: TierWorkload, runtime: str) -> LayerTimes:
     assert workload.reference is not None, "it was profiled"
     known = replace(workload.reference, is_run_here=False)  # by this clock, not by torch's seconds
-    return measure_row(_Ranges(workload, runtime), known, clock=time.thread_time)
+    return measure_layer_times(_Ranges(workload, runtime), known, clock=time.thread_time)
 
 
 def take_turns(runs: Sequence[Run], rounds: int) -> list[list[Seconds]]:

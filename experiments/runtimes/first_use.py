@@ -9,8 +9,8 @@ from typing import Any
 
 import psutil
 
-from edgesplit.core.row import TORCH
-from edgesplit.node.allocator import return_free_memory
+from edgesplit.core.layer_times import TORCH
+from edgesplit.node.process.allocator import return_free_memory
 from experiments.runtimes.bench import offer, opened
 
 

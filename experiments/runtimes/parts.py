@@ -4,9 +4,9 @@ from collections.abc import Callable
 from statistics import median, quantiles
 from typing import Any
 
-from edgesplit.core.row import TORCH
+from edgesplit.core.layer_times import TORCH
 from edgesplit.node.runtime.check import compare
-from edgesplit.node.runtime.row import Shape
+from edgesplit.node.runtime.measure import Shape
 from experiments.runtimes.bench import Bench, take_turns
 
 WHOLE = "whole"

@@ -7,7 +7,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from edgesplit.core.row import TORCH
+from edgesplit.core.layer_times import TORCH
 from experiments.runtimes.parts import WHOLE
 from experiments.runtimes.verdicts import PREDICTION_ERROR
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from edgesplit.config import TIERS
+from edgesplit.core.layer_times import LayerTimes
 from edgesplit.core.plan import Plan, Stage
-from edgesplit.core.row import Row
 from experiments.runtimes.bench import Bench, take_turns
 
 HELD = 5  # plans whose ranges are held in memory at once, and take turns
@@ -33,7 +33,7 @@ def _drawn(n_layers: int, runtimes: Sequence[str], rng: np.random.Generator) -> 
     )
 
 
-def predicted_s(plan: Plan, rows: Mapping[str, Row]) -> float:
+def predicted_s(plan: Plan, rows: Mapping[str, LayerTimes]) -> float:
     """What the cost model says of the plan's computing, were all tiers this machine."""
     return sum(sum(rows[s.runtime].layer_s[s.start : s.stop]) for s in plan.stages)
 

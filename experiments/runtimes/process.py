@@ -13,12 +13,12 @@ from typing import Any
 
 from edgesplit.core.goal import Goal
 from edgesplit.core.graph import Graph
+from edgesplit.core.layer_times import TORCH, LayerTimes
 from edgesplit.core.policy import decide
 from edgesplit.core.power import Power
 from edgesplit.core.profile import Profile, Tier
-from edgesplit.core.row import TORCH, Row
 from edgesplit.errors import EdgeSplitError, RuntimeUnavailableError
-from edgesplit.node.allocator import ALLOCATOR_ENV
+from edgesplit.node.process.allocator import ALLOCATOR_ENV
 from experiments.runtimes.bench import bench_of
 from experiments.runtimes.first_use import measure_first_use
 from experiments.runtimes.parts import measure_parts
@@ -71,11 +71,11 @@ def _model(request: Request) -> dict[str, Any]:
     }
 
 
-def _chosen(graph: Graph, rows: list[Row]) -> str:
+def _chosen(graph: Graph, rows: list[LayerTimes]) -> str:
     """The runtime that the joint planner takes where one tier has to do everything."""
     torch_row, *others = rows
     power = Power(1.0, 1.0, 1.0, 1.0)  # of one tier: any watts rank its runtimes alike
-    tier = Tier("end", torch_row.layer_s, power, runtime=TORCH, rows=tuple(others))
+    tier = Tier("end", torch_row.layer_s, power, runtime=TORCH, layer_times=tuple(others))
     return decide(graph, Profile((tier,), ()), Goal()).plan.stages[0].runtime
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import Any
 
-from edgesplit.core.row import TORCH
+from edgesplit.core.layer_times import TORCH
 from experiments.runtimes.parts import WHOLE
 
 Entry = Mapping[str, Any]

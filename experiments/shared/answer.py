@@ -17,12 +17,12 @@ class Figures:
     end_energy_j: float
     total_energy_j: float
 
-    def score(self, goal: Goal, norms: "Figures") -> float:
+    def score(self, goal: Goal, score_reference: "Figures") -> float:
         """The goal's weighted sum, each figure divided by that of `norms` (1 where that is 0)."""
         return (
-            goal.end_energy * self.end_energy_j / (norms.end_energy_j or 1.0)
-            + goal.total_energy * self.total_energy_j / (norms.total_energy_j or 1.0)
-            + goal.latency * self.latency_s / (norms.latency_s or 1.0)
+            goal.end_energy * self.end_energy_j / (score_reference.end_energy_j or 1.0)
+            + goal.total_energy * self.total_energy_j / (score_reference.total_energy_j or 1.0)
+            + goal.latency * self.latency_s / (score_reference.latency_s or 1.0)
         )
 
 
@@ -45,7 +45,7 @@ def ask(split: EdgeSplit, x: Any, plan: Plan | None = None) -> Answer:
             split.infer_on(plan, x)
     except EdgeSplitError as error:
         return Answer(str(used), None, str(error))
-    record = split.last_record()
+    record = split.last_record
     assert record is not None, "a request came back"
     if math.isnan(record.total_energy_j):
         return Answer(str(record.plan), None, "a tier's meter failed during the request")

@@ -1,22 +1,17 @@
 """Command-line options that experiments on a scene share."""
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
+from experiments.shared.out import resumed_out_option
 from experiments.shared.scene import SCENES
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 _OPTIONS = (
-    click.option(
-        "--out",
-        type=click.Path(path_type=Path, file_okay=False),
-        required=True,
-        help="Folder for the results. Run again with the same folder and options to continue.",
-    ),
+    resumed_out_option,
     click.option("--fresh", is_flag=True, help="Start over, whatever the folder holds."),
     click.option(
         "--scene",

@@ -68,7 +68,7 @@ class EmbeddedScene:
     def config(self) -> Config:
         """The paper's testbed, as emulated here; plans in torch, measured as they are."""
         emulation = None if self._is_nominal else Emulation()
-        return Config(emulation=emulation, runtimes=("torch",), finish="planned")
+        return Config(emulation=emulation, runtimes=("torch",), fallback="none")
 
     def attach(self, split: EdgeSplit) -> None:
         """Shape this session's links from now on."""
@@ -109,7 +109,7 @@ class ClusterScene:
 
     def config(self) -> Config:
         """No emulation on a real cluster; plans in torch, measured as they are."""
-        return Config(runtimes=("torch",), finish="planned")
+        return Config(runtimes=("torch",), fallback="none")
 
     def attach(self, split: EdgeSplit) -> None:
         """See that it is a real cluster indeed."""

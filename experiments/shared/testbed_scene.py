@@ -59,7 +59,7 @@ class TestbedScene:
             threads=1,
             start_timeout_s=slow_s,
             timeout_s=slow_s,
-            finish="planned",
+            fallback="none",
             runtimes=("torch",),
         )
 

@@ -15,6 +15,7 @@ from typing import Any
 import click
 
 from edgesplit import Goal
+from edgesplit.caller.inputs.zoo import check_names
 from edgesplit.errors import ConfigError
 from edgesplit.testbed.rate import parse_rate
 from experiments.paper_table.comparison import inputs_for
@@ -79,9 +80,12 @@ def _default(name: str) -> str:
 @scene_options
 @click.option("--quick", is_flag=True, help="A small model and one run: to try it out.")
 @click.option("--model", help=f"Of torchvision. {_default('model')}")
-@click.option("--runs", type=int, help=f"Throttled and restored so often. {_default('runs')}")
+@click.option(
+    "--runs", type=click.IntRange(1), help=f"Throttled and restored so often. {_default('runs')}"
+)
 @click.option(
     "--keep-layers",
+    type=click.IntRange(0),
     default=1,
     show_default=True,
     help="Layers kept on the end tier; with 1 the input itself never leaves it.",
@@ -90,7 +94,7 @@ def _default(name: str) -> str:
 @click.option("--throttled", default="5Mbit/s", show_default=True, help="Its rate throttled.")
 @click.option(
     "--steady-minutes",
-    type=float,
+    type=click.FloatRange(0, min_open=True),
     help=f"Over the noisy link, at the end. {_default('steady_minutes')}",
 )
 @plain_errors
@@ -119,6 +123,7 @@ def wanted_of(given: dict[str, Any]) -> Wanted:
     """What the command line asks for; what it leaves out is as in a full or a quick run."""
     values, pace = (QUICK, QUICK_PACE) if given["quick"] else (FULL, FULL_PACE)
     values = values | {k: v for k, v in given.items() if k in values and v is not None}
+    check_names([values["model"]])
     course = Course(given["nominal"], given["throttled"], sigma=SIGMA, **pace)
     return Wanted(course=course, keep_layers=given["keep_layers"], **values)
 

@@ -80,7 +80,7 @@ class PlanObserver:
         while not self._stopped.wait(LOOK_S):
             if self._plan != plan:
                 at_s, plan = self.now_s(), self._plan
-                self.switches.append(Switch(at_s, str(plan), self._split.switches()[-1][2]))
+                self.switches.append(Switch(at_s, str(plan), self._split.switches[-1][2]))
 
     @property
     def _plan(self) -> Plan:
@@ -136,7 +136,7 @@ class Flow:
 
     @cached_property
     def _pairs(self) -> list[str]:
-        return wide_pairs(self._split.profile())
+        return wide_pairs(self._split.profile)
 
     def shape(self, rate: str) -> float:
         """Hold every link into the last tier to a rate; time.perf_counter() when all are."""
@@ -204,7 +204,7 @@ class Flow:
         return Sent(phase, sent_s, ask(self._split, self._x))
 
     def _payload_bytes(self, plan: str) -> int:
-        graph, tiers = self._split.graph(), self._scene.config().tiers
+        graph, tiers = self._split.graph, self._scene.config().tiers
         return payload_into(tiers[-1], plan, graph)
 
     def _run(

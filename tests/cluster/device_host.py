@@ -15,14 +15,16 @@ import psutil
 ROOT = Path(__file__).parents[2]
 SOURCES = ("edgesplit", "setup.py", "setup.cfg", "README.md", "LICENSE")
 # What would lead out of a virtual environment, or into another cluster.
-NOT_INHERITED = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "RAY_ADDRESS")
+NOT_INHERITED = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")
 INSTALL_TIMEOUT_S = 240
 STORE_BYTES = 100 << 20
 
 
 def own_environment():
-    """This process's environment without what belongs to another installation."""
-    return {k: v for k, v in os.environ.items() if k not in NOT_INHERITED}
+    """This process's environment without what belongs to another installation or cluster."""
+    return {
+        k: v for k, v in os.environ.items() if k not in NOT_INHERITED and not k.startswith("RAY_")
+    }
 
 
 @dataclass(frozen=True)
@@ -70,18 +72,20 @@ def free_port():
 
 
 @contextmanager
-def ray_node(ray, tier, *options):
+def ray_node(ray, tier, *options, **settings):
     """`ray start --block` of that `ray` program, as a node of a tier, while the block lasts.
 
-    Nothing that it started is left afterwards.
+    Nothing that it started is left afterwards. It asks for no token unless settings, which are
+    environment variables, say so; without a word on it, Ray does where the home has one.
     """
+    settings = {"RAY_AUTH_MODE": "disabled", **settings}
     process = subprocess.Popen(
         [
             *[ray, "start", "--block", *options, f"--labels=tier={tier}", "--num-cpus=1"],
             *["--node-ip-address=127.0.0.1", f"--object-store-memory={STORE_BYTES}"],
             *["--disable-usage-stats", "--include-log-monitor=false"],
         ],
-        env=own_environment(),
+        env=own_environment() | {k: v for k, v in settings.items() if v is not None},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

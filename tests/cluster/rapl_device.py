@@ -28,7 +28,9 @@ class RaplDevice:
         self._thread = None
 
     def follow(self, pid: int) -> None:
-        """Count the energy of a machine that runs this process."""
+        """Count the energy of a machine that runs this process, instead of one of before."""
+        self.close()
+        self._ending.clear()
         self._thread = threading.Thread(target=self._run, args=(psutil.Process(pid),))
         self._thread.start()
 

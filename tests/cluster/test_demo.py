@@ -15,7 +15,7 @@ REQUESTS = 16
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("demo") / "out"
+    folder = tmp_path_factory.mktemp("demo")
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("RAY_ADDRESS", raising=False)
         patch.setattr("edgesplit.demo.scenario.STEADY_S", 0.5)
@@ -42,7 +42,8 @@ def test_the_table_of_requests(folder):
     with (folder / "requests.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 2 * REQUESTS
-    assert [row["approach"] for row in rows] == ["static"] * REQUESTS + ["adaptive"] * REQUESTS
+    by_turns = ["static", "adaptive", "adaptive", "static"] * (REQUESTS // 2)
+    assert [row["approach"] for row in rows] == by_turns
     assert {row["link"] for row in rows} == {"nominal", "throttled", "restored"}
     assert len({row["plan"] for row in rows if row["approach"] == "static"}) == 1
     assert {row["emulated"] for row in rows} == {"True"}
@@ -56,5 +57,5 @@ def test_the_picture(folder):
 
 
 def test_too_few_requests():
-    with pytest.raises(ConfigError, match="8 requests per pass or more"):
+    with pytest.raises(ConfigError, match="8 requests per plan or more"):
         Scenario(requests=7)

@@ -16,7 +16,7 @@ import psutil
 
 RAY = str(Path(sys.executable).with_name("ray"))
 RESTART_S = 3.0  # the unit's RestartSec
-LIMIT_S = 60.0
+LIMIT_S = 180.0
 
 
 def free_port():

@@ -13,12 +13,12 @@ import time
 
 import psutil
 import torch
-from conftest import small_net
 from units import Unit, free_port
 
 from edgesplit import Config, EdgeSplit, Emulation
-from edgesplit.cluster.place import reach
+from edgesplit.cluster.ray.named import reach
 from edgesplit.errors import ClusterError
+from experiments.shared.small_net import small_net
 
 TIERS = ("end", "cloud")
 PLAN = "end:0-3 | cloud:3-8"
@@ -37,7 +37,7 @@ class Program:
         """The tiers of the route that the answer came from; () where it was computed here."""
         assert torch.equal(self.split.infer(self.x), self.expected)
         self.right += 1
-        return tuple(sample.tier for sample in self.split.last_record().samples)
+        return tuple(sample.tier for sample in self.split.last_record.timings)
 
     def infer_until(self, condition, what):
         until_s = time.monotonic() + LIMIT_S
@@ -81,17 +81,17 @@ def run(address, head):
     x = torch.randn(1, 3, 32, 32, generator=torch.Generator().manual_seed(1))
     with opened(address) as split:
         program = Program(split, x)
-        before = split.addresses()
+        before = split.addresses
         head.kill()
         began_s = time.monotonic()
         program.infer_until(lambda tiers: tiers != TIERS, "the head's tier is gone")
         program.infer_until(
-            lambda tiers: len(split.switches()) > 1 and tiers == TIERS, "the planned route again"
+            lambda tiers: len(split.switches) > 1 and tiers == TIERS, "the planned route again"
         )
         say(f"back after {time.monotonic() - began_s:.1f} s, right {program.right}")
-        assert set(split.addresses()) == set(before)
-        assert split.tiers_away() == ()
-        assert split.profile().names == TIERS  # asked of the scheduler
+        assert set(split.addresses) == set(before)
+        assert split.excluded_tiers == ()
+        assert split.profile.names == TIERS  # asked of the scheduler
         assert str(split.plan) == PLAN
 
         head.stop()
@@ -100,7 +100,8 @@ def run(address, head):
         until_s = time.monotonic() + AWAY_S
         program.infer_until(lambda tiers: time.monotonic() > until_s, "never")
         try:
-            split.profile()
+            asked = split.profile
+            say(f"asked in vain: {asked}")
         except ClusterError as error:
             say(f"asked in vain: {type(error).__name__}")
         say(f"right {program.right} by {sorted(set(split.records()['finished_by']))}")
@@ -122,12 +123,12 @@ def run_embedded():
         gcs.kill()
         for program in (first, second):
             program.infer_until(
-                lambda tiers, split=program.split: len(split.switches()) > 1 and len(tiers) == 3,
+                lambda tiers, split=program.split: len(split.switches) > 1 and len(tiers) == 3,
                 "the planned route again",
             )
         # The cluster must outlive the session, and so the thread, that has started it.
         first.split.close()
-        assert second.split.profile().names == ("end", "edge", "cloud")
+        assert second.split.profile.names == ("end", "edge", "cloud")
         assert len(second.infer()) == 3
         say(f"right {first.right + second.right}")
     say(f"closed, left {[p.name() for p in psutil.Process().children(recursive=True)]}")

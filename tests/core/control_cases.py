@@ -9,7 +9,7 @@ from edgesplit.core.control.state import ControlState, Settings
 from edgesplit.core.control.step import begin, step
 from edgesplit.core.plan import Plan
 from edgesplit.core.policy import score
-from edgesplit.core.sample import Sample
+from edgesplit.core.tier_timing import TierTiming
 
 
 def started(policy=score, settings=None, goal=GOAL, graph=VGG, profile=None) -> ControlState:
@@ -30,21 +30,21 @@ def make_ready(state: ControlState, plan: Plan, at_s: float):
 
 def request(plan: Plan, profile, at_s: float, graph=VGG) -> Observed:
     """A request without noise."""
-    samples: list[Sample] = []
+    timings: list[TierTiming] = []
     reply = graph.output_bytes
     for stage in reversed(plan.stages):
         tier = profile.tier(stage.tier)
         layer_s = tier.layer_s_in(stage.runtime)[stage.start : stage.stop]
         compute_s = sum(layer_s) * tier.slowdown
         hop_s, sent = 0.0, 0
-        if samples:
-            there, sent = samples[-1], graph.payload_bytes[stage.stop]
+        if timings:
+            there, sent = timings[-1], graph.payload_bytes[stage.stop]
             out, back = profile.link(tier.name, there.tier), profile.link(there.tier, tier.name)
             delay_s = out.latency_s + back.latency_s
             hop_s = delay_s + sent / out.bytes_per_s + reply / back.bytes_per_s + there.own_s
         row = (0.0, compute_s, compute_s + hop_s, hop_s, math.inf, sent, reply, 0.0)
-        samples.append(Sample(tier.name, stage.start, stage.stop, *row, None, stage.runtime))
-    return Observed(at_s, tuple(reversed(samples)))
+        timings.append(TierTiming(tier.name, stage.start, stage.stop, *row, None, stage.runtime))
+    return Observed(at_s, tuple(reversed(timings)))
 
 
 def feed(state: ControlState, profile, times, plan=None):

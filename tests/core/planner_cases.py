@@ -1,9 +1,9 @@
 """Synthetic models and machines for the planner's tests: shapes of VGG-16 and MobileNetV2."""
 
 from edgesplit.core.graph import Graph
+from edgesplit.core.layer_times import LayerTimes
 from edgesplit.core.power import Power
 from edgesplit.core.profile import Link, Profile, Tier
-from edgesplit.core.row import Row
 
 MBIT = 1e6 / 8
 # Multiply-adds per second, and watts: roughly a Raspberry Pi 5, a laptop, a PC with a GPU.
@@ -93,7 +93,7 @@ def with_rows(profile, graph, runtimes):
         for runtime in added:
             factors = [FACTORS[runtime].get(kind, 1.0) for kind in kinds]
             layer_s = tuple(s * f for s, f in zip(profile.tier(name).layer_s, factors, strict=True))
-            tier = tier.with_row(Row(runtime, layer_s))
+            tier = tier.with_layer_times(LayerTimes(runtime, layer_s))
         profile = profile.with_tier(tier)
     return profile
 

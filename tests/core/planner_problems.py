@@ -5,12 +5,12 @@ from dataclasses import replace
 from hypothesis import strategies as st
 
 from edgesplit.core.cost import CostModel
-from edgesplit.core.exhaustive import every_plan
 from edgesplit.core.goal import Goal
 from edgesplit.core.graph import Graph
+from edgesplit.core.layer_times import LayerTimes
 from edgesplit.core.power import Power
 from edgesplit.core.profile import Link, Profile, Tier
-from edgesplit.core.row import Row
+from experiments.shared.exhaustive import every_plan
 
 WEIGHTS = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0), (0.6, 0.2, 0.2), (0.2, 0.6, 0.2))
 
@@ -40,8 +40,8 @@ def problems(draw, most_rows=0):
             tuple(draw(st.lists(seconds, min_size=n, max_size=n))),
             Power(*draw(st.tuples(watts, watts, watts, watts))),
             draw(st.sampled_from((1.0, 2.0))),
-            rows=tuple(
-                Row(runtime, tuple(draw(st.lists(seconds, min_size=n, max_size=n))))
+            layer_times=tuple(
+                LayerTimes(runtime, tuple(draw(st.lists(seconds, min_size=n, max_size=n))))
                 for runtime in ("onnx", "compile")[: draw(st.integers(0, most_rows))]
             ),
         )

@@ -12,7 +12,7 @@ from edgesplit.core.goal import Goal
 from edgesplit.core.graph import Graph
 from edgesplit.core.plan import parse_plan
 from edgesplit.core.power import Power
-from edgesplit.core.profile import Link, Norms, Profile, Tier
+from edgesplit.core.profile import Link, Profile, ScoreReference, Tier
 from edgesplit.errors import PlanError, ProfileError, UnknownNameError
 
 GRAPH = Graph("two", ("a", "b"), (100, 50, 20), (7, 9))
@@ -57,7 +57,7 @@ def test_score_is_relative_to_all_on_end():
 
 
 def test_given_norms_stay_fixed():
-    profile = Profile(PROFILE.tiers, PROFILE.links, Norms(10.0, 20.0, 2.0))
+    profile = Profile(PROFILE.tiers, PROFILE.links, ScoreReference(10.0, 20.0, 2.0))
     expected = 0.6 * 30 / 10 + 0.2 * 30 / 20 + 0.2 * 6 / 2
     assert cost("end:0-2", profile).score == pytest.approx(expected)
 

@@ -1,19 +1,20 @@
 """The explanation: runners-up per route, what limits the plan, and the matrix of splits."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from planner_cases import mobilenet_like, three_tiers, vgg_like
 
 from edgesplit.core.cost import CostModel
-from edgesplit.core.exhaustive import every_plan
 from edgesplit.core.explain import explain
 from edgesplit.core.goal import Goal
 from edgesplit.core.matrix import three_tier_latency, three_tier_matrix
 from edgesplit.core.plan import plan_along
 from edgesplit.core.profile import Profile
 from edgesplit.errors import PlanError, ProfileError
+from experiments.shared.exhaustive import every_plan
 
 GRAPH, WORK = vgg_like()
 FULL, CHAIN = three_tiers(WORK, 50), three_tiers(WORK, 50, direct=False)
@@ -129,3 +130,20 @@ def test_matrix_needs_three_tiers():
 def test_explain_refuses_what_the_cost_model_refuses():
     with pytest.raises(PlanError, match="min_end_layers is 99"):
         explain(GRAPH, FULL, Goal(min_end_layers=99))
+
+
+def test_where_figures_are_from_and_when_they_were_measured():
+    told = "measured 2026-11-29 18:04 UTC"
+    first, *others = FULL.tiers
+    tiers = (replace(first, provenance=f"{told}, checked now"), *others)
+    link, *links = FULL.links
+    profile = replace(FULL, tiers=tiers, links=(replace(link, provenance=told), *links))
+    found = explain(GRAPH, profile, Goal())
+    lines = str(found).splitlines()
+    assert f"{first.name} torch: {told}, checked now" in lines
+    assert f"{link.source}->{link.target}: {told}" in lines
+    assert not any(line.endswith(": given") for line in lines)
+    values = found.as_dict()["provenance"]
+    assert values[f"{first.name} torch"] == f"{told}, checked now"
+    assert values[f"{link.source}->{link.target}"] == told
+    assert len(values) == len(profile.tiers) + len(profile.links)

@@ -6,18 +6,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgesplit.core.exhaustive import every_plan, simple_routes
 from edgesplit.core.goal import Goal
 from edgesplit.core.graph import Graph
+from edgesplit.core.layer_times import LayerTimes
 from edgesplit.core.plan import Plan, Stage, parse_plan, plan_along
 from edgesplit.core.power import Power
 from edgesplit.core.profile import Link, Profile, Tier
-from edgesplit.core.row import Row
 from edgesplit.errors import GoalError, PlanError, ProfileError, UnknownNameError
+from experiments.shared.exhaustive import every_plan, simple_routes
 
 POWER = Power(1.0, 1.0, 1.0, 1.0)
 END, EDGE, CLOUD = (Tier(name, (1.0, 1.0), POWER) for name in ("end", "edge", "cloud"))
-ONNX = Row("onnx", (0.5, 0.25), "measured", 1e-6)
+ONNX = LayerTimes("onnx", (0.5, 0.25), "measured", 1e-6)
 PAIR = (Link("end", "edge", 0.0, 1.0), Link("edge", "end", 0.0, 1.0))
 GRAPH = Graph("g", ("a", "b"), (3, 2, 1), (0, 0))
 
@@ -82,7 +82,7 @@ def test_runtime_names(runtime):
         with pytest.raises(PlanError, match="use letters, digits"):
             Stage("end", start, 2, runtime)
     with pytest.raises(ProfileError, match="use letters, digits"):
-        Row(runtime, (1.0,))
+        LayerTimes(runtime, (1.0,))
     with pytest.raises(ProfileError, match="use letters, digits"):
         Tier("end", (1.0,), POWER, runtime=runtime)
 
@@ -177,13 +177,16 @@ def test_goal_errors(fields, said):
         (lambda: Power(float("inf"), 1.0, 1.0, 1.0), "finite watts"),
         (lambda: Tier("t", (-1.0,), POWER), "layer seconds"),
         (lambda: Tier("t", (1.0,), POWER, slowdown=0.0), "slowdown"),
-        (lambda: Row("onnx", (-1.0,)), "layer seconds"),
-        (lambda: Row("onnx", (1.0,), error=float("inf")), "error must be finite"),
-        (lambda: Row("onnx", (1.0,), error=-1e-6), "error must be finite"),
-        (lambda: replace(END, rows=(Row("torch", (1.0, 1.0)),)), "two rows"),
-        (lambda: replace(END, rows=(ONNX, ONNX)), "two rows"),
-        (lambda: replace(END, rows=(Row("onnx", (1.0,)),)), "has 2 layers, its row 'onnx' 1"),
-        (lambda: END.without_row("torch"), "no row but that of 'torch'"),
+        (lambda: LayerTimes("onnx", (-1.0,)), "layer seconds"),
+        (lambda: LayerTimes("onnx", (1.0,), error=float("inf")), "error must be finite"),
+        (lambda: LayerTimes("onnx", (1.0,), error=-1e-6), "error must be finite"),
+        (lambda: replace(END, layer_times=(LayerTimes("torch", (1.0, 1.0)),)), "layer times twice"),
+        (lambda: replace(END, layer_times=(ONNX, ONNX)), "layer times twice"),
+        (
+            lambda: replace(END, layer_times=(LayerTimes("onnx", (1.0,)),)),
+            "has 2 layers, its layer times in 'onnx' 1",
+        ),
+        (lambda: END.without_layer_times("torch"), "no layer times but those of 'torch'"),
         (lambda: Link("a", "b", -1.0, 1.0), "latency"),
         (lambda: Link("a", "b", 0.0, 0.0), "rate"),
         (lambda: Profile((), ()), "names must be there"),
@@ -202,7 +205,7 @@ def test_profile_errors(make, said):
 
 def test_profile_changes():
     profile = Profile((END, EDGE), PAIR)
-    assert profile.source == "end"
+    assert profile.entry_tier == "end"
     assert profile.with_tier(replace(EDGE, slowdown=2.0)).tier("edge").slowdown == 2.0
     assert profile.with_link(Link("end", "edge", 0.5, 1.0)).link("end", "edge").latency_s == 0.5
     assert profile.without(["edge"]).links == ()
@@ -212,35 +215,39 @@ def test_profile_changes():
 
 
 def test_rows_of_a_tier():
-    tier = replace(END, source="timed").with_row(Row("onnx", (9.0, 9.0))).with_row(ONNX)
+    tier = (
+        replace(END, provenance="timed")
+        .with_layer_times(LayerTimes("onnx", (9.0, 9.0)))
+        .with_layer_times(ONNX)
+    )
     assert tier.runtimes == ("torch", "onnx")
-    assert tier.row("onnx") == ONNX
-    assert tier.row("torch") == Row("torch", (1.0, 1.0), "timed")
+    assert tier.times_in("onnx") == ONNX
+    assert tier.times_in("torch") == LayerTimes("torch", (1.0, 1.0), "timed")
     assert (ONNX.total_s, tier.quickest_runtime) == (0.75, "onnx")
     with pytest.raises(UnknownNameError, match="'end' has no runtime 'cuda'; it has torch, onnx"):
         tier.on("cuda")
     used = tier.on("onnx")
-    assert (used.runtime, used.layer_s, used.source, used.error) == (
+    assert (used.runtime, used.layer_s, used.provenance, used.error) == (
         "onnx", (0.5, 0.25), "measured", 1e-6,
     )  # fmt: skip
     assert used.runtimes == ("onnx", "torch")
     assert used.on("torch") == tier
     assert used.layer_s_in("torch") == (1.0, 1.0)
-    assert used.with_row(Row("onnx", (2.0, 2.0))).layer_s == (2.0, 2.0)
+    assert used.with_layer_times(LayerTimes("onnx", (2.0, 2.0))).layer_s == (2.0, 2.0)
 
 
 def test_a_row_that_is_gone():
-    tier = END.with_row(ONNX).with_row(Row("compile", (0.5, 0.1)))
-    assert tier.rows[0].runtime == "compile"
-    assert tier.without_row("onnx").runtimes == ("torch", "compile")
-    left = tier.without_row("torch")
+    tier = END.with_layer_times(ONNX).with_layer_times(LayerTimes("compile", (0.5, 0.1)))
+    assert tier.layer_times[0].runtime == "compile"
+    assert tier.without_layer_times("onnx").runtimes == ("torch", "compile")
+    left = tier.without_layer_times("torch")
     assert (left.runtimes, left.layer_s) == (("compile", "onnx"), (0.5, 0.1))
     with pytest.raises(UnknownNameError, match="no runtime 'cuda'"):
-        tier.without_row("cuda")
+        tier.without_layer_times("cuda")
 
 
 def test_rows_of_a_profile():
-    profile = Profile((END.with_row(ONNX), EDGE), PAIR)
+    profile = Profile((END.with_layer_times(ONNX), EDGE), PAIR)
     assert profile.runtimes == {"end": "torch", "edge": "torch"}
     assert profile.offered == {"end": ("torch", "onnx"), "edge": ("torch",)}
     assert profile.on({"end": "onnx"}).runtimes == {"end": "onnx", "edge": "torch"}

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 from edgesplit.core.goal import Goal
 from edgesplit.core.graph import Graph
+from edgesplit.core.layer_times import LayerTimes
 from edgesplit.core.power import Power
 from edgesplit.core.profile import Link, Profile, Tier
-from edgesplit.core.row import Row
 
 GOAL = Goal(end_energy=0.3, total_energy=0.1, latency=0.6)
 FAST, SLOW = 40e6, 625e3  # bytes/s: 320 and 5 Mbit/s
@@ -53,11 +53,11 @@ def slowed(profile: Profile, tier: str, slowdown: float) -> Profile:
     return profile.with_tier(replace(profile.tier(tier), slowdown=slowdown))
 
 
-def row_of(profile: Profile, tier: str, factor: float, runtime: str = "onnx") -> Row:
+def row_of(profile: Profile, tier: str, factor: float, runtime: str = "onnx") -> LayerTimes:
     """A row in which that tier takes `factor` times its seconds of the row in use."""
-    return Row(runtime, tuple(factor * s for s in profile.tier(tier).layer_s))
+    return LayerTimes(runtime, tuple(factor * s for s in profile.tier(tier).layer_s))
 
 
-def with_row(profile: Profile, tier: str, row: Row) -> Profile:
+def with_layer_times(profile: Profile, tier: str, row: LayerTimes) -> Profile:
     """The same with that row added to one tier."""
-    return profile.with_tier(profile.tier(tier).with_row(row))
+    return profile.with_tier(profile.tier(tier).with_layer_times(row))

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import ray
 
-from edgesplit.cluster.head import head_facts
+from edgesplit.cluster.ray.head_probe import head_facts
 from edgesplit.errors import ClusterError, ConfigError
 
 RAY = Path(sys.executable).with_name("ray")
@@ -109,7 +109,7 @@ def test_no_token_is_told_before_anyone_is_asked(tmp_path):
 
 @pytest.mark.parametrize("address", ["127.0.0.1:1", "127.0.0.1", "127.0.0.1:x"])
 def test_where_nothing_listens_is_told_at_once(address):
-    with pytest.raises(ClusterError, match="no head answers at"):
+    with pytest.raises(ClusterError, match="no Ray head answers at"):
         head_facts(address, TIMEOUT_S)
 
 

@@ -4,8 +4,10 @@ import json
 import os
 import platform
 import socket
+import tempfile
 from dataclasses import replace
 from importlib.metadata import version
+from pathlib import Path
 from types import SimpleNamespace
 
 import psutil
@@ -13,16 +15,17 @@ import pytest
 from click.testing import CliRunner
 
 from edgesplit.cli import main
-from edgesplit.deploy.host_checks import HeadFacts, head_looks, host_looks
+from edgesplit.cli.doctor import examine
+from edgesplit.deploy.host_checks import HeadFacts, head_looks, host_looks, running_looks
 from edgesplit.deploy.node_env import NodeEnv
-from edgesplit.deploy.node_files import write_node_files
-from edgesplit.doctor import examine
+from edgesplit.deploy.node_files import make_ray_folder, write_node_files
 from edgesplit.errors import ClusterError
 
 SAME = HeadFacts(version("ray"), platform.python_version(), 0.01, 0.002)
 HOST_CHECKS = [
     "node file",
     "token file",
+    "Ray's folder",
     "pinned ports",
     "tier's joules",
     "head",
@@ -32,13 +35,23 @@ HOST_CHECKS = [
 
 
 @pytest.fixture
-def host(tmp_path, monkeypatch):
+def ray_folder():
+    with tempfile.TemporaryDirectory(prefix="t-", dir="/tmp") as folder:
+        yield Path(folder, "edgesplit")
+
+
+@pytest.fixture
+def host(tmp_path, ray_folder, monkeypatch):
     """A host of tier end whose files are in a folder of the test, and a `ray` to start."""
-    env = NodeEnv("end", "127.0.0.1", "127.0.0.2", 2, 78643200, str(tmp_path), f"{tmp_path}/token")
+    env = NodeEnv(
+        *("end", "127.0.0.1", "127.0.0.2", 2, 78643200, str(tmp_path), f"{tmp_path}/token"),
+        ray_folder=str(ray_folder),
+    )
     (tmp_path / "ray").write_text("")
     write_node_files(env, tmp_path, None)
+    make_ray_folder(env)
     monkeypatch.setenv("EDGESPLIT_NODE_ENV", str(tmp_path / "node.env"))
-    monkeypatch.setattr("edgesplit.cluster.head.head_facts", lambda *_: SAME)
+    monkeypatch.setattr("edgesplit.cluster.ray.head_probe.head_facts", lambda *_: SAME)
     return env
 
 
@@ -95,8 +108,8 @@ def test_a_head_that_does_not_answer_is_a_finding(monkeypatch):
     def gone(address, *_):
         raise ClusterError(f"no head answers at {address} (refused)")
 
-    monkeypatch.setattr("edgesplit.cluster.head.head_facts", gone)
-    assert checks_of_host() == HOST_CHECKS[:5]
+    monkeypatch.setattr("edgesplit.cluster.ray.head_probe.head_facts", gone)
+    assert checks_of_host() == HOST_CHECKS[:6]
     found = CliRunner().invoke(main, ["doctor"])
     assert found.exit_code == 1
     assert "missing  head: no head answers at 127.0.0.2:6379 (refused)\n" in found.stdout
@@ -106,7 +119,9 @@ def test_a_head_that_does_not_answer_is_a_finding(monkeypatch):
 @pytest.mark.usefixtures("listeners")
 def test_the_head_is_asked_with_this_hosts_token(host, monkeypatch):
     asked = []
-    monkeypatch.setattr("edgesplit.cluster.head.head_facts", lambda *a: asked.append(a) or SAME)
+    monkeypatch.setattr(
+        "edgesplit.cluster.ray.head_probe.head_facts", lambda *a: asked.append(a) or SAME
+    )
     assert checks_of_host() == HOST_CHECKS
     [(address, timeout_s, token_file)] = asked
     assert (address, token_file) == ("127.0.0.2:6379", host.token_file)
@@ -136,6 +151,35 @@ def test_the_node_files_values_are_told(host):
     is_well, found = look(host_looks(host), "node file")
     assert is_well
     assert "tier end at 127.0.0.1, head 127.0.0.2, 2 CPUs, 75 MiB of objects" in found
+
+
+def test_a_folder_of_rays_that_others_may_enter_is_told(host, ray_folder):
+    ray_folder.parent.chmod(0o755)
+    assert look(host_looks(host), "Ray's folder") == (True, f"{ray_folder} lets its user in only")
+    ray_folder.chmod(0o755)
+    is_well, found = look(host_looks(host), "Ray's folder")
+    assert (is_well, found) == (False, f"others may enter {ray_folder} (mode 755)")
+    ray_folder.chmod(0o700)
+    ray_folder.parent.chmod(0o777)
+    is_well, found = look(host_looks(host), "Ray's folder")
+    assert (is_well, "put another folder in the place of" in found) == (False, True)
+
+
+@pytest.mark.parametrize(("mode", "is_shut"), [(0o700, True), (0o755, False), (0o770, False)])
+def test_a_running_rays_folder_is_looked_at(monkeypatch, ray_folder, mode, is_shut):
+    """As `ray start` leaves it: open to all itself, so that the one above it counts."""
+    ray_folder.mkdir()
+    (ray_folder / "ray").mkdir()
+    (ray_folder / "ray").chmod(0o777)
+    ray_folder.chmod(mode)
+    ray_folder.parent.chmod(0o755)
+    info = {"name": "raylet", "cmdline": ["raylet", f"--temp_dir={ray_folder}/ray"]}
+    info["uids"] = SimpleNamespace(real=os.geteuid())
+    other = {"name": "raylet", "cmdline": None, "uids": None}
+    found = [SimpleNamespace(info=info), SimpleNamespace(info=other)]
+    monkeypatch.setattr(psutil, "process_iter", lambda _: found)
+    [(name, (is_well, _))] = [(one.name, one.find()) for one in running_looks()]
+    assert (name, is_well) == (f"Ray's files in {ray_folder}/ray", is_shut)
 
 
 @pytest.mark.parametrize(

@@ -157,11 +157,11 @@ def test_a_malformed_file_names_the_line(tmp_path, text, message):
 
 def test_what_a_user_may_change(tmp_path):
     """Comments, blanks, quotes, other settings of Ray."""
-    text = changed("ES_TIER=end", "\n  # mine\n\nES_TIER=\"end\"\nRAY_TMPDIR='/mnt/big disk'")
+    text = changed("ES_TIER=end", "\n  # mine\n\nES_TIER=\"end\"\nRAY_spill='/mnt/big disk'")
     text = text.replace("niceness=0", "niceness=5")
     (tmp_path / "node.env").write_text(text)
     assert read_node_env(tmp_path / "node.env") == GOOD
-    assert sourced(text, tmp_path)["RAY_TMPDIR"] == "/mnt/big disk"
+    assert sourced(text, tmp_path)["RAY_spill"] == "/mnt/big disk"
 
 
 def test_files_that_cannot_be_read(tmp_path):

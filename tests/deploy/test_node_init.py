@@ -1,8 +1,11 @@
 """`edgesplit node init`: what it writes and says, and a user's mistakes."""
 
+import os
 import re
 import shlex
+import stat
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -11,21 +14,30 @@ from click.testing import CliRunner
 from edgesplit.cli import main
 from edgesplit.deploy.node_env import read_node_env
 from edgesplit.deploy.node_files import UNIT
+from edgesplit.deploy.private_folder import way_in
 
 OTHER = ("--head-ip", "192.168.1.30", "--node-ip", "192.168.1.31")
+NOBODY = 65534
 HEAD = ("--head", "--node-ip", "192.168.1.30")
 
 
 @pytest.fixture
-def init(tmp_path):
+def ray_folder():
+    """One whose path leaves room for Ray's sockets; not there yet."""
+    with tempfile.TemporaryDirectory(prefix="t-", dir="/tmp") as folder:
+        yield Path(folder, "edgesplit")
+
+
+@pytest.fixture
+def init(tmp_path, ray_folder):
     """Run `node init` for a tier in a folder of the test."""
     folder = tmp_path / "etc"
 
     def run(*arguments, tier="end"):
-        words = ["node", "init", "--tier", tier, "--folder", str(folder), *arguments]
-        return CliRunner().invoke(main, words)
+        words = ["node", "init", "--tier", tier, "--folder", str(folder)]
+        return CliRunner().invoke(main, [*words, "--ray-folder", str(ray_folder), *arguments])
 
-    run.folder = folder
+    run.folder, run.ray_folder = folder, ray_folder
     return run
 
 
@@ -69,6 +81,7 @@ def test_the_commands_it_prints_work(init, tmp_path):
     (tmp_path / "edgesplit-token").write_text((init.folder / "token").read_text() + "\n")
     words = shlex.split(line.replace("edgesplit-token", str(tmp_path / "edgesplit-token")))
     folder = ["--folder", str(tmp_path / "end"), "--node-ip", "192.168.1.31"]
+    folder += ["--ray-folder", str(init.ray_folder)]
     found = CliRunner().invoke(main, ["node", "init", "--tier", "end", *words, *folder])
     assert found.exit_code == 0, found.output
     assert (tmp_path / "end" / "token").read_text() == (init.folder / "token").read_text()
@@ -86,7 +99,7 @@ def test_another_node_file_is_kept_without_force(init):
     init(*OTHER, "--cpus", "4")
     found = init(*OTHER, "--cpus", "2")
     assert found.exit_code == 1
-    assert "differs: now ES_CPUS=4, then ES_CPUS=2; --force replaces it" in found.stderr
+    assert "it has ES_CPUS=4, the new one ES_CPUS=2; --force replaces it" in found.stderr
     assert read_node_env(init.folder / "node.env").cpus == 4
     assert init(*OTHER, "--cpus", "2", "--force").exit_code == 0
     assert read_node_env(init.folder / "node.env").cpus == 2
@@ -95,10 +108,62 @@ def test_another_node_file_is_kept_without_force(init):
 def test_a_users_own_setting_is_kept_without_force(init):
     init(*OTHER)
     with (init.folder / "node.env").open("a") as file:
-        file.write("RAY_TMPDIR=/mnt/ssd\n")
+        file.write("RAY_memory_usage_threshold=0.9\n")
     found = init(*OTHER)
     assert found.exit_code == 1
-    assert "now RAY_TMPDIR=/mnt/ssd, then nothing" in found.stderr
+    assert "it has RAY_memory_usage_threshold=0.9, the new one nothing" in found.stderr
+
+
+def test_rays_folder_is_for_its_user_only(init):
+    found = init(*OTHER)
+    assert f"made {init.ray_folder} for Ray's user only" in found.output
+    assert read_node_env(init.folder / "node.env").ray_folder == str(init.ray_folder)
+    assert way_in(init.ray_folder, os.geteuid()) == ""
+    init.ray_folder.chmod(0o777)
+    assert init(*OTHER).exit_code == 0
+    assert way_in(init.ray_folder, os.geteuid()) == ""
+
+
+@pytest.mark.parametrize("kind", ["link", "file"])
+def test_rays_folder_is_not_taken_from_others(init, kind, tmp_path):
+    if kind == "link":
+        init.ray_folder.symlink_to(tmp_path)
+    else:
+        init.ray_folder.write_text("")
+    found = init(*OTHER)
+    assert found.exit_code == 1
+    assert f"cannot make the folder {init.ray_folder}" in found.stderr
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give folders away")
+def test_rays_folder_of_another_user_is_refused(init):
+    init.ray_folder.mkdir()
+    os.chown(init.ray_folder, NOBODY, NOBODY)
+    found = init(*OTHER)
+    assert found.exit_code == 1
+    assert f"{init.ray_folder} belongs to user {NOBODY}" in found.stderr
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give folders away")
+def test_under_sudo_rays_folder_is_the_callers(init, monkeypatch):
+    monkeypatch.setenv("SUDO_UID", str(NOBODY))
+    monkeypatch.setenv("SUDO_GID", str(NOBODY))
+    for _ in range(2):
+        assert init(*OTHER).exit_code == 0
+        found = init.ray_folder.stat()
+        assert (found.st_uid, stat.S_IMODE(found.st_mode)) == (NOBODY, 0o700)
+
+
+def test_where_rays_folder_is_by_default(init, tmp_path):
+    (init.ray_folder.parent / "etc").mkdir()
+    words = ["node", "init", "--tier", "end", *OTHER]
+    short = init.ray_folder.parent / "etc"
+    assert CliRunner().invoke(main, [*words, "--folder", str(short)]).exit_code == 0
+    assert read_node_env(short / "node.env").ray_folder == f"{short}/ray"
+    long = tmp_path / ("x" * 40)
+    found = CliRunner().invoke(main, [*words, "--folder", str(long)])
+    assert found.exit_code == 1
+    assert "expected an absolute path of at most" in found.stderr
 
 
 def test_force_replaces_a_malformed_file(init):
@@ -123,7 +188,7 @@ def test_systemd(init, tmp_path, monkeypatch):
     [
         (["--head-ip", "pi.local"], "ES_HEAD_IP: given 'pi.local', expected a numeric IPv4"),
         (["--head-ip", "fd00::1"], "no IPv6"),
-        (["--head-ip", "127.0.0.1"], "loopback, which no other host reaches"),
+        (["--head-ip", "127.0.0.1"], "loopback address, which no other host reaches"),
         (["--head", "--node-ip", "127.0.1.1"], "127.0.1.1 is this host's loopback"),
         ([*OTHER, "--node-ip", "pi"], "ES_NODE_IP: given 'pi'"),
         ([*OTHER, "--token-file", "missing"], "cannot read the token file missing"),

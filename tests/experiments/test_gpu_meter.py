@@ -1,5 +1,6 @@
 """The comparison of a GPU's counter with its power, on a made-up driver that draws steadily."""
 
+import threading
 import time
 
 import pynvml
@@ -7,6 +8,7 @@ import pytest
 
 from edgesplit.errors import EdgeSplitError
 from experiments.gpu_meter import compare, intervals, under
+from experiments.two_point import TwoPoint
 
 
 class Driver:
@@ -16,6 +18,7 @@ class Driver:
 
     def __init__(self, gain=1.0):
         self.gain = gain
+        self.usage_mw = 100_000
         self.opened = 0
 
     def nvmlInit(self):
@@ -36,7 +39,7 @@ class Driver:
         return round(100e3 * self.gain * time.perf_counter())
 
     def nvmlDeviceGetPowerUsage(self, gpu):
-        return 100_000
+        return self.usage_mw
 
     def nvmlDeviceGetFieldValues(self, gpu, fields):
         values = (pynvml.c_nvmlFieldValue_t * len(fields))()
@@ -63,6 +66,17 @@ def test_without_a_counter_there_is_nothing_to_compare():
     assert driver.opened == 0
 
 
+def test_the_papers_two_points():
+    """P0 = 50 W, P1 = 250 W, 20 ms: 3 J."""
+    driver, now_s = Driver(), 100.0
+    two = TwoPoint(driver, 0, lambda: now_s)
+    driver.usage_mw = 50_000
+    mark = two.mark()
+    now_s += 0.02
+    driver.usage_mw = 250_000
+    assert two.joules_since(mark) == pytest.approx(3.0)
+
+
 def test_intervals_are_between_changes():
     seen = [(0.0, 1.0), (0.1, 2.0), (0.2, 2.0), (0.3, 3.0), (0.5, 4.0)]
     found = intervals(seen, 1.0)
@@ -73,12 +87,14 @@ def test_intervals_are_between_changes():
 
 
 def test_work_goes_on_while_the_block_runs():
-    done = []
-    with under(lambda: (done.append(1), time.sleep(0.001))):
-        deadline = time.monotonic() + 10
-        while len(done) < 3:
-            assert time.monotonic() < deadline
-            time.sleep(0.001)
-    count = len(done)
-    time.sleep(0.05)
-    assert len(done) == count
+    by, thrice = [], threading.Event()
+
+    def work():
+        by.append(threading.current_thread())
+        if len(by) == 3:
+            thrice.set()
+
+    with under(work):
+        assert thrice.wait(10)
+    assert not by[0].is_alive()
+    assert set(by) == {by[0]}

@@ -11,9 +11,9 @@ import pytest
 import torch
 from click.testing import CliRunner
 
+from edgesplit.core.layer_times import LayerTimes
 from edgesplit.core.plan import parse_plan
-from edgesplit.core.row import Row
-from edgesplit.node.runtime.row import Shape
+from edgesplit.node.runtime.measure import Shape
 from experiments.runtimes.__main__ import main
 from experiments.runtimes.parts import part_bounds
 from experiments.runtimes.plans import predicted_s, sample_plans
@@ -95,7 +95,10 @@ def test_sampled_plans_are_the_same_each_time_and_leave_no_range_empty():
 
 
 def test_a_plan_takes_its_ranges_seconds_in_their_runtimes():
-    rows = {"torch": Row("torch", (1.0, 2.0, 4.0)), "onnx": Row("onnx", (0.1, 0.2, 0.4))}
+    rows = {
+        "torch": LayerTimes("torch", (1.0, 2.0, 4.0)),
+        "onnx": LayerTimes("onnx", (0.1, 0.2, 0.4)),
+    }
     assert predicted_s(parse_plan("end:0-1 | edge[onnx]:1-3"), rows) == pytest.approx(1.6)
 
 

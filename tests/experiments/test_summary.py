@@ -62,8 +62,8 @@ def result(factors=(1.0, 3.0), model="alexnet"):
     )
     swept = tuple(Measured(PLANS[n], 2, Figures(*FIGURES[n])) for n in ("edge-only", "end-only"))
     finalists = (Measured(PLANS["oracle"], 20, Figures(*FIGURES["oracle"])),)
-    norms = Figures(*FIGURES["end-only"])
-    return ModelResult(model, repetitions, swept, finalists, norms)
+    score_reference = Figures(*FIGURES["end-only"])
+    return ModelResult(model, repetitions, swept, finalists, score_reference)
 
 
 def test_rows_are_means_and_deviations_over_repetitions():

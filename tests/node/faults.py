@@ -16,8 +16,8 @@ import sys, time
 from tiers import Additions
 from edgesplit.core.power import Power
 from edgesplit.node.meter.power_model import PowerModelMeter
-from edgesplit.node.router import ServeSettings
-from edgesplit.node.serve import SegmentServer
+from edgesplit.node.tier.router import ServeSettings
+from edgesplit.node.tier.serve import SegmentServer
 
 name, seconds, port = sys.argv[1], float(sys.argv[2]), int(sys.argv[3])
 meter = PowerModelMeter(Power(10.0, 5.0, 5.0, 1.0))
@@ -26,6 +26,22 @@ with SegmentServer(ServeSettings(name, ports=(port,)), meter) as server:
     print(server.address, flush=True)
     sys.stdin.read()
 """
+
+
+def freeze(pid):
+    """Stop a process, and return once each of its threads has stopped: a moment later for some."""
+    os.kill(pid, signal.SIGSTOP)
+    threads = Path(f"/proc/{pid}/task")
+    until_s = time.monotonic() + 10
+    while not all(_is_stopped(thread) for thread in threads.iterdir()):
+        assert time.monotonic() < until_s, f"process {pid} does not stop"
+        time.sleep(0.001)
+
+
+def _is_stopped(thread):
+    with contextlib.suppress(FileNotFoundError):  # it has ended
+        return (thread / "stat").read_text().rpartition(")")[2].split()[0] in "TtZX"
+    return True
 
 
 class RemoteTier:
@@ -43,7 +59,7 @@ class RemoteTier:
         assert self.address, "the server did not start"
 
     def freeze(self):
-        self._process.send_signal(signal.SIGSTOP)
+        freeze(self._process.pid)
 
     def wake(self):
         self._process.send_signal(signal.SIGCONT)

@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 from sysfs_trees import Clock
 
 from edgesplit.core.energy.reading import Reading
-from edgesplit.core.energy.source import SourceInfo
+from edgesplit.core.energy.sensor import SensorInfo
 from edgesplit.errors import MeterError
 
 
 def info(id="pretended", kind="counter", scope="cpu package", update_s=1e-3, averaging_s=0.0):
-    return SourceInfo(id, scope, kind, update_s, averaging_s, 1e-6, 0.0, (), "made up")
+    return SensorInfo(id, scope, kind, update_s, averaging_s, 1e-6, 0.0, (), "made up")
 
 
 @dataclass
@@ -19,7 +19,7 @@ class Pretended:
     """Draws `watts`; reads are counted; fails while `problem` is set."""
 
     clock: Clock
-    info: SourceInfo = field(default_factory=info)
+    info: SensorInfo = field(default_factory=info)
     watts: float = 10.0
     problem: str = ""
     joules: float = 0.0

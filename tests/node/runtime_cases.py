@@ -7,15 +7,14 @@ import sample_models as samples
 import torch
 from torch import nn
 
-from edgesplit.node.model import export
-from edgesplit.node.profiler import graph_of, payload_forms
-from edgesplit.node.program import Program
+from edgesplit.caller.inputs.zoo import load_model
+from edgesplit.node.program.export.model import export
+from edgesplit.node.program.profiler import graph_of, payload_forms
+from edgesplit.node.program.program import Program
+from edgesplit.node.program.shaped_program import ShapedProgram
 from edgesplit.node.runtime.channels_last import ChannelsLastRuntime
-from edgesplit.node.runtime.eager import EagerRuntime
 from edgesplit.node.runtime.onnx import OnnxRuntime
 from edgesplit.node.runtime.onnx_export import export_graph
-from edgesplit.node.runtime.torch_range import Workload
-from edgesplit.node.zoo import load_model
 
 
 class Masked(nn.Module):
@@ -66,6 +65,17 @@ class Flat(nn.Module):
         return self.linear(self.conv(x).relu().view(x.shape[0], -1))
 
 
+@dataclass(frozen=True)
+class Eager:
+    """Eager torch in the place of a runtime: what the others are compared with."""
+
+    program: Program
+    name = "torch"
+
+    def prepare(self, start, stop):
+        return self.program.segment(start, stop)
+
+
 MAKERS = {
     "UNet": lambda: (samples.UNet(), [torch.randn(1, 3, 16, 16)]),
     "DictResult": lambda: (samples.DictResult(), [torch.randn(2, 6)]),
@@ -105,7 +115,7 @@ class Case:
 
     @cached_property
     def workload(self):
-        return Workload(self.program, payload_forms(self.program, self.values))
+        return ShapedProgram(self.program, payload_forms(self.program, self.values))
 
     @cached_property
     def graph(self):
@@ -119,7 +129,7 @@ class Case:
     def runtimes(self):
         """Those that run on every host, by name."""
         runtimes = [
-            EagerRuntime(self.program),
+            Eager(self.program),
             ChannelsLastRuntime(self.workload),
             OnnxRuntime(self.graph, self.program.weights, threads=1),
         ]

@@ -9,12 +9,12 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 from edgesplit.core.power import Power
-from edgesplit.node import wire
-from edgesplit.node.client import Client
 from edgesplit.node.meter.power_model import PowerModelMeter
-from edgesplit.node.router import ServeSettings
-from edgesplit.node.serve import SegmentServer
-from edgesplit.node.tensor_kind import kind_here
+from edgesplit.node.tier.router import ServeSettings
+from edgesplit.node.tier.serve import SegmentServer
+from edgesplit.node.transport import wire
+from edgesplit.node.transport.client import Client
+from edgesplit.node.transport.tensor_codec import codec_here
 
 NAMES = ("end", "edge", "cloud")
 
@@ -33,6 +33,9 @@ class Additions:
 
         return run
 
+    def ran(self, ran):
+        """Nothing to compare with."""
+
 
 class Tiers:
     """Servers by name, and one client of the first."""
@@ -40,12 +43,15 @@ class Tiers:
     def __init__(self, servers, client):
         self.servers, self.client = servers, client
         self.addresses = {name: server.address for name, server in servers.items()}
-        self._kind = kind_here()
+        self._kind = codec_here()
         self._ids = (f"test-{n}" for n in itertools.count())
 
-    def request(self, values, stages, timeout_s=5.0, program="p", patience_s=0.0):
+    def request(self, values, stages, timeout_s=5.0, program="p", failover_after_s=0.0):
         specs, buffers = self._kind.pack(values)
-        hops = [wire.Hop(t, self.addresses[t], a, b, patience_s=patience_s) for t, a, b in stages]
+        hops = [
+            wire.Hop(t, self.addresses[t], a, b, failover_after_s=failover_after_s)
+            for t, a, b in stages
+        ]
         return (
             wire.Request(
                 id=next(self._ids),
@@ -58,10 +64,10 @@ class Tiers:
             buffers,
         )
 
-    def infer(self, values, stages, timeout_s=5.0, program="p", patience_s=0.0):
-        request, buffers = self.request(values, stages, timeout_s, program, patience_s)
+    def infer(self, values, stages, timeout_s=5.0, program="p", failover_after_s=0.0):
+        request, buffers = self.request(values, stages, timeout_s, program, failover_after_s)
         with self.client.channel() as channel:
-            channel.send(request, buffers, patience_s)
+            channel.send(request, buffers, failover_after_s)
             return channel.receive(request.id, timeout_s)
 
 

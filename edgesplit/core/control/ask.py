@@ -8,12 +8,19 @@ import math
 from collections.abc import Iterable
 from dataclasses import replace
 
-from edgesplit.core.control.belief import Pair, hope, suspect
+from edgesplit.core.control.belief import Pair, optimistic_profile, profile_if_suspicions_hold
 from edgesplit.core.control.decide import candidate, cost_of, is_worth, model_of
-from edgesplit.core.control.event import Action, Measure, Probe
-from edgesplit.core.control.state import Ask, Asking, ControlState, Key, Wanted, current_profile
+from edgesplit.core.control.event import Action, MeasureTier, ProbeLink
+from edgesplit.core.control.state import (
+    Ask,
+    Asking,
+    ControlState,
+    Hope,
+    ProbeKey,
+    RepeatedProbe,
+    current_profile,
+)
 from edgesplit.core.control.trust import doubted
-from edgesplit.core.cost import Cost
 from edgesplit.core.plan import Plan
 from edgesplit.core.profile import Link, Profile, Tier
 
@@ -26,12 +33,12 @@ _LATENCY_MATTERS_S = 1e-3  # nor a latency below this: scheduling jitter
 _DEAREST = 2.0  # an answer is charged at most so often the time expected: outliers are no fault
 
 
-def key_of(ask: Ask) -> Key:
+def key_of(ask: Ask) -> ProbeKey:
     """The tier or link that an ask is about."""
-    return (ask.source, ask.target) if isinstance(ask, Probe) else ask.tier
+    return (ask.source, ask.target) if isinstance(ask, ProbeLink) else ask.tier
 
 
-def answered(state: ControlState, key: Key, seconds: float) -> ControlState:
+def answered(state: ControlState, key: ProbeKey, seconds: float) -> ControlState:
     """The state after an answer that took so many seconds."""
     asking = _asking(state, key)
     charged_s = min(seconds, _DEAREST * asking.expected_s)
@@ -43,22 +50,22 @@ def repeat(state: ControlState) -> tuple[ControlState, list[Action]]:
     """Ask what is wanted and due, briefly; tiers in doubt first, whether they answer again."""
     settings, actions = state.settings, list[Action]()
     longest_s = min(settings.probe_longest_s, settings.probe_share * settings.probe_interval_s)
-    for wanted in (*_trials(state), *state.wanted):
-        state, asks = _ask(state, wanted.ask, wanted.every_s, longest_s)
+    for repeated in (*_trials(state), *state.repeated):
+        state, asks = _ask(state, repeated.ask, repeated.every_s, longest_s)
         actions += asks
     return state, actions
 
 
-def _trials(state: ControlState) -> list[Wanted]:
+def _trials(state: ControlState) -> list[RepeatedProbe]:
     """A probe of each tier in doubt, over its link from the tier that reported it if that is up."""
-    probes = list[Wanted]()
+    probes = list[RepeatedProbe]()
     for tier in sorted(doubted(state.trusts) - state.lost):
         sources = [ln.source for ln in state.profile.links if ln.target == tier]
         reporter = state.trusts[tier].asked_by
         sources.sort(key=lambda name: (name in state.away, name != reporter))
         if sources:
-            ask = Probe(sources[0], tier, _LEAST_BYTES)
-            probes.append(Wanted(ask, state.settings.probe_interval_s))
+            ask = ProbeLink(sources[0], tier, _LEAST_BYTES)
+            probes.append(RepeatedProbe(ask, state.settings.probe_interval_s))
     return probes
 
 
@@ -88,14 +95,14 @@ def _ask(
 
 
 def _expected_s(state: ControlState, ask: Ask) -> float:
-    if isinstance(ask, Probe):
+    if isinstance(ask, ProbeLink):
         link = state.beliefs.links[ask.source, ask.target]
         return ask.sent_bytes / link.rate.value + 2 * link.latency.value
     layer_s = state.profile.tier(ask.tier).layer_s_in(ask.runtime)
     return sum(layer_s[ask.start : ask.stop]) * state.beliefs.tiers[ask.tier].slowdown.value
 
 
-def _asking(state: ControlState, key: Key) -> Asking:
+def _asking(state: ControlState, key: ProbeKey) -> Asking:
     most_s = _CREDIT_PROBES * state.settings.probe_longest_s
     old = state.asking.get(key)
     if old is None:
@@ -106,7 +113,7 @@ def _asking(state: ControlState, key: Key) -> Asking:
 
 def _sized(state: ControlState, ask: Ask, longest_s: float) -> Ask:
     """The ask cut down to what takes longest_s by the worse of what is believed and last seen."""
-    if isinstance(ask, Probe):
+    if isinstance(ask, ProbeLink):
         rate = state.beliefs.links[ask.source, ask.target].rate
         most = int(longest_s * min(rate.value, rate.last))
         return replace(ask, sent_bytes=max(_LEAST_BYTES, min(ask.sent_bytes, most)))
@@ -122,33 +129,53 @@ def _sized(state: ControlState, ask: Ask, longest_s: float) -> Ask:
     return replace(ask, stop=stop)
 
 
-def survey(state: ControlState, current: Cost | None) -> tuple[Wanted, ...]:
-    """What to ask while the active plan stands: stale figures that could make a plan beat it."""
-    if state.active is None or current is None:
-        return ()
-    now, settings = current_profile(state), state.settings
-    for stale, factor, every_s in (
-        (_stale(state, state.active), 1.0, settings.probe_interval_s),
-        (_unused(state, state.active), _HOPE, settings.patrol_s),
-    ):
-        hoped = hope(state.profile, now, stale, factor)
-        best = candidate(state, model_of(state, hoped), current)
-        if best is None or best.plan == state.active or not is_worth(state, best, current):
-            continue
+def look_for_probes(state: ControlState) -> ControlState:
+    """The state with what to ask while the active plan stands, or one hope less to look into.
+
+    Figures that could make a plan beat it are asked for: first stale ones as good as ever seen,
+    then unused ones better than that. Each costs a decision of the policy, so that one is looked
+    into with each event after an evaluation, and none that could not be asked for anyway.
+    """
+    while state.hopes:
+        hope, *rest = state.hopes
+        state = replace(state, hopes=tuple(rest))
+        now, hoped = _hoped(state, hope)
         better = {*_better_tiers(now, hoped), *_better_links(now, hoped)}
-        asks = [ask for ask in asks_along(state, best.plan) if key_of(ask) in better]
-        if asks:
-            return tuple(Wanted(ask, every_s) for ask in asks)
-    return ()
+        if better:
+            repeated = _repeated(state, hope, hoped, better)
+            return replace(state, repeated=repeated, hopes=() if repeated else state.hopes)
+    return replace(state, repeated=())
 
 
-def _unused(state: ControlState, active: Plan) -> set[Key]:
+def _hoped(state: ControlState, hope: Hope) -> tuple[Profile, Profile]:
+    """The profile as believed, and as it might be."""
+    assert state.active is not None, "hopes are of a plan in force"
+    now = current_profile(state)
+    if hope == "stale":
+        return now, optimistic_profile(state.profile, now, _stale(state, state.active), 1.0)
+    return now, optimistic_profile(state.profile, now, _unused(state, state.active), _HOPE)
+
+
+def _repeated(
+    state: ControlState, hope: Hope, hoped: Profile, better: set[ProbeKey]
+) -> tuple[RepeatedProbe, ...]:
+    """Asks about `better` figures of the plan that would beat the active one, were they so."""
+    current, settings = state.weighed, state.settings
+    best = candidate(state, model_of(state, hoped), current)
+    if best is None or best.plan == state.active or not is_worth(state, best, current):
+        return ()
+    every_s = settings.probe_interval_s if hope == "stale" else settings.patrol_s
+    asks = [ask for ask in asks_along(state, best.plan) if key_of(ask) in better]
+    return tuple(RepeatedProbe(ask, every_s) for ask in asks)
+
+
+def _unused(state: ControlState, active: Plan) -> set[ProbeKey]:
     """Tiers and links that the active plan does not use."""
-    tiers = set[Key](state.beliefs.tiers) - used_tiers(active)
+    tiers = set[ProbeKey](state.beliefs.tiers) - used_tiers(active)
     return tiers.union(set(state.beliefs.links) - used_links(active))
 
 
-def _stale(state: ControlState, active: Plan) -> set[Key]:
+def _stale(state: ControlState, active: Plan) -> set[ProbeKey]:
     """Those, and links that the requests of the active plan have not shown of late."""
     oldest_s = state.now_s - state.settings.probe_timeout_s
     links = state.beliefs.links.items()
@@ -166,7 +193,7 @@ def used_links(plan: Plan) -> set[Pair]:
     return {*hops, *((v, u) for u, v in hops)}
 
 
-def _better_tiers(now: Profile, hoped: Profile) -> list[Key]:
+def _better_tiers(now: Profile, hoped: Profile) -> list[ProbeKey]:
     def gains(old: Tier, new: Tier) -> bool:
         return old.slowdown > _BETTER * new.slowdown
 
@@ -174,7 +201,7 @@ def _better_tiers(now: Profile, hoped: Profile) -> list[Key]:
     return [old.name for old, new in pairs if gains(old, new)]
 
 
-def _better_links(now: Profile, hoped: Profile) -> list[Key]:
+def _better_links(now: Profile, hoped: Profile) -> list[ProbeKey]:
     def gains(old: Link, new: Link) -> bool:
         is_sooner = old.latency_s > max(_BETTER * new.latency_s, _LATENCY_MATTERS_S)
         return is_sooner or new.bytes_per_s > _BETTER * old.bytes_per_s
@@ -186,19 +213,21 @@ def _better_links(now: Profile, hoped: Profile) -> list[Key]:
 def asks_along(state: ControlState, plan: Plan) -> list[Ask]:
     """An ask for each figure that `plan` relies on: its segments, its links both ways."""
     sizes = state.graph.payload_bytes
-    asks: list[Ask] = [Measure(s.tier, s.start, s.stop, s.runtime) for s in plan.stages if len(s)]
+    asks: list[Ask] = [
+        MeasureTier(s.tier, s.start, s.stop, s.runtime) for s in plan.stages if len(s)
+    ]
     for u, v, cut in zip(plan.route[:-1], plan.route[1:], plan.cuts, strict=True):
-        asks += [Probe(u, v, sizes[cut]), Probe(v, u, sizes[-1])]
+        asks += [ProbeLink(u, v, sizes[cut]), ProbeLink(v, u, sizes[-1])]
     return asks
 
 
-def doubts(state: ControlState, plan: Plan, since_s: float) -> list[Ask]:
+def probes_for_doubts(state: ControlState, plan: Plan, since_s: float) -> list[Ask]:
     """Asks about figures of `plan` put in doubt since then, but not what requests show anyway."""
     keys = _in_doubt(state, since_s) - _shown(state)
     return [ask for ask in asks_along(state, plan) if key_of(ask) in keys] if keys else []
 
 
-def news(state: ControlState) -> list[Ask]:
+def probes_for_new_doubts(state: ControlState) -> list[Ask]:
     """Asks about figures that this very event has put in doubt, if the doubt could matter.
 
     It matters if a figure hoped to be better seems so, or if another plan would be worth switching
@@ -208,10 +237,12 @@ def news(state: ControlState) -> list[Ask]:
     keys = _in_doubt(state, now_s) - _shown(state)
     if active is None or state.pending is not None or not keys:
         return []
-    hopes = [w.ask for w in state.wanted if key_of(w.ask) in keys and _seems_better(state, w.ask)]
+    hopes = [w.ask for w in state.repeated if key_of(w.ask) in keys and _seems_better(state, w.ask)]
     if hopes:
         return hopes
-    model = model_of(state, suspect(current_profile(state), state.beliefs, now_s))
+    model = model_of(
+        state, profile_if_suspicions_hold(current_profile(state), state.beliefs, now_s)
+    )
     current = cost_of(state, model, active)
     best = candidate(state, model, current)
     if best is None or best.plan == active or not is_worth(state, best, current):
@@ -220,13 +251,13 @@ def news(state: ControlState) -> list[Ask]:
     return [ask for key, ask in asks.items() if key in keys]
 
 
-def _in_doubt(state: ControlState, since_s: float) -> set[Key]:
+def _in_doubt(state: ControlState, since_s: float) -> set[ProbeKey]:
     tiers, links = state.beliefs.tiers.items(), state.beliefs.links.items()
-    keys = set[Key](name for name, tier in tiers if tier.in_doubt(since_s))
+    keys = set[ProbeKey](name for name, tier in tiers if tier.in_doubt(since_s))
     return keys.union(pair for pair, link in links if link.in_doubt(since_s))
 
 
-def _shown(state: ControlState) -> set[Key]:
+def _shown(state: ControlState) -> set[ProbeKey]:
     """What the next requests show anyway: busy tiers; the links too where requests are frequent."""
     if state.active is None:
         return set()
@@ -236,7 +267,7 @@ def _shown(state: ControlState) -> set[Key]:
 
 def _seems_better(state: ControlState, ask: Ask) -> bool:
     """True if the last observation alone was clearly better than what is believed."""
-    if isinstance(ask, Measure):
+    if isinstance(ask, MeasureTier):
         slowdown = state.beliefs.tiers[ask.tier].slowdown
         return slowdown.value > _CLEARLY * slowdown.last
     link = state.beliefs.links[ask.source, ask.target]

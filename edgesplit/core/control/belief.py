@@ -11,7 +11,7 @@ from edgesplit.core.control.estimate import Estimate, estimate
 from edgesplit.core.control.event import LinkProbed, TierMeasured
 from edgesplit.core.plan import Stage
 from edgesplit.core.profile import Link, Profile, Tier
-from edgesplit.core.sample import Sample, Transfer, transfers
+from edgesplit.core.tier_timing import TierTiming, Transfer, transfers
 
 Pair = tuple[str, str]
 
@@ -99,18 +99,18 @@ def believe(profile: Profile, at_s: float) -> Beliefs:
 
 
 def learn_request(
-    beliefs: Beliefs, profile: Profile, samples: tuple[Sample, ...], at_s: float
+    beliefs: Beliefs, profile: Profile, timings: tuple[TierTiming, ...], at_s: float
 ) -> Beliefs:
-    """What one request's samples, in route order, add: segments' seconds and links' transfers.
+    """What one request's timings, in route order, add: segments' seconds and links' transfers.
 
-    A tier that finished for others ran a cold range: its seconds teach nothing.
+    A tier that failed over ran a cold range: its seconds teach nothing.
     """
-    for sample in samples:
-        if sample.finished:
+    for timing in timings:
+        if timing.failed_over:
             continue
-        stage = Stage(sample.tier, sample.start, sample.stop, sample.runtime)
-        beliefs = _learn_compute(beliefs, profile, stage, sample.compute_s, at_s)
-    for transfer in transfers(samples):
+        stage = Stage(timing.tier, timing.start, timing.stop, timing.runtime)
+        beliefs = _learn_compute(beliefs, profile, stage, timing.compute_s, at_s)
+    for transfer in transfers(timings):
         beliefs = _learn_transfer(beliefs, transfer, at_s)
     return beliefs
 
@@ -137,7 +137,7 @@ def learn_probe(beliefs: Beliefs, event: LinkProbed) -> Beliefs:
 def _learn_compute(
     beliefs: Beliefs, profile: Profile, stage: Stage, seconds: float, at_s: float
 ) -> Beliefs:
-    """Compare with the row of the runtime that ran the segment, unless it was dropped meanwhile."""
+    """Compare with the layer times of the runtime that ran the segment, unless it was dropped."""
     tier, slowdown = profile.tier(stage.tier), beliefs.tiers[stage.tier].slowdown
     if stage.runtime not in tier.runtimes:
         return beliefs
@@ -201,10 +201,10 @@ def _link_now(link: Link, belief: LinkBelief) -> Link:
         return link
     latency_s = belief.latency.value if belief.latency.count else link.latency_s
     rate = belief.rate.value if belief.rate.count else link.bytes_per_s
-    return replace(link, latency_s=latency_s, bytes_per_s=rate, origin="observed")
+    return replace(link, latency_s=latency_s, bytes_per_s=rate, provenance="observed")
 
 
-def suspect(profile: Profile, beliefs: Beliefs, since_s: float) -> Profile:
+def profile_if_suspicions_hold(profile: Profile, beliefs: Beliefs, since_s: float) -> Profile:
     """`profile` as it would be, were the last observation of each figure in doubt true.
 
     Doubts that were raised before since_s have lapsed: nothing came to confirm them.
@@ -223,7 +223,9 @@ def suspect(profile: Profile, beliefs: Beliefs, since_s: float) -> Profile:
     return replace(profile, tiers=tuple(tiers), links=tuple(links))
 
 
-def hope(calibrated: Profile, now: Profile, stale: Iterable[str | Pair], factor: float) -> Profile:
+def optimistic_profile(
+    calibrated: Profile, now: Profile, stale: Iterable[str | Pair], factor: float
+) -> Profile:
     """`now` with the stale tiers and links at the best figures known; rates `factor` above them."""
     names = set(stale)
     tiers = tuple(

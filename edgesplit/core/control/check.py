@@ -6,12 +6,12 @@ from itertools import pairwise
 from edgesplit.core.control.event import (
     Event,
     GoalChanged,
+    LayerTimesMeasured,
     LinkProbed,
     Observed,
     PrepareFailed,
     Ready,
     RowDropped,
-    RowMeasured,
     TierJoined,
     TierLost,
     TierMeasured,
@@ -41,19 +41,19 @@ def check(state: ControlState, event: Event) -> None:
                 raise EventError(
                     f"joules are counted {state.goal.boundary} here, which stays; given {event}"
                 )
-        case RowMeasured():
+        case LayerTimesMeasured():
             _check_row(state, event)
         case Ready() | PrepareFailed() | TierLost() | TierJoined() | RowDropped():
             state.profile.tier(event.tier)
 
 
 def _check_samples(state: ControlState, event: Observed) -> None:
-    for sample in event.samples:
-        _check_segment(state, sample.tier, sample.start, sample.stop)
-        _check_durations(event, sample.compute_s, sample.own_s, sample.hop_s)
-        if sample.given_up is not None:
-            state.profile.tier(sample.given_up[0])
-    route = [sample.tier for sample in event.samples]
+    for timing in event.timings:
+        _check_segment(state, timing.tier, timing.start, timing.stop)
+        _check_durations(event, timing.compute_s, timing.own_s, timing.hop_s)
+        if timing.given_up is not None:
+            state.profile.tier(timing.given_up[0])
+    route = [timing.tier for timing in event.timings]
     for pair in pairwise(route):
         if pair not in state.beliefs.links:
             raise UnknownNameError(f"no link {pair[0]}->{pair[1]}, given {event}")
@@ -67,12 +67,12 @@ def _check_segment(state: ControlState, tier: str, start: int, stop: int) -> Non
         )
 
 
-def _check_row(state: ControlState, event: RowMeasured) -> None:
+def _check_row(state: ControlState, event: LayerTimesMeasured) -> None:
     state.profile.tier(event.tier)
-    if len(event.row.layer_s) != len(state.graph):
+    if len(event.times.layer_s) != len(state.graph):
         raise EventError(
-            f"{state.graph.name} has {len(state.graph)} layers, the row {event.row.runtime!r} of "
-            f"tier {event.tier!r} {len(event.row.layer_s)}"
+            f"{state.graph.name} has {len(state.graph)} layers, the layer times of tier "
+            f"{event.tier!r} in {event.times.runtime!r} are {len(event.times.layer_s)}"
         )
 
 

@@ -4,9 +4,11 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from edgesplit.core.control.belief import profile_if_suspicions_hold
 from edgesplit.core.control.state import Basis, ControlState, Settings, current_profile
 from edgesplit.core.cost import Cost, CostModel
 from edgesplit.core.plan import Plan, Stage
+from edgesplit.core.policy import CostPolicy
 from edgesplit.core.profile import Profile
 from edgesplit.errors import PlanError
 
@@ -31,21 +33,21 @@ def cost_of(state: ControlState, model: CostModel, plan: Plan | None) -> Cost | 
 def candidate(state: ControlState, model: CostModel, current: Cost | None) -> Cost | None:
     """The policy's choice under the model's profile, None where it has none that can run.
 
-    Near the latency limit, where noise would make plans feasible and infeasible by turns, it
-    chooses once more with headroom.
+    A plan within the latency limit is only left for one with headroom below it: near the limit,
+    noise would make plans feasible and infeasible by turns.
     """
-    best = _chosen(state, model, state.goal.latency_limit_s)
     limit = state.goal.latency_limit_s
-    if limit is None or best is None or current is None or current.latency_s > limit:
-        return best
-    if best.plan == current.plan or best.latency_s <= _with_headroom(limit, state.settings):
-        return best
-    return _chosen(state, model, _with_headroom(limit, state.settings))
+    if limit is None or current is None or current.latency_s > limit:
+        return chosen(state, model, limit)
+    return chosen(state, model, _with_headroom(limit, state.settings))
 
 
-def _chosen(state: ControlState, model: CostModel, limit_s: float | None) -> Cost | None:
-    goal = replace(state.goal, latency_limit_s=limit_s)
+def chosen(state: ControlState, model: CostModel, limit_s: float | None) -> Cost | None:
+    """The policy's choice under that latency limit, None where it has none that can run."""
     try:
+        if isinstance(state.policy, CostPolicy):
+            return state.policy.decision(model, limit_s).cost
+        goal = replace(state.goal, latency_limit_s=limit_s)
         plan = state.policy(state.graph, model.profile, goal)
     except PlanError:  # the policy has no plan under these conditions: keep what there is
         return None
@@ -70,6 +72,25 @@ def is_worth(state: ControlState, best: Cost, current: Cost | None) -> bool:
         return False
     gain = 1 - best.score / current.score
     return gain > settings.min_gain and gain * settings.expected_stay_s > settings.switch_cost_s
+
+
+def has_doubts(state: ControlState) -> bool:
+    """Whether any figure is in doubt; where none is, a switch that is worth it holds."""
+    since_s = state.now_s - state.settings.probe_timeout_s
+    tiers, links = state.beliefs.tiers.values(), state.beliefs.links.values()
+    return any(t.in_doubt(since_s) for t in tiers) or any(ln.in_doubt(since_s) for ln in links)
+
+
+def holds(state: ControlState, plan: Plan, current: Cost | None) -> bool:
+    """True if the switch would also be worth it, were all that is in doubt true."""
+    since_s = state.now_s - state.settings.probe_timeout_s
+    model = model_of(
+        state, profile_if_suspicions_hold(current_profile(state), state.beliefs, since_s)
+    )
+    best = cost_of(state, model, plan)
+    if best is None or current is None:
+        return best is not None
+    return is_worth(state, best, cost_of(state, model, state.active))
 
 
 def is_better(state: ControlState, plan: Cost, current: Cost | None) -> bool:

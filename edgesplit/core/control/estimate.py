@@ -2,7 +2,7 @@
 
 Log-EWMA whose residuals are clipped, with a two-sided CUSUM that resets it (E. S. Page, Biometrika
 1954). An estimate is a value: `updated` returns the next one. Figures checked by simulation in
-tests/core/test_estimate.py.
+tests/core/control/test_estimate.py.
 """
 
 import math

@@ -1,22 +1,24 @@
 """What can happen to the control loop, and what it asks for in return. Plain values, no behaviour.
 
-Every event carries at_s, seconds on the one clock of whoever drives `step`; it never runs back.
+Every event carries at_s, seconds on the clock of the scheduler that drives `step`; it never runs
+back.
 """
 
 from dataclasses import dataclass
+from typing import get_args
 
 from edgesplit.core.goal import Goal
+from edgesplit.core.layer_times import TORCH, LayerTimes
 from edgesplit.core.plan import Plan
-from edgesplit.core.row import TORCH, Row
-from edgesplit.core.sample import Sample
+from edgesplit.core.tier_timing import TierTiming
 
 
 @dataclass(frozen=True)
 class Observed:
-    """One request has finished; samples are in route order."""
+    """One request has finished; timings are in route order."""
 
     at_s: float
-    samples: tuple[Sample, ...]
+    timings: tuple[TierTiming, ...]
 
 
 @dataclass(frozen=True)
@@ -47,16 +49,16 @@ class TierMeasured:
 
 
 @dataclass(frozen=True)
-class RowMeasured:
-    """A tier can from now on run layers in the row's runtime.
+class LayerTimesMeasured:
+    """A tier can from now on run layers in that runtime.
 
-    Its seconds are as calibrated: measured beside eager torch, whose row they are in proportion to.
-    A row of that runtime that was there before is replaced.
+    Its seconds are as calibrated: measured beside eager torch, in proportion to its times.
+    Earlier layer times of that runtime are replaced.
     """
 
     at_s: float
     tier: str
-    row: Row
+    times: LayerTimes
 
 
 @dataclass(frozen=True)
@@ -122,7 +124,7 @@ Event = (
     Observed
     | LinkProbed
     | TierMeasured
-    | RowMeasured
+    | LayerTimesMeasured
     | RowDropped
     | TierLost
     | TierJoined
@@ -131,6 +133,8 @@ Event = (
     | PrepareFailed
     | Tick
 )
+
+EVENTS = get_args(Event)
 
 
 @dataclass(frozen=True)
@@ -149,7 +153,7 @@ class Activate:
 
 
 @dataclass(frozen=True)
-class Probe:
+class ProbeLink:
     """Time a payload of sent_bytes over one link, and a small message. The answer: LinkProbed."""
 
     source: str
@@ -158,7 +162,7 @@ class Probe:
 
 
 @dataclass(frozen=True)
-class Measure:
+class MeasureTier:
     """Time layers [start, stop) on a tier that has no request to show it. Answer: TierMeasured.
 
     In the runtime in which a plan would run them.
@@ -170,4 +174,5 @@ class Measure:
     runtime: str = TORCH
 
 
-Action = Prepare | Activate | Probe | Measure
+Action = Prepare | Activate | ProbeLink | MeasureTier
+ACTIONS = get_args(Action)

@@ -3,10 +3,12 @@
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
+from typing import Literal
 
 from edgesplit.core.control.belief import Beliefs, Pair, apply
-from edgesplit.core.control.event import Measure, Probe
+from edgesplit.core.control.event import MeasureTier, ProbeLink
 from edgesplit.core.control.trust import Trusts, doubted
+from edgesplit.core.cost import Cost
 from edgesplit.core.goal import Goal
 from edgesplit.core.graph import Graph
 from edgesplit.core.plan import Plan
@@ -14,8 +16,10 @@ from edgesplit.core.profile import Profile
 from edgesplit.errors import ConfigError
 
 Chooser = Callable[[Graph, Profile, Goal], Plan]
-Ask = Probe | Measure
-Key = str | Pair
+Ask = ProbeLink | MeasureTier
+ProbeKey = str | Pair
+# What may be better than believed: figures not measured of late, figures of what no request uses.
+Hope = Literal["stale", "unused"]
 
 
 @dataclass(frozen=True)
@@ -89,7 +93,7 @@ class Asking:
 
 
 @dataclass(frozen=True)
-class Wanted:
+class RepeatedProbe:
     """An ask worth repeating every so many seconds while the active plan stands."""
 
     ask: Ask
@@ -109,10 +113,12 @@ class Basis:
 class ControlState:
     """All that the control loop knows. Only `begin` and `step` make one.
 
-    profile: as calibrated, norms fixed. active: None until the first plan is ready.
+    profile: as calibrated, the score reference fixed. active: None until the first plan is ready.
     now_s, decided_s, requested_s: time of the last event, evaluation and request.
     request_gap_s: between the last two requests' ends, infinite before the second.
     is_due: a decision waits for a doubt to be cleared. asked_s: total seconds probes have taken.
+    weighed: the active plan's cost at the last evaluation, None where it could not run. hopes: yet
+    to be looked into since then.
     lost: tiers whose process is gone. trusts: of tiers that have failed before.
     """
 
@@ -131,8 +137,10 @@ class ControlState:
     pending: Pending | None = None
     refused: Refused | None = None
     lost: frozenset[str] = frozenset()
-    asking: Mapping[Key, Asking] = field(default_factory=dict)
-    wanted: tuple[Wanted, ...] = ()
+    asking: Mapping[ProbeKey, Asking] = field(default_factory=dict)
+    repeated: tuple[RepeatedProbe, ...] = ()
+    hopes: tuple[Hope, ...] = ()
+    weighed: Cost | None = None
     is_due: bool = False
     asked_s: float = 0.0
     trusts: Trusts = field(default_factory=dict)
@@ -140,7 +148,7 @@ class ControlState:
     @property
     def away(self) -> frozenset[str]:
         """Tiers that no plan may use: lost, or in doubt. The first tier always stays."""
-        return (self.lost | doubted(self.trusts)) - {self.profile.source}
+        return (self.lost | doubted(self.trusts)) - {self.profile.entry_tier}
 
 
 def current_profile(state: ControlState) -> Profile:

@@ -1,33 +1,48 @@
 """The control loop as one pure function: step(state, event) -> (state, actions).
 
-No clock, no I/O: whoever drives it turns what happens into events and carries out the actions.
+No clock, no I/O: the scheduler turns what happens into events and carries out the actions.
 An illegal event raises and changes nothing.
 """
 
 from dataclasses import replace
 
-from edgesplit.core.control.ask import answered, confirm, doubts, news, repeat, survey
+from edgesplit.core.control.ask import (
+    answered,
+    confirm,
+    look_for_probes,
+    probes_for_doubts,
+    probes_for_new_doubts,
+    repeat,
+)
 from edgesplit.core.control.belief import (
     believe,
     learn_measure,
     learn_probe,
     learn_request,
-    suspect,
 )
 from edgesplit.core.control.check import check
-from edgesplit.core.control.decide import candidate, cost_of, is_better, is_worth, model_of, reason
+from edgesplit.core.control.decide import (
+    candidate,
+    cost_of,
+    has_doubts,
+    holds,
+    is_better,
+    is_worth,
+    model_of,
+    reason,
+)
 from edgesplit.core.control.event import (
     Action,
     Activate,
     Event,
     GoalChanged,
+    LayerTimesMeasured,
     LinkProbed,
     Observed,
     Prepare,
     PrepareFailed,
     Ready,
     RowDropped,
-    RowMeasured,
     Tick,
     TierJoined,
     TierLost,
@@ -37,6 +52,7 @@ from edgesplit.core.control.state import (
     Basis,
     Chooser,
     ControlState,
+    Hope,
     Pending,
     Refused,
     Settings,
@@ -57,11 +73,11 @@ def begin(
 ) -> Step:
     """The first state and the preparation of the first plan.
 
-    profile: as calibrated; where it has no norms, its own all-on-end plan gives them for good.
-    policy: chooses by the goal's score; a gain is measured in that score.
-    Raises PlanError where the policy has no plan that fits.
+    profile: as calibrated; where it has no score reference, its own all-on-end plan gives one for
+    good. policy: chooses by the goal's score; a gain is measured in that score. Raises PlanError
+    where the policy has no plan that fits.
     """
-    profile = replace(profile, norms=CostModel(graph, profile, goal).norms)
+    profile = replace(profile, score_reference=CostModel(graph, profile, goal).score_reference)
     best = CostModel(graph, profile, goal).cost(policy(graph, profile, goal))
     state = ControlState(
         graph,
@@ -91,8 +107,10 @@ def step(state: ControlState, event: Event) -> Step:
     if is_urgent or event.at_s - state.decided_s >= state.settings.interval_s:
         state, more = _decide(state)
         actions += more
+    elif state.hopes:
+        state = look_for_probes(state)
     if isinstance(event, Observed | LinkProbed | TierMeasured):
-        state, more = confirm(state, news(state))
+        state, more = confirm(state, probes_for_new_doubts(state))
         actions += more
     state, more = repeat(state)
     return state, (*actions, *more)
@@ -102,9 +120,9 @@ def _take(state: ControlState, event: Event) -> tuple[ControlState, bool, list[A
     """What the event itself changes; True if it calls for a decision now."""
     match event:
         case Observed():
-            beliefs = learn_request(state.beliefs, state.profile, event.samples, event.at_s)
+            beliefs = learn_request(state.beliefs, state.profile, event.timings, event.at_s)
             gap_s = event.at_s - state.requested_s
-            trusts = after_request(state.trusts, event.samples, event.at_s)
+            trusts = after_request(state.trusts, event.timings, event.at_s)
             is_news = doubted(trusts) != doubted(state.trusts)
             state = replace(state, beliefs=beliefs, trusts=trusts)
             return replace(state, request_gap_s=gap_s, requested_s=event.at_s), is_news, []
@@ -116,8 +134,8 @@ def _take(state: ControlState, event: Event) -> tuple[ControlState, bool, list[A
         case TierMeasured():
             state = replace(state, beliefs=learn_measure(state.beliefs, state.profile, event))
             return answered(state, event.tier, event.seconds), False, []
-        case RowMeasured():
-            tier = state.profile.tier(event.tier).with_row(event.row)
+        case LayerTimesMeasured():
+            tier = state.profile.tier(event.tier).with_layer_times(event.times)
             return replace(state, profile=state.profile.with_tier(tier)), True, []
         case RowDropped():
             return _without_row(state, event), True, []
@@ -139,7 +157,7 @@ def _take(state: ControlState, event: Event) -> tuple[ControlState, bool, list[A
 def _lost(state: ControlState, tier: str) -> ControlState:
     if tier in state.lost:
         return state  # every call that finds the actor dead says so
-    trust = state.trusts.get(tier, TRUSTED).failed(state.profile.source, state.now_s)
+    trust = state.trusts.get(tier, TRUSTED).failed(state.profile.entry_tier, state.now_s)
     return replace(state, lost=state.lost | {tier}, trusts={**state.trusts, tier: trust})
 
 
@@ -155,9 +173,9 @@ def _without_row(state: ControlState, event: RowDropped) -> ControlState:
     if event.runtime not in tier.runtimes:  # never there, or dropped before for one reason
         tier = tier.without(event.runtime, event.why)
         return replace(state, profile=state.profile.with_tier(tier))
-    if not tier.rows:  # nothing is left to run layers in
+    if not tier.layer_times:  # nothing is left to run layers in
         return replace(state, lost=state.lost | {event.tier})
-    tier = tier.without_row(event.runtime).without(event.runtime, event.why)
+    tier = tier.without_layer_times(event.runtime).without(event.runtime, event.why)
     return replace(state, profile=state.profile.with_tier(tier))
 
 
@@ -169,7 +187,7 @@ def _ready(state: ControlState, event: Ready) -> tuple[ControlState, bool, list[
     if waiting:
         return replace(state, pending=replace(pending, waiting=waiting)), False, []
     model = model_of(state, current_profile(state))
-    if not _holds(state, pending.plan, cost_of(state, model, state.active)):
+    if not holds(state, pending.plan, cost_of(state, model, state.active)):
         return replace(state, pending=None), True, []  # put in doubt while it was prepared
     basis = Basis(state.goal, current_profile(state), state.away)
     state = replace(state, active=pending.plan, pending=None, basis=basis)
@@ -195,26 +213,20 @@ def _decide(state: ControlState) -> tuple[ControlState, list[Action]]:
     model = model_of(state, current_profile(state))
     current = cost_of(state, model, state.active)
     best = candidate(state, model, current)
-    state = replace(state, decided_s=state.now_s, is_due=False, wanted=survey(state, current))
+    hopes: tuple[Hope, ...] = ("stale", "unused") if current is not None else ()
+    state = replace(
+        state, decided_s=state.now_s, is_due=False, weighed=current, hopes=hopes,
+        repeated=state.repeated if hopes else (),
+    )  # fmt: skip
     state = _review_pending(state, model, best, current)
     if best is None or state.pending or best.plan == state.active or _is_refused(state, best.plan):
         return state, []
     if not is_worth(state, best, current):
         return state, []
-    if not _holds(state, best.plan, current):
+    if has_doubts(state) and not holds(state, best.plan, current):
         since_s = state.now_s - state.settings.probe_timeout_s
-        return confirm(replace(state, is_due=True), doubts(state, best.plan, since_s))
+        return confirm(replace(state, is_due=True), probes_for_doubts(state, best.plan, since_s))
     return _prepare(state, best, current)
-
-
-def _holds(state: ControlState, plan: Plan, current: Cost | None) -> bool:
-    """True if the switch would also be worth it, were all that is in doubt true."""
-    since_s = state.now_s - state.settings.probe_timeout_s
-    model = model_of(state, suspect(current_profile(state), state.beliefs, since_s))
-    best = cost_of(state, model, plan)
-    if best is None or current is None:
-        return best is not None
-    return is_worth(state, best, cost_of(state, model, state.active))
 
 
 def _review_pending(

@@ -1,4 +1,4 @@
-"""Whether a tier can be relied on: put in doubt by requests that had to do without it, or lost.
+"""Whether a tier can be relied on: requests that fail over from it put it in doubt, or it is lost.
 
 A tier in doubt is left out of plans as a lost one is, and probed until it has answered steadily for
 a while. The while doubles each time the tier fails again soon after it was taken back, so that a
@@ -8,7 +8,7 @@ link that comes and goes does not make the plan come and go.
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from edgesplit.core.sample import Sample
+from edgesplit.core.tier_timing import TierTiming
 
 STRIKES = 2  # in a row: one silence may be a hiccup
 STRIKE_S = 10.0  # further apart, two silences are two hiccups
@@ -26,9 +26,9 @@ IN_A_ROW = ("silent", "unknown")
 class Trust:
     """What is held of one tier.
 
-    strikes, struck_s: requests in a row that did without it, and when the last one came back.
-    asked_by: the tier that did without it, and should ask it; empty while it is trusted.
-    answers, since_s, answered_s: of the steady row of probes: how many, when it began, the last.
+    strikes, struck_s: requests in a row that failed over from it, and when the last one came back.
+    asked_by: the tier that failed over and should ask it; empty while it is trusted.
+    answers, since_s, answered_s: of the steady series of probes: how many, when it began, the last.
     steady_s: for how long answers must come. back_s: when it was taken back last.
     """
 
@@ -55,7 +55,7 @@ class Trust:
         )
 
     def struck(self, asked_by: str, reason: str, at_s: float) -> "Trust":
-        """A request has done without the tier, for that reason."""
+        """A request has failed over from the tier, for that reason."""
         if reason == AT_ONCE or self.in_doubt:
             return self.failed(asked_by, at_s)
         if reason not in IN_A_ROW:
@@ -66,7 +66,7 @@ class Trust:
         return replace(self, strikes=strikes, struck_s=at_s)
 
     def answered(self, at_s: float) -> "Trust":
-        """A probe was answered: one more of the steady row, which may be the last that it takes."""
+        """A probe was answered: one more of the steady series, perhaps the last that it takes."""
         if not self.in_doubt:
             return self
         if not self.answers or at_s - self.answered_s > GAP_S:
@@ -89,7 +89,7 @@ class Trust:
         return replace(self, answers=0)
 
     def _next(self, at_s: float) -> float:
-        """Doubled after a relapse; halved for every long stretch that it was trusted before."""
+        """Doubled after a relapse; halved for every long time that it was trusted before."""
         trusted_s = at_s - self.back_s
         if trusted_s < max(RELAPSE_S, 2 * self.steady_s):
             return min(LONGEST_STEADY_S, 2 * self.steady_s)
@@ -101,15 +101,15 @@ TRUSTED = Trust()
 Trusts = Mapping[str, Trust]
 
 
-def after_request(trusts: Trusts, samples: tuple[Sample, ...], at_s: float) -> Trusts:
-    """What one request's samples say of the tiers that served it, and of one that did not."""
+def after_request(trusts: Trusts, timings: tuple[TierTiming, ...], at_s: float) -> Trusts:
+    """What one request's timings say of the tiers that served it, and of one that did not."""
     changed = dict(trusts)
-    for sample in samples:
-        if sample.tier in changed:
-            changed[sample.tier] = changed[sample.tier].served()
-        if sample.given_up is not None:
-            tier, reason = sample.given_up
-            changed[tier] = changed.get(tier, TRUSTED).struck(sample.tier, reason, at_s)
+    for timing in timings:
+        if timing.tier in changed:
+            changed[timing.tier] = changed[timing.tier].served()
+        if timing.given_up is not None:
+            tier, reason = timing.given_up
+            changed[tier] = changed.get(tier, TRUSTED).struck(timing.tier, reason, at_s)
     return changed
 
 

@@ -16,28 +16,15 @@ LEAST_SPREAD = 0.05  # of the largest watts; below, gain and offset cannot be to
 
 
 @dataclass(frozen=True)
-class Line:
-    """external = gain * sensor + offset (W). covariance: of (gain, offset).
-
-    residual: standard deviation (W) of the external meter around the line.
-    """
+class FittedLine:
+    """external = gain * sensor + offset (W), with `residual` W of standard deviation around it."""
 
     gain: float
     offset: float
-    covariance: tuple[tuple[float, float], tuple[float, float]]
     residual: float
 
-    def apply(self, watts: float) -> tuple[float, float]:
-        """What the external meter would show, and its standard uncertainty, W.
 
-        The residual counts in full: it may be the sensor's nonlinearity, which no mean removes.
-        """
-        row = np.array([watts, 1.0])
-        variance = float(row @ np.array(self.covariance) @ row) + self.residual**2
-        return self.gain * watts + self.offset, math.sqrt(max(variance, 0.0))
-
-
-def fit_line(pairs: Sequence[tuple[float, float]]) -> Line:
+def fit_line(pairs: Sequence[tuple[float, float]]) -> FittedLine:
     """Least squares over pairs of watts at the same time: (sensor, external meter).
 
     Raises MeterError for fewer than three pairs, and where the sensor's watts hardly differ.
@@ -58,6 +45,4 @@ def fit_line(pairs: Sequence[tuple[float, float]]) -> Line:
     (gain, offset), *_ = np.linalg.lstsq(rows, external_w, rcond=None)
     errors = external_w - rows @ (gain, offset)
     variance = float(errors @ errors) / (len(pairs) - 2)
-    (gg, go), (og, oo) = np.linalg.inv(rows.T @ rows) * variance
-    covariance = ((float(gg), float(go)), (float(og), float(oo)))
-    return Line(float(gain), float(offset), covariance, math.sqrt(variance))
+    return FittedLine(float(gain), float(offset), math.sqrt(variance))

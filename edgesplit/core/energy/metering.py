@@ -4,21 +4,21 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from edgesplit.core.energy.source import Scope, overlaps
+from edgesplit.core.energy.sensor import Scope, overlaps
 
 
 @dataclass(frozen=True)
 class Metering:
     """What is known of a tier's meter.
 
-    name: what it is opened by, such as `rapl`; covers: the place and scope of each of its sources;
-    both empty where none is read. rel_accuracy: as SourceInfo has it.
+    name: what it is opened with, such as `rapl`; covers: place and scope of each of its sensors;
+    both empty where none is read. rel_accuracy: as SensorInfo has it.
     flags: what to know before relying on its joules.
     """
 
     scope: str
     kind: Literal["measured", "modelled"]
-    source: str
+    provenance: str
     name: str = ""
     covers: tuple[tuple[str, Scope], ...] = ()
     flags: tuple[str, ...] = ()
@@ -34,5 +34,5 @@ class Metering:
 
     @property
     def text(self) -> str:
-        """One line: kind, scope, source and flags."""
-        return "; ".join((f"{self.kind}: {self.source} ({self.scope})", *self.flags))
+        """One line: kind, scope, provenance and flags."""
+        return "; ".join((f"{self.kind}: {self.provenance} ({self.scope})", *self.flags))

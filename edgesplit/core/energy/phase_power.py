@@ -1,4 +1,4 @@
-"""Mean power of one phase, pooled over its repetitions; refused where the source is too slow.
+"""Mean power of one phase, pooled over its repetitions; refused where the sensor is too slow.
 
 Samples that fall inside a phase are unbiased however short it is, if they come at random moments
 of the cycle (equivalent-time sampling; Lang and Rünger, Euro-Par 2013).
@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from edgesplit.core.energy.figure import K
+from edgesplit.core.energy.energy import K
 from edgesplit.core.energy.reading import Reading
-from edgesplit.core.energy.source import SourceInfo
+from edgesplit.core.energy.sensor import SensorInfo
 
 Floats = NDArray[np.float64]
 Spans = Sequence[tuple[float, float]]
@@ -39,7 +39,7 @@ class PhasePower:
         return self.flag or f"{self.watts:.3g} ± {K * self.u_w:.2g} W (k=2, {self.n} figures)"
 
 
-def sampled_power(info: SourceInfo, readings: Sequence[Reading], spans: Spans) -> PhasePower:
+def sampled_power(info: SensorInfo, readings: Sequence[Reading], spans: Spans) -> PhasePower:
     """Of a power sensor: the mean of the samples whose averaging window lies inside a span."""
     flag = _too_slow(spans, info.averaging_s, f"{info.id} averages over")
     if flag:
@@ -54,7 +54,7 @@ def sampled_power(info: SourceInfo, readings: Sequence[Reading], spans: Spans) -
     return _pooled(info, chosen, np.ones(len(chosen)), "readings")
 
 
-def counted_power(info: SourceInfo, readings: Sequence[Reading], spans: Spans) -> PhasePower:
+def counted_power(info: SensorInfo, readings: Sequence[Reading], spans: Spans) -> PhasePower:
     """Of a counter: joules over seconds between the first and the last reading in each span."""
     flag = _too_slow(spans, info.update_s, f"{info.id} moves every")
     if flag:
@@ -73,7 +73,7 @@ def counted_power(info: SourceInfo, readings: Sequence[Reading], spans: Spans) -
 
 
 def _too_slow(spans: Spans, slowness_s: float, does: str) -> str:
-    """Why the source is too slow for these spans; empty where it is not."""
+    """Why the sensor is too slow for these spans; empty where it is not."""
     if not spans:
         return "the phase never ran"
     phase_s = float(np.median([stop_s - start_s for start_s, stop_s in spans]))
@@ -85,7 +85,7 @@ def _too_slow(spans: Spans, slowness_s: float, does: str) -> str:
     )
 
 
-def _pooled(info: SourceInfo, amounts: Floats, weights: Floats, what: str) -> PhasePower:
+def _pooled(info: SensorInfo, amounts: Floats, weights: Floats, what: str) -> PhasePower:
     """Sum of amounts over sum of weights: watts, or joules over seconds."""
     n = len(amounts)
     if n < LEAST:

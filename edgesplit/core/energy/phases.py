@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from edgesplit.core.energy.figure import K
+from edgesplit.core.energy.energy import K
 from edgesplit.core.power import PHASES
 from edgesplit.errors import MeterError
 
@@ -22,7 +22,7 @@ WORST_CONDITION = 1e3
 
 @dataclass(frozen=True)
 class Block:
-    """One measured stretch of time: seconds spent in each phase, its joules and their u (k=1)."""
+    """One measured block: seconds spent in each phase, its joules and their u (k=1)."""
 
     seconds: Mapping[str, float]
     joules: float

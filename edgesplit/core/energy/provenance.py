@@ -8,7 +8,10 @@ from edgesplit.core.profile import Profile
 def predicted(profile: Profile, boundary: str) -> str:
     """Of figures that the cost model predicts: whose watts they are, tier by tier."""
     sources = _grouped(
-        (tier.name, f"{tier.power.source} ({tier.power.scope}, {_known(tier.power.is_calibrated)})")
+        (
+            tier.name,
+            f"{tier.power.provenance} ({tier.power.scope}, {_known(tier.power.is_calibrated)})",
+        )
         for tier in profile.tiers
     )
     text = f"energy is modelled (watts x seconds), {boundary} boundary: {sources}"

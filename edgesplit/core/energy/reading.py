@@ -1,4 +1,4 @@
-"""What a source says at one moment, and a cumulative counter made monotone."""
+"""What a sensor says at one moment, and cumulative counters made monotone."""
 
 import math
 from collections.abc import Mapping
@@ -59,3 +59,21 @@ class Counter:
             return replace(self, last_j=raw_j, at_s=at_s, is_broken=True)
         total_j = self.total_j + step_j
         return replace(self, total_j=total_j, last_j=raw_j, at_s=at_s, is_broken=False)
+
+
+@dataclass(frozen=True)
+class Counters:
+    """Counters that are read together, each by the name of its part; their sum is the source's."""
+
+    by_part: Mapping[str, Counter]
+
+    def advance(self, raws_j: Mapping[str, float], at_s: float) -> "Counters":
+        """All of them after a reading of each. Raises MeterError where time runs backwards."""
+        counters = self.by_part.items()
+        return Counters({name: one.advance(raws_j[name], at_s) for name, one in counters})
+
+    def reading(self, at_s: float) -> Reading:
+        """Joules since the first advance; a break where any counter was reset."""
+        parts = {name: counter.total_j for name, counter in self.by_part.items()}
+        is_break = any(counter.is_broken for counter in self.by_part.values())
+        return Reading(at_s, joules=sum(parts.values()), parts=parts, is_break=is_break)

@@ -1,4 +1,4 @@
-"""The readings of one source over time, and the energy between any two moments of them.
+"""The readings of one sensor over time, and the energy between any two moments of them.
 
 Every figure has an uncertainty that covers what the readings cannot show (GUM, JCGM 100:2008).
 What they do not cover at all is a MeterError, never a 0.
@@ -12,23 +12,23 @@ from itertools import pairwise
 
 import numpy as np
 
-from edgesplit.core.energy.figure import Energy
+from edgesplit.core.energy.energy import Energy
 from edgesplit.core.energy.phase_power import PhasePower, counted_power, sampled_power
+from edgesplit.core.energy.power_readings import PowerReadings
 from edgesplit.core.energy.reading import Reading
-from edgesplit.core.energy.samples import Samples
-from edgesplit.core.energy.source import SourceInfo
+from edgesplit.core.energy.sensor import SensorInfo
 from edgesplit.core.energy.staircase import Floats, Staircase, staircase
 from edgesplit.errors import MeterError
 
 
 @dataclass(frozen=True)
 class Timeline:
-    """Readings in order of time, all of one source.
+    """Readings in order of time, all of one sensor.
 
-    Raises MeterError where time runs backwards, or where a reading is not of the source's kind.
+    Raises MeterError where time runs backwards, or where a reading is not of the sensor's kind.
     """
 
-    info: SourceInfo
+    info: SensorInfo
     readings: tuple[Reading, ...]
 
     def __post_init__(self) -> None:
@@ -75,7 +75,7 @@ class Timeline:
         """Mean power of each named phase over all its spans (start_s, stop_s), in watts.
 
         Power: samples inside the spans, pooled. Counter: its growth inside the spans. Watts are
-        NaN, with a flag that says why, where the source is too slow for the phase.
+        NaN, with a flag that says why, where the sensor is too slow for the phase.
         """
         pooled = counted_power if self._is_counter else sampled_power
         return {name: pooled(self.info, self.readings, spans[name]) for name in spans}
@@ -118,10 +118,10 @@ class Timeline:
         joules = np.array([reading.joules for reading in run], dtype=np.float64)
         return staircase(_times(run), joules, self.info.update_s, self.info.resolution)
 
-    def _samples(self, run: Sequence[Reading]) -> Samples:
+    def _samples(self, run: Sequence[Reading]) -> PowerReadings:
         watts = np.array([reading.watts for reading in run], dtype=np.float64)
         middle_s = _times(run) - self.info.averaging_s / 2
-        return Samples(middle_s, watts, self.info.averaging_s, self.info.resolution)
+        return PowerReadings(middle_s, watts, self.info.averaging_s, self.info.resolution)
 
     def _figure(self, joules: float, u_j: float, flags: tuple[str, ...]) -> Energy:
         info, gain = self.info, self.info.rel_accuracy

@@ -1,10 +1,10 @@
-"""Measured joules of a stretch of time on one tier: all of it, and what is above an idle device."""
+"""Measured joules of one tier between two moments: all of them, and those above an idle device."""
 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from edgesplit.core.energy.figure import Energy
+from edgesplit.core.energy.energy import Energy
 from edgesplit.core.energy.phase_power import PhasePower
 from edgesplit.core.power import Power
 
@@ -27,7 +27,7 @@ class TierWindow:
 
 @dataclass(frozen=True)
 class Metered:
-    """What a tier's meter said of a stretch of time: seconds, joules (gross), power per phase.
+    """What a tier's meter measured between two moments: seconds, joules (gross), power per phase.
 
     sampling_share: as TierWindow has it.
     """

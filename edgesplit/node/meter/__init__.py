@@ -1,13 +1,13 @@
-"""Meters: how a tier's joules are counted. Sources of joules below, the tier's meter on top.
+"""Meters: how a tier's joules are counted. Sensors below, the tier's meter on top.
 
-A source is one sensor, counter or assumption (source.py); a sampler reads it; the tier's meter
-tells the joules of a request and of a longer window.
+A sensor is a counter, a power reading or assumed watts (sensor/); a sampler reads it; the tier's
+meter tells the joules of a request and of a longer window.
 """
 
 from collections.abc import Mapping
 from typing import Protocol
 
-from edgesplit.core.energy.figure import Energy
+from edgesplit.core.energy.energy import Energy
 from edgesplit.core.energy.metering import Metering
 from edgesplit.core.energy.phase_power import PhasePower
 from edgesplit.core.power import Power
@@ -25,7 +25,7 @@ class Meter(Protocol):
         """Watts per phase to plan with."""
 
     def open(self) -> None:
-        """Begin. Raises MeterError where a source cannot be read."""
+        """Begin. Raises MeterError where a sensor cannot be read."""
 
     def mark(self) -> float:
         """A window begins; hand what is returned to window(). Raises MeterError."""
@@ -52,4 +52,4 @@ class Meter(Protocol):
         """Of one core, what reading the meter has cost since open()."""
 
     def close(self) -> None:
-        """Let go of the sources; safe to call twice."""
+        """Let go of the sensors; safe to call twice."""

@@ -1,6 +1,6 @@
 """What `edgesplit calibrate` found out about this host, as a JSON file on the host itself.
 
-Watts per phase with their covariance, per source; and the gain and offset of the Pi's PMIC. A
+Watts per phase with their covariance, per sensor; and the gain and offset of the Pi's PMIC. A
 calibration of another host is refused.
 """
 
@@ -14,7 +14,7 @@ from typing import Any
 from edgesplit.core.power import PHASES, Power
 from edgesplit.errors import MeterError, ProfileError
 from edgesplit.node.meter.host_state import host_id
-from edgesplit.node.meter.source.pi_pmic import PmicCalibration
+from edgesplit.node.meter.sensor.pi_pmic import PmicCalibration
 
 FILE_VARIABLE = "EDGESPLIT_CALIBRATION"
 SYSTEM_FILE = Path("/etc/edgesplit/energy.json")
@@ -23,13 +23,13 @@ _AGAIN = "run `edgesplit calibrate` again"
 
 @dataclass(frozen=True)
 class Calibration:
-    """Watts of one host per phase of PHASES, as one source measured them.
+    """Watts of one host per phase of PHASES, as one of its meters measured them.
 
     date: ISO 8601. blocks: how many were fitted. is_accuracy_known: whether the covariance holds
     the meter's own accuracy too. state: what host_state said then.
     """
 
-    source: str
+    meter: str
     scope: str
     date: str
     watts: tuple[float, ...]
@@ -47,7 +47,7 @@ class Calibration:
             transmit_w,
             receive_w,
             wait_w,
-            source=f"calibrated with {self.source} on {self.date[:10]}{doubt}",
+            provenance=f"calibrated with {self.meter} on {self.date[:10]}{doubt}",
             idle_w=idle_w,
             scope=self.scope,
             covariance=self.covariance,
@@ -56,7 +56,7 @@ class Calibration:
 
 @dataclass(frozen=True)
 class HostCalibrations:
-    """Everything the file holds: phase watts by source id, and the PMIC's gain and offset."""
+    """Everything the file holds: phase watts by sensor id, and the PMIC's gain and offset."""
 
     phases: Mapping[str, Calibration] = field(default_factory=dict)
     pmic: PmicCalibration | None = None
@@ -74,12 +74,12 @@ def calibration_file() -> Path:
     return SYSTEM_FILE if is_systems else Path.home() / ".config/edgesplit/energy.json"
 
 
-def read_calibrations(file: Path | None = None) -> HostCalibrations:
+def read_calibrations() -> HostCalibrations:
     """This host's; empty where there is no file.
 
     Raises MeterError where the file is malformed or comes from another host.
     """
-    path = file or calibration_file()
+    path = calibration_file()
     try:
         found = json.loads(path.read_text())
         host = found["host"]
@@ -99,9 +99,9 @@ def read_calibrations(file: Path | None = None) -> HostCalibrations:
     return HostCalibrations(phases, pmic)
 
 
-def write_calibrations(known: HostCalibrations, file: Path | None = None) -> Path:
+def write_calibrations(known: HostCalibrations) -> Path:
     """Replace the file; returns its path. Raises MeterError where it cannot be written."""
-    path = file or calibration_file()
+    path = calibration_file()
     content = {
         "host": host_id(),
         "phases": {name: asdict(entry) for name, entry in known.phases.items()},
@@ -113,17 +113,33 @@ def write_calibrations(known: HostCalibrations, file: Path | None = None) -> Pat
         beside.write_text(json.dumps(content, indent=1) + "\n")
         beside.replace(path)
     except OSError as error:
-        raise MeterError(
-            f"cannot write the calibration {path}: {error.strerror}",
-            f"name a place that can be written with {FILE_VARIABLE}",
-        ) from error
+        raise _cannot_write(path, error) from error
     return path
 
 
+def _cannot_write(path: Path, error: OSError) -> MeterError:
+    return MeterError(
+        f"cannot write the calibration {path}: {error.strerror}",
+        f"name a place that can be written with {FILE_VARIABLE}",
+    )
+
+
+def check_place() -> None:
+    """Raise MeterError where write_calibrations() could not write; what is there is kept."""
+    path = calibration_file()
+    beside = path.with_name(f".{path.name}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        beside.touch()
+        beside.unlink()
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+
+
 def add_calibration(made: Calibration) -> Path:
-    """Put it into this host's file, in place of an older one of the same source."""
+    """Put it into this host's file, in place of an older one with the same meter."""
     known = read_calibrations()
-    return write_calibrations(replace(known, phases={**known.phases, made.source: made}))
+    return write_calibrations(replace(known, phases={**known.phases, made.meter: made}))
 
 
 def _calibration(entry: Mapping[str, Any]) -> Calibration:
@@ -131,6 +147,7 @@ def _calibration(entry: Mapping[str, Any]) -> Calibration:
     rows = tuple(tuple(float(v) for v in row) for row in entry["covariance"])
     if len(watts) != len(PHASES) or not rows:
         raise ValueError(f"watts of {', '.join(PHASES)} with their covariance are expected")
-    made = Calibration(**{**entry, "watts": watts, "covariance": rows})
+    known = {"meter" if key == "source" else key: value for key, value in entry.items()}  # of 0.1
+    made = Calibration(**{**known, "watts": watts, "covariance": rows})
     made.power()  # checks the figures
     return made

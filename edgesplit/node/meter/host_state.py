@@ -1,13 +1,16 @@
-"""What of this host changes its power draw, as it is now: kept beside every calibration."""
+"""What of this host changes its power draw or its speed, as it is now: kept beside figures."""
 
+import importlib.metadata
+import os
 import platform
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 _COMMAND_TIMEOUT_S = 2.0
 UNKNOWN = "unknown"
+_COMPUTING = ("edgesplit", "torch", "onnxruntime")
 
 
 def host_id(root: Path = Path("/")) -> str:
@@ -27,7 +30,7 @@ def boot_id(root: Path = Path("/")) -> str:
 def host_state(root: Path = Path("/")) -> Mapping[str, str]:
     """Model, kernel, CPU governor, temperature, throttling, Wi-Fi power save; each as text."""
     return {
-        "model": _text(root / "proc/device-tree/model").rstrip("\0") or _cpu_model(root),
+        "model": _model(root),
         "kernel": platform.release(),
         "governor": _each(root, "sys/devices/system/cpu/cpu*/cpufreq/scaling_governor"),
         "temperature_c": _temperature(root),
@@ -36,7 +39,59 @@ def host_state(root: Path = Path("/")) -> Mapping[str, str]:
     }
 
 
-def _cpu_model(root: Path) -> str:
+def computing_state(root: Path = Path("/")) -> Mapping[str, str]:
+    """What layer times depend on beside the program: processors, their limits, versions.
+
+    Without what needs a command to be run: this is asked while a session opens.
+    """
+    return {
+        "host": host_id(root),
+        "model": _model(root),
+        "cpus": str(len(os.sched_getaffinity(0))),
+        "cpu_limit": ", ".join(_cpu_limits(root)),
+        "governor": _each(root, "sys/devices/system/cpu/cpu*/cpufreq/scaling_governor"),
+        "gpus": _gpus(root),
+        **{name: _version(name) for name in _COMPUTING},
+    }
+
+
+def _cpu_limits(root: Path) -> Iterator[str]:
+    """Quotas of the cgroups that this process is in, from the innermost."""
+    for line in _text(root / "proc/self/cgroup").splitlines():
+        _, controllers, name = line.split(":", 2)
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        group = Path(name.lstrip("/"))
+        for place in (group, *group.parents):
+            folder = root / "sys/fs/cgroup" / ("cpu" if controllers else "") / place
+            limit = _text(folder / "cpu.max") or _each(folder, "cpu.cfs_[qp]*_us")
+            if limit != UNKNOWN:
+                yield limit
+
+
+def _gpus(root: Path) -> str:
+    """NVIDIA's, with their driver; empty where there are none."""
+    models = [
+        line.partition(":")[2].strip()
+        for file in sorted(root.glob("proc/driver/nvidia/gpus/*/information"))
+        for line in _text(file).splitlines()
+        if line.startswith("Model:")
+    ]
+    return ", ".join([*models, *_text(root / "proc/driver/nvidia/version").splitlines()[:1]])
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "none"
+
+
+def _model(root: Path) -> str:
+    """A board's, else the processor's."""
+    board = _text(root / "proc/device-tree/model").rstrip("\0")
+    if board:
+        return board
     for line in _text(root / "proc/cpuinfo").splitlines():
         name, _, value = line.partition(":")
         if name.strip() == "model name":

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from edgesplit.core.energy.fit import fit_line
 from edgesplit.node.meter.sampler import Sampler
-from edgesplit.node.meter.source.pi_pmic import PmicCalibration
+from edgesplit.node.meter.sensor.pi_pmic import PmicCalibration
 
 _BUSY = "while True: pass"
 _SETTLE_SHARE = 0.25  # of each step, for an external meter that lags behind
@@ -27,7 +27,7 @@ def fit_pmic(
     pairs = []
     for busy in range(cores + 1):
         progress(f"{busy} of {cores} cores busy")
-        with _busy(busy):
+        with busy_cores(busy):
             start_s, stop_s = _waited((pmic, external), seconds)
         ours_w = pmic.timeline(start_s).mean_w(start_s, stop_s)
         pairs.append((ours_w, external.timeline(start_s).mean_w(start_s, stop_s)))
@@ -49,7 +49,7 @@ def _waited(samplers: Sequence[Sampler], seconds: float) -> tuple[float, float]:
 
 
 @contextlib.contextmanager
-def _busy(cores: int) -> Iterator[None]:
+def busy_cores(cores: int) -> Iterator[None]:
     """So many processes that compute all the time."""
     with contextlib.ExitStack() as stack:
         for _ in range(cores):

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Mapping
 
-from edgesplit.core.energy.figure import Energy
+from edgesplit.core.energy.energy import Energy
 from edgesplit.core.energy.metering import Metering
 from edgesplit.core.energy.phase_power import PhasePower
 from edgesplit.core.power import Power
@@ -23,7 +23,7 @@ class PowerModelMeter:
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self.power = power
-        self.metering = Metering(power.scope, "modelled", power.source, flags=flags)
+        self.metering = Metering(power.scope, "modelled", power.provenance, flags=flags)
         self._clock = clock
 
     def open(self) -> None:
@@ -46,7 +46,7 @@ class PowerModelMeter:
     def window(self, start_s: float, stop_s: float) -> Energy:
         """Raises MeterError: nothing is measured."""
         raise MeterError(
-            f"no meter is read here ({self.power.source})",
+            f"no meter is read here ({self.power.provenance})",
             "`edgesplit meters` lists this host's; name one with meters={TIER: ID} or --meter",
         )
 

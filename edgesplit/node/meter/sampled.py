@@ -1,4 +1,4 @@
-"""The measured meter: one or several sources of a tier, each with its sampler."""
+"""The measured meter: one or several sensors of a tier, each with its sampler."""
 
 import collections
 import math
@@ -6,10 +6,10 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 
-from edgesplit.core.energy.figure import Energy, total
+from edgesplit.core.energy.energy import Energy, total
 from edgesplit.core.energy.metering import Metering
 from edgesplit.core.energy.phase_power import PhasePower
-from edgesplit.core.energy.source import SourceInfo, check_disjoint
+from edgesplit.core.energy.sensor import SensorInfo, check_disjoint
 from edgesplit.core.energy.timeline import Timeline
 from edgesplit.core.power import Power
 from edgesplit.errors import MeterError
@@ -26,11 +26,11 @@ TOO_COARSE = "single requests are watts x seconds: the meter is too coarse for t
 
 
 class SampledMeter:
-    """Joules from sensors. Its sources must not overlap. name: what it was asked for as;
-    place: where its sources are, this host's running kernel if empty.
+    """Joules from sensors. Its sensors must not overlap. name: what it was asked for as;
+    place: where its sensors are, this host's running kernel if empty.
 
-    A fine counter tells each request's joules. A coarse source cannot: with calibrated watts a
-    request is then charged those, without them what the source said last; its windows, over many
+    A fine counter tells each request's joules. A coarse sensor cannot: with calibrated watts a
+    request is then charged those, without them what the sensor said last; its windows, over many
     requests, are measured all the same.
     """
 
@@ -53,7 +53,7 @@ class SampledMeter:
         self._ran: collections.deque[tuple[float, float]] = collections.deque(maxlen=_SPANS_KEPT)
 
     def open(self) -> None:
-        """Open every source. Raises MeterError where one cannot be read or two overlap."""
+        """Open every sensor. Raises MeterError where one cannot be read or two overlap."""
         opened: list[Sampler] = []
         try:
             for sampler in self._samplers:
@@ -67,18 +67,20 @@ class SampledMeter:
 
     @property
     def metering(self) -> Metering:
-        """Measured per request, or modelled with calibrated watts where the source is coarse."""
+        """Measured per request, or modelled with calibrated watts where the sensor is coarse."""
         scope = " + ".join(info.scope for info in self._infos)
-        source = " + ".join(info.id for info in self._infos)
+        sensor = " + ".join(info.id for info in self._infos)
         covers = tuple((self._place, info.scope) for info in self._infos)
         gain = max(info.rel_accuracy for info in self._infos)
         power, flags = self.power, self._flags
         if self._is_modelled:
             flags = (*flags, TOO_COARSE)
-            return Metering(power.scope, "modelled", power.source, self.name, covers, flags, gain)
+            return Metering(
+                power.scope, "modelled", power.provenance, self.name, covers, flags, gain
+            )
         if any(math.isnan(info.rel_accuracy) for info in self._infos):
             flags, gain = (*flags, REPEATABILITY), math.nan
-        return Metering(scope, "measured", source, self.name, covers, flags, gain)
+        return Metering(scope, "measured", sensor, self.name, covers, flags, gain)
 
     def mark(self) -> float:
         """The time; a counter is read, so that a window from here begins with a reading.
@@ -97,7 +99,7 @@ class SampledMeter:
         return self._clock()
 
     def stop(self, started: float) -> tuple[float, float | None]:
-        """Joules since then; NaN where a source has failed."""
+        """Joules since then; NaN where a sensor has failed."""
         self._ran.append((started, self._clock()))
         if self._is_modelled:
             return self._model.stop(started)
@@ -112,7 +114,7 @@ class SampledMeter:
         return self._energy(start_s, stop_s, is_held=stop_s >= self._clock() - 1.0)
 
     def phases(self, start_s: float, stop_s: float) -> Mapping[str, PhasePower]:
-        """Of a single source: mean power while segments ran, and between two of them."""
+        """Of a single sensor: mean power while segments ran, and between two of them."""
         if len(self._samplers) > 1:
             return {}
         ran = [(a, b) for a, b in self._ran.copy() if start_s <= a and b <= stop_s]
@@ -124,7 +126,7 @@ class SampledMeter:
         return timeline.phase_power(spans)
 
     def sampling_share(self) -> float:
-        """Of one core, what reading the sources has cost since they were opened."""
+        """Of one core, what reading the sensors has cost since they were opened."""
         return sum(sampler.overhead().cpu_share for sampler in self._samplers)
 
     def close(self) -> None:
@@ -133,7 +135,7 @@ class SampledMeter:
             sampler.close()
 
     @property
-    def _infos(self) -> list[SourceInfo]:
+    def _infos(self) -> list[SensorInfo]:
         return [sampler.info for sampler in self._samplers]
 
     @property
@@ -152,7 +154,7 @@ class SampledMeter:
     def _energy(self, start_s: float, stop_s: float, is_held: bool) -> Energy:
         parts = []
         for sampler in self._samplers:
-            # A coarse source moves seldom: what it said before the window tells of it too.
+            # A coarse sensor moves seldom: what it said before the window tells of it too.
             before_s = 0.0 if _is_fine(sampler.info) else 2 * sampler.period_s
             look = sampler.held if is_held else sampler.timeline
             timeline = look(start_s - before_s)
@@ -161,7 +163,7 @@ class SampledMeter:
         return total(parts)
 
 
-def _is_fine(info: SourceInfo) -> bool:
+def _is_fine(info: SensorInfo) -> bool:
     return info.kind == "counter" and info.update_s <= _FINE_S
 
 

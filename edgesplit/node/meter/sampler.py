@@ -1,4 +1,4 @@
-"""The background sampler: reads one source at a jittered period and keeps what it said.
+"""The background sampler: reads one sensor at a jittered period and keeps what it said.
 
 Readings carry the monotonic clock's time. What sampling itself costs is measured and reported.
 """
@@ -11,10 +11,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from edgesplit.core.energy.reading import Reading
-from edgesplit.core.energy.source import SourceInfo
+from edgesplit.core.energy.sensor import SensorInfo
 from edgesplit.core.energy.timeline import Timeline
 from edgesplit.errors import MeterError
-from edgesplit.node.meter.source import EnergySource
+from edgesplit.node.meter.sensor import EnergySensor
 
 # Counters need reading only so that no wrap is missed; power has no memory, so it is read often.
 COUNTER_PERIOD_S = 5.0
@@ -39,22 +39,22 @@ class Overhead:
 
 
 class Sampler:
-    """Reads a source that nobody else reads meanwhile. open() or `with` begins, close() ends."""
+    """Reads a sensor that nothing else reads meanwhile. open() or `with` begins, close() ends."""
 
     def __init__(
         self,
-        source: EnergySource,
+        sensor: EnergySensor,
         period_s: float | None = None,
         clock: Callable[[], float] = time.perf_counter,
         chance: random.Random | None = None,
     ) -> None:
-        self._source = source
+        self._source = sensor
         self._given_period_s = period_s
         self._clock = clock
         self._chance = chance or random.Random()
         self._readings: collections.deque[Reading] = collections.deque(maxlen=_KEPT)
-        self._reading = threading.Lock()  # held while the source is read, which may take seconds
-        self._lock = threading.Lock()  # held for moments: nobody who asks waits for a slow source
+        self._reading = threading.Lock()  # held while the sensor is read, which may take seconds
+        self._lock = threading.Lock()  # held for moments: no question waits for a slow sensor
         self._ending = threading.Event()
         self._thread: threading.Thread | None = None
         self._opened_s = self._spent_s = self._read_s = 0.0
@@ -62,8 +62,8 @@ class Sampler:
         self._problem: MeterError | None = None
 
     @property
-    def info(self) -> SourceInfo:
-        """The source's."""
+    def info(self) -> SensorInfo:
+        """The sensor's."""
         return self._source.info
 
     @property
@@ -76,7 +76,7 @@ class Sampler:
         return max(self.info.update_s, SHORTEST_PERIOD_S)
 
     def open(self) -> None:
-        """Open the source and begin. Raises MeterError where it cannot be read."""
+        """Open the sensor and begin. Raises MeterError where it cannot be read."""
         self._source.open()
         self._opened_s = self._clock()
         try:
@@ -88,7 +88,7 @@ class Sampler:
         self._thread.start()
 
     def close(self) -> None:
-        """End the thread and let go of the source; safe to call twice."""
+        """End the thread and let go of the sensor; safe to call twice."""
         self._ending.set()
         thread, self._thread = self._thread, None
         if thread is not None:
@@ -122,7 +122,7 @@ class Sampler:
     def timeline(self, since_s: float = -float("inf")) -> Timeline:
         """What was read, from a few readings before `since_s` on.
 
-        Raises MeterError where the source has stopped answering.
+        Raises MeterError where the sensor has stopped answering.
         """
         with self._lock:
             readings, problem = self._since(since_s), self._problem
@@ -134,7 +134,7 @@ class Sampler:
         return Timeline(self.info, readings)
 
     def readings(self) -> tuple[Reading, ...]:
-        """All that is kept, also of a source that has stopped answering."""
+        """All that is kept, also of a sensor that has stopped answering."""
         with self._lock:
             return tuple(self._readings)
 
@@ -153,7 +153,7 @@ class Sampler:
         while self._readings[-1].at_s < at_s:
             if self._ending.wait(self.period_s / 2):
                 raise MeterError(f"{self.info.id} was closed meanwhile")
-            self.timeline(at_s)  # says so where the source has stopped answering
+            self.timeline(at_s)  # says so where the sensor has stopped answering
         return self._readings[-1].at_s
 
     def overhead(self) -> Overhead:
@@ -179,6 +179,6 @@ class Sampler:
             try:
                 self.read_now()
             except MeterError:
-                continue  # kept as the problem; whoever asks for joules is told
+                continue  # kept as the problem, which a question for joules raises
             except Exception as error:  # the top of the thread's loop: a driver may raise anything
                 self._problem = MeterError(f"{self.info.id} failed: {error!r}")

@@ -1,4 +1,4 @@
-"""What executes a range of layers: the seam, and what every runtime promises.
+"""What executes a range of layers: the interface, and what every runtime promises.
 
 A prepared range takes the payload at its first cut and gives the payload at its last one: values
 of the dtype, shape and strides that eager torch would give, since later layers have views baked in

@@ -5,44 +5,51 @@ from dataclasses import dataclass
 from typing import Any
 
 from edgesplit.errors import RuntimeUnavailableError
-from edgesplit.node.form import Forms
-from edgesplit.node.packed import PackedProgram
+from edgesplit.node.program.packed import PackedProgram
+from edgesplit.node.program.run_slot import RunSlot
 from edgesplit.node.runtime import Prepared, Runtime
-from edgesplit.node.runtime.onnx import OnnxRuntime
+from edgesplit.node.runtime.check import Trial
 from edgesplit.node.runtime.onnx_graph import OnnxGraph
-from edgesplit.node.turn import Turn
-
-_NO_TORCH = (
-    "torch is not installed on this host; run these layers in onnx, or pip install "
-    "'edgesplit[full]' there"
-)
+from edgesplit.node.runtime.table import known_runtime, without_torch
+from edgesplit.node.transport.tensor_form import Forms
 
 
 @dataclass(frozen=True, eq=False)
 class ArrayEngine:
-    """See Engine. threads: of ONNX Runtime's own pool."""
+    """See Engine. threads, flushes_denormals: of ONNX Runtime's own pool."""
 
     packed: PackedProgram
     forms: tuple[Forms, ...]
     threads: int
+    flushes_denormals: bool = False
 
     has_eager = False
+
+    @property
+    def weights(self) -> Sequence[Any]:
+        """Arrays that share the storages' memory. Raises WireError."""
+        return self.packed.weights()
 
     def eager(self, start: int, stop: int) -> Prepared:
         """A relay's empty range; RuntimeUnavailableError for any other."""
         if start != stop:
-            raise RuntimeUnavailableError(f"layers {start}-{stop} in torch: {_NO_TORCH}")
+            raise RuntimeUnavailableError(f"layers {start}-{stop} in torch: {_no_torch()}")
         return _Relay()
 
-    def profile(self, values: Sequence[Any], turn: Turn) -> tuple[float, ...]:
+    def profile(self, values: Sequence[Any], run_slot: RunSlot) -> tuple[float, ...]:
         """Raises RuntimeUnavailableError."""
-        raise RuntimeUnavailableError(f"no layer can be timed in torch: {_NO_TORCH}")
+        raise RuntimeUnavailableError(f"no layer can be timed in torch: {_no_torch()}")
+
+    def noise(self, values: Sequence[Any], run_slot: RunSlot) -> tuple[Trial, ...]:
+        """Nothing: what eager torch makes of noise comes from elsewhere."""
+        return ()
 
     def runtime(self, name: str, graph: OnnxGraph | None) -> Runtime:
-        """`onnx`; RuntimeUnavailableError for all others."""
-        if name != "onnx" or graph is None:
-            raise RuntimeUnavailableError(f"{name} needs torch: {_NO_TORCH}")
-        return OnnxRuntime(graph, self.packed.weights(), self.threads)
+        """RuntimeUnavailableError for one that needs torch."""
+        known = known_runtime(name)
+        if known.needs_torch:
+            raise RuntimeUnavailableError(f"{name} needs torch: {_no_torch()}")
+        return known.make(self, graph)
 
 
 class _Relay:
@@ -52,3 +59,10 @@ class _Relay:
 
     def __call__(self, values: Sequence[Any], /) -> list[Any]:
         return list(values)
+
+
+def _no_torch() -> str:
+    return (
+        "torch is not installed on this host; run these layers in "
+        f"{' or '.join(without_torch())}, or pip install 'edgesplit[full]' there"
+    )

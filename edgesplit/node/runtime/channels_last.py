@@ -6,21 +6,34 @@ that layout; what leaves the range is laid out as usual.
 
 import torch
 
-from edgesplit.node.headroom import require_headroom
-from edgesplit.node.program import Program, value_bytes
+from edgesplit.errors import RuntimeUnavailableError
+from edgesplit.node.process.headroom import IN_TORCH, require_headroom
+from edgesplit.node.program.program import value_bytes
+from edgesplit.node.program.segment import Segment, Value
+from edgesplit.node.program.shaped_program import ShapedProgram
+from edgesplit.node.program.structure import Layer, Weight
+from edgesplit.node.runtime.onnx_graph import OnnxGraph
+from edgesplit.node.runtime.torch_engine import TorchEngine
 from edgesplit.node.runtime.torch_range import (
     TorchRange,
-    Workload,
     in_any_layout,
     targets,
     tried,
 )
-from edgesplit.node.segment import Segment, Value
-from edgesplit.node.structure import Layer, Weight
 
 _CONVOLUTIONS = frozenset(
     {"aten.conv2d.default", "aten.conv2d.padding", "aten.convolution.default"}
 )
+
+
+def make(engine: TorchEngine, graph: OnnxGraph | None) -> "ChannelsLastRuntime":
+    """The engine's workload. Raises RuntimeUnavailableError where it would do no better."""
+    if not targets(engine.program.structure.layers) & _CONVOLUTIONS:
+        raise RuntimeUnavailableError(
+            f"no layer convolves images, so {ChannelsLastRuntime.name} would run them as torch "
+            "does; run this model in torch"
+        )
+    return ChannelsLastRuntime(engine.workload)
 
 
 class ChannelsLastRuntime:
@@ -28,7 +41,7 @@ class ChannelsLastRuntime:
 
     name = "torch-channels-last"
 
-    def __init__(self, workload: Workload) -> None:
+    def __init__(self, workload: ShapedProgram) -> None:
         self._workload = workload
 
     def prepare(self, start: int, stop: int) -> TorchRange | Segment:
@@ -59,19 +72,15 @@ class ChannelsLastRuntime:
             if op.target in _CONVOLUTIONS and isinstance(op.args[1], Weight)
         }
         copied = sum(value_bytes(weights[index]) for index in own)
-        require_headroom(copied, f"copying convolution weights for {self.name}")
+        require_headroom(copied, f"copying convolution weights for {self.name}", IN_TORCH)
         n_bytes = 0
         for index in own:
-            laid = _with_layout(weights[index])
+            with torch.no_grad():
+                laid = _with_layout(weights[index])
             # Those of 1 x 1 convolutions lie in both layouts at once and are not copied.
             n_bytes += value_bytes(laid) if laid is not weights[index] else 0
             weights[index] = laid
         return weights, n_bytes
-
-
-def has_convolutions(program: Program) -> bool:
-    """Whether the runtime is worth offering for this program."""
-    return bool(targets(program.structure.layers) & _CONVOLUTIONS)
 
 
 def _channels_last(value: Value) -> Value:

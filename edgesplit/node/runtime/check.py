@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgesplit.errors import InexactRuntimeError
+
 TOLERANCE = 1e-4
 
 
@@ -25,16 +27,51 @@ class Exactness:
 Run = Callable[[Sequence[Any]], Sequence[Any]]
 
 
-def compare(prepared: Run, reference: Run, payload: Sequence[Any]) -> float:
-    """The largest relative difference over all outputs: max|a - b| / max|b|, 0 if bit-identical.
+@dataclass(frozen=True, eq=False)
+class Trial:
+    """A payload at cut 0 that runtimes are judged on.
 
-    Infinite where a NaN, an infinity, a plain number, a whole-number or boolean tensor, a dtype, a
-    shape or strides differ.
+    make: gives it, the same at every call. run: gives what eager torch makes of it, as a payload at
+    the last cut.
     """
-    made, expected = prepared(payload), reference(payload)
+
+    name: str
+    make: Callable[[], Sequence[Any]]
+    run: Run
+
+
+def compare(prepared: Run, reference: Run, payload: Sequence[Any]) -> float:
+    """The difference() of what both make of a payload."""
+    return difference(prepared(payload), reference(payload))
+
+
+def difference(made: Sequence[Any], expected: Sequence[Any]) -> float:
+    """The largest relative difference over all values: max|a - b| / max|b|, 0 if bit-identical.
+
+    Both maxima are over one tensor's finite elements: an element is measured against the largest
+    one of its own tensor, so that one that nearly cancels out counts for little. Infinite where a
+    NaN, an infinity, a plain number, a whole-number or boolean tensor, a dtype, a shape or strides
+    differ, or where a tensor should hold zeros only and does not.
+    """
     if len(made) != len(expected):
         return math.inf
     return max((_difference(a, b) for a, b in zip(made, expected, strict=True)), default=0.0)
+
+
+def require(what: str, trial: str, error: float, wanted: Exactness) -> None:
+    """Raise InexactRuntimeError where `what` is that far off on the trial, and may not be."""
+    if eligible(error, wanted.tolerance, wanted.exact):
+        return
+    if math.isinf(error):
+        raise InexactRuntimeError(
+            f"{what} gives another result than torch on {trial}: not the same shapes, dtypes, "
+            "whole numbers, NaNs or zeros; it is not used"
+        )
+    allowed = "nothing" if wanted.exact else f"{wanted.tolerance:g}"
+    raise InexactRuntimeError(
+        f"{what} differs from torch by {error:.1e} (relative) on {trial}, {allowed} is allowed; it "
+        "is not used"
+    )
 
 
 def eligible(error: float, tolerance: float = TOLERANCE, exact: bool = False) -> bool:

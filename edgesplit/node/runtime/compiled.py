@@ -4,7 +4,9 @@ A range takes 5-60 s to compile, and needs a C++ compiler on the tier. What was 
 found again in Inductor's own cache on disk.
 """
 
+import os
 import shutil
+import stat
 import threading
 import warnings
 from collections.abc import Callable, Sequence
@@ -13,9 +15,12 @@ from typing import Any
 import torch
 
 from edgesplit.errors import RuntimeUnavailableError
-from edgesplit.node.runtime.torch_range import TorchRange, Workload, tried
-from edgesplit.node.segment import Segment, Value
-from edgesplit.node.trial import made_up
+from edgesplit.node.program.segment import Segment, Value
+from edgesplit.node.program.shaped_program import ShapedProgram
+from edgesplit.node.runtime.onnx_graph import OnnxGraph
+from edgesplit.node.runtime.torch_engine import TorchEngine
+from edgesplit.node.runtime.torch_range import TorchRange, tried
+from edgesplit.node.runtime.trial import dummy_payload
 
 _COMPILERS = ("g++", "clang++", "c++")
 # Inductor's settings belong to the process, so one range of the process is compiled at a time.
@@ -24,9 +29,31 @@ _compiling = threading.Lock()
 
 def missing() -> str:
     """Why this host cannot compile and what to do; empty if it can."""
-    if any(map(shutil.which, _COMPILERS)):
+    if not any(map(shutil.which, _COMPILERS)):
+        return f"no C++ compiler ({', '.join(_COMPILERS)}) is on the PATH; apt install g++"
+    return _foreign_cache()
+
+
+def _foreign_cache() -> str:
+    """Why the folder from which torch loads compiled code may hold somebody else's; else empty.
+
+    By default it has a name in the temp folder that everybody knows, and may make first.
+    """
+    from torch._inductor.runtime.cache_dir_utils import cache_dir
+
+    folder = cache_dir()
+    found = os.lstat(folder)
+    if stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid() and not found.st_mode & 0o022:
         return ""
-    return f"no C++ compiler ({', '.join(_COMPILERS)}) is on the PATH; apt install g++"
+    return (
+        f"{folder}, from which torch takes compiled code, can be written by others; point "
+        "TORCHINDUCTOR_CACHE_DIR to a folder of your own"
+    )
+
+
+def make(engine: TorchEngine, graph: OnnxGraph | None) -> "CompiledRuntime":
+    """The engine's workload."""
+    return CompiledRuntime(engine.workload, engine.threads)
 
 
 class CompiledRuntime:
@@ -34,7 +61,7 @@ class CompiledRuntime:
 
     name = "compile"
 
-    def __init__(self, workload: Workload, threads: int) -> None:
+    def __init__(self, workload: ShapedProgram, threads: int) -> None:
         self._workload, self._threads = workload, threads
 
     def prepare(self, start: int, stop: int) -> TorchRange | Segment:
@@ -45,7 +72,7 @@ class CompiledRuntime:
         if why := missing():
             raise RuntimeUnavailableError(f"layers {start}-{stop} in {self.name}: {why}")
         module = self._workload.module((start, stop), layers, self._workload.program.weights)
-        payload = made_up(self._workload.forms[start])
+        payload = dummy_payload(self._workload.forms[start])
         run = self._compiled(module, payload)
         # The weights are shared, and its code of some 100 KB is not counted.
         prepared = TorchRange(self._workload, (start, stop), run, n_bytes=0)

@@ -14,12 +14,15 @@ import torch
 from torch import fx
 
 from edgesplit.errors import RuntimeUnavailableError
-from edgesplit.node.form import Form, Forms, TensorForm
-from edgesplit.node.program import value_bytes
-from edgesplit.node.runtime.torch_range import TorchRange, Workload, in_any_layout, tried
-from edgesplit.node.segment import Segment, Value
-from edgesplit.node.structure import Layer, Structure, map_leaves
-from edgesplit.node.tensors import dtype_of
+from edgesplit.node.program.program import value_bytes
+from edgesplit.node.program.segment import Segment, Value
+from edgesplit.node.program.shaped_program import ShapedProgram
+from edgesplit.node.program.structure import Layer, Structure, map_leaves
+from edgesplit.node.runtime.onnx_graph import OnnxGraph
+from edgesplit.node.runtime.torch_engine import TorchEngine
+from edgesplit.node.runtime.torch_range import TorchRange, in_any_layout, tried
+from edgesplit.node.transport.tensor_form import Form, Forms, TensorForm
+from edgesplit.node.transport.tensors import dtype_of
 
 _WARM_UPS = 3
 
@@ -33,13 +36,18 @@ def missing() -> str:
     return "torch finds no NVIDIA GPU here; check the driver with nvidia-smi"
 
 
+def make(engine: TorchEngine, graph: OnnxGraph | None) -> "CudaRuntime":
+    """The engine's workload."""
+    return CudaRuntime(engine.workload)
+
+
 class CudaRuntime:
     """The layers of one program for payloads of one form, on one GPU."""
 
     name = "cuda"
 
-    def __init__(self, workload: Workload, device: str = "cuda") -> None:
-        self._workload, self._device = workload, torch.device(device)
+    def __init__(self, workload: ShapedProgram) -> None:
+        self._workload, self._device = workload, torch.device("cuda")
 
     def prepare(self, start: int, stop: int) -> TorchRange | Segment:
         """Layers [start, stop) with their weights on the GPU. Raises as Runtime.prepare."""
@@ -49,7 +57,7 @@ class CudaRuntime:
         if why := missing():
             raise RuntimeUnavailableError(f"layers {start}-{stop} in {self.name}: {why}")
         by_number = dict(
-            zip(self._workload.program.alive(stop), self._workload.forms[stop], strict=True)
+            zip(self._workload.program.live_values(stop), self._workload.forms[stop], strict=True)
         )
         forms = (self._workload.forms[start], tuple(by_number[number] for number in made))
         try:
@@ -67,7 +75,7 @@ class CudaRuntime:
 
 
 def module_on(
-    workload: Workload, bounds: tuple[int, int], device: torch.device
+    workload: ShapedProgram, bounds: tuple[int, int], device: torch.device
 ) -> tuple[fx.GraphModule, int]:
     """The range as a module on `device`, and the bytes of its weights there.
 
@@ -77,7 +85,7 @@ def module_on(
     weights = list(workload.program.weights)
     read = workload.weights_read(*bounds)
     for index in read:
-        weights[index] = weights[index].to(device)
+        weights[index] = weights[index].detach().to(device)
     layers = on_device(in_any_layout(workload, *bounds), device)
     module = workload.module(bounds, layers, weights)
     return module, sum(value_bytes(weights[index]) for index in read)
@@ -172,7 +180,7 @@ class _GpuRun:
     def _compute(self) -> None:
         """From the given buffers on the GPU to the made ones."""
         values = [b.gpu if isinstance(b, _Buffer) else b for b in self._given]
-        with _in_full_precision():
+        with in_full_precision():
             results = self._module.forward(*values)
         for buffer, result in zip(self._made, results, strict=True):
             if isinstance(buffer, _Buffer):
@@ -184,7 +192,7 @@ def _buffer(form: Form, device: torch.device) -> _Buffer | bool | int | float:
 
 
 @contextmanager
-def _in_full_precision() -> Iterator[None]:
+def in_full_precision() -> Iterator[None]:
     matmul = torch.backends.cuda.matmul.allow_tf32
     torch.backends.cuda.matmul.allow_tf32 = False
     try:

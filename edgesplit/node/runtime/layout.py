@@ -1,10 +1,20 @@
-"""Arrays laid out in memory as eager torch would have left them. numpy only."""
+"""Values of the form a range expects, laid out in memory as eager torch leaves them. No torch."""
 
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from edgesplit.node.transport.tensor_form import Form, TensorForm
+
+
+def fits(form: Form, value: Any) -> bool:
+    """Whether the value is a tensor or array of that shape and dtype, or that very number."""
+    if not isinstance(form, TensorForm):
+        return type(value) is type(form) and bool(value == form)
+    shape = getattr(value, "shape", None)
+    return shape == form.shape and str(value.dtype).removeprefix("torch.") == form.dtype
 
 
 def laid_out(array: NDArray[Any], strides: Sequence[int]) -> NDArray[Any]:

@@ -16,14 +16,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgesplit.errors import RequestError, RuntimeUnavailableError
-from edgesplit.node.allocator import return_free_memory
-from edgesplit.node.form import TensorForm
-from edgesplit.node.headroom import require_headroom
-from edgesplit.node.runtime.layout import laid_out
+from edgesplit.node.process.allocator import return_free_memory
+from edgesplit.node.process.headroom import IN_TORCH, require_headroom
+from edgesplit.node.runtime.engine import Engine
+from edgesplit.node.runtime.layout import fits, laid_out
 from edgesplit.node.runtime.onnx_graph import GraphCutter, OnnxGraph, value_name
+from edgesplit.node.transport.tensor_form import TensorForm
 
 _PACKAGES = ("onnx", "onnxruntime")
-_PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+_PROVIDERS = ("CPUExecutionProvider",)
 _SILENT = 4
 _ERRORS = (
     *("EngineError", "EPFail", "Fail", "InvalidArgument", "InvalidGraph", "InvalidProtobuf"),
@@ -39,23 +40,25 @@ def missing() -> str:
     return f"{' and '.join(names)} is not installed here; pip install {' '.join(names)}"
 
 
+def make(engine: Engine, graph: OnnxGraph) -> "OnnxRuntime":
+    """The engine's program as `graph` has it. Raises WireError."""
+    return OnnxRuntime(graph, engine.weights, engine.threads, engine.flushes_denormals)
+
+
 class OnnxRuntime:
     """The layers of one program for payloads of one form.
 
     weights: all of the program's, in its order, as tensors or arrays; not copied if contiguous.
-    threads: of ONNX Runtime's own pool, per range. device: cpu, or cuda where ONNX Runtime has it.
+    threads: of ONNX Runtime's own pool, per range. flushes: whether denormals count as 0.
     """
 
+    name = "onnx"
+
     def __init__(
-        self, graph: OnnxGraph, weights: Sequence[Any], threads: int, device: str = "cpu"
+        self, graph: OnnxGraph, weights: Sequence[Any], threads: int, flushes: bool = False
     ) -> None:
         self._graph, self._weights = graph, weights
-        self._threads, self._device = threads, device
-
-    @property
-    def name(self) -> str:
-        """`onnx` or `onnx-cuda`."""
-        return "onnx" if self._device == "cpu" else f"onnx-{self._device}"
+        self._threads, self._flushes = threads, flushes
 
     def prepare(self, start: int, stop: int) -> "OnnxRange":
         """Layers [start, stop) as a session of its own: 0.02-2 s. Raises as Runtime.prepare."""
@@ -64,7 +67,7 @@ class OnnxRuntime:
             raise RuntimeUnavailableError(f"layers {start}-{stop} in {self.name}: {why}")
         if not made:
             return OnnxRange(self._graph, (start, stop), None, 0)
-        given = [value_name(number) for number in self._graph.alive[start]]
+        given = [value_name(number) for number in self._graph.live_values[start]]
         model = self._cutter.cut(given, [value_name(number) for number in made])
         needed = {tensor.name for tensor in model.graph.initializer}
         weights = {
@@ -74,7 +77,9 @@ class OnnxRuntime:
         }
         weight_bytes = sum(array.nbytes for array in weights.values())
         # Packed anew, and once more while the session is built.
-        require_headroom(2 * weight_bytes, f"building layers {start}-{stop} in {self.name}")
+        require_headroom(
+            2 * weight_bytes, f"building layers {start}-{stop} in {self.name}", IN_TORCH
+        )
         session = self._session(model.SerializeToString(), weights)
         # Building leaves up to three times the weights in free lists: 202 MB of growth for 47 MB
         # of convolutions, 53 MB after this.
@@ -90,34 +95,24 @@ class OnnxRuntime:
 
     def _session(self, model: bytes, weights: dict[str, NDArray[Any]]) -> Any:
         ort: Any = importlib.import_module("onnxruntime")
-        provider = _PROVIDERS[self._device]
-        if provider not in ort.get_available_providers():
-            raise RuntimeUnavailableError(
-                f"this onnxruntime has no {provider}, only {ort.get_available_providers()}; "
-                "install onnxruntime-gpu or use another runtime"
-            )
         options = self._options(ort)
         values = [ort.OrtValue.ortvalue_from_numpy(array) for array in weights.values()]
         options.add_external_initializers(list(weights), values)
         try:
-            session = ort.InferenceSession(model, options, providers=[provider])
+            return ort.InferenceSession(model, options, providers=list(_PROVIDERS))
         except _errors(ort) as error:
             raise RuntimeUnavailableError(
                 f"ONNX Runtime cannot load these layers: {error}; run them in torch"
             ) from error
-        if session.get_providers()[0] != provider:
-            raise RuntimeUnavailableError(
-                f"ONNX Runtime cannot start {provider}, only {session.get_providers()}; check the "
-                "CUDA and cuDNN versions it asks for, or use another runtime"
-            )
-        return session
 
     def _options(self, ort: ModuleType) -> Any:
         options = ort.SessionOptions()
         options.intra_op_num_threads, options.inter_op_num_threads = self._threads, 1
         options.log_severity_level = _SILENT
-        # Threads that spin between requests would take the core from whoever shares it.
+        # Threads that spin between requests would take the core from other threads on it.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        flushes = str(int(self._flushes))
+        options.add_session_config_entry("session.set_denormal_as_zero", flushes)
         return options
 
 
@@ -130,8 +125,8 @@ class OnnxRange:
         self.start, self.stop = bounds
         self._n_bytes = n_bytes
         self._session = session
-        self._given = [(number, graph.forms[number]) for number in graph.alive[self.start]]
-        self._wanted = [(number, graph.forms[number]) for number in graph.alive[self.stop]]
+        self._given = [(number, graph.forms[number]) for number in graph.live_values[self.start]]
+        self._wanted = [(number, graph.forms[number]) for number in graph.live_values[self.stop]]
         made = graph.tensors_between(*bounds)
         self._made = [(number, graph.forms[number]) for number in made]
         self._outputs = [value_name(number) for number in made]
@@ -182,20 +177,12 @@ class OnnxRange:
                 f"given {len(values)}; the payload belongs to another cut or program"
             )
         for (_, form), value in zip(self._given, values, strict=True):
-            if not _fits(form, value):
+            if not fits(form, value):
                 raise RuntimeUnavailableError(
                     f"range {self.start}-{self.stop} was exported to ONNX for {form}, given "
                     f"{_describe(value)}; export a graph for this input or run it in torch"
                 )
         return {number: value for (number, _), value in zip(self._given, values, strict=True)}
-
-
-def _fits(form: Any, value: Any) -> bool:
-    """Whether the value is the size that was baked in, or a tensor of that shape and dtype."""
-    if not isinstance(form, TensorForm):
-        return type(value) is type(form) and bool(value == form)
-    shape = getattr(value, "shape", None)
-    return shape == form.shape and str(value.dtype).removeprefix("torch.") == form.dtype
 
 
 def _array(value: Any) -> NDArray[Any]:

@@ -14,13 +14,13 @@ import torch
 from torch import fx
 
 from edgesplit.errors import RuntimeUnavailableError
-from edgesplit.node.form import Form, TensorForm
-from edgesplit.node.program import Program, is_random
+from edgesplit.node.program.program import Program, is_random
+from edgesplit.node.program.segment import Value, build_module
+from edgesplit.node.program.structure import Ref
 from edgesplit.node.runtime.onnx_fold import fold
 from edgesplit.node.runtime.onnx_graph import OnnxGraph, value_name
-from edgesplit.node.segment import Value, build_module
-from edgesplit.node.structure import Ref
-from edgesplit.node.tensors import forms_of, name_of
+from edgesplit.node.transport.tensor_form import Form, TensorForm
+from edgesplit.node.transport.tensors import forms_of, name_of
 
 if TYPE_CHECKING:
     import onnx_ir
@@ -41,13 +41,13 @@ def export_graph(program: Program, values: Sequence[Value]) -> OnnxGraph:
     _check_packages()
     forms = _forms(program, values)
     tensors = [number for number, form in forms.items() if isinstance(form, TensorForm)]
-    outputs = [Ref(number) for number in tensors if number not in program.alive(0)]
-    layers, inputs = program.structure.layers, program.alive(0)
+    outputs = [Ref(number) for number in tensors if number not in program.live_values(0)]
+    layers, inputs = program.structure.layers, program.live_values(0)
     module = build_module(layers, inputs, outputs, program.weights)
     model = _translate(module, values, (inputs, [ref.number for ref in outputs]))
     weights = _strip(model, program.weights)
-    alive = tuple(program.alive(cut) for cut in range(len(program) + 1))
-    return OnnxGraph(_serialized(model), weights, alive, forms)
+    live_values = tuple(program.live_values(cut) for cut in range(len(program) + 1))
+    return OnnxGraph(_serialized(model), weights, live_values, forms)
 
 
 def _check_packages() -> None:
@@ -60,8 +60,8 @@ def _check_packages() -> None:
 
 def _forms(program: Program, values: Sequence[Value]) -> dict[int, Form]:
     """What every value of every payload looks like, by number, from one run of `values`."""
-    given, n = program.alive(0), len(program)
-    numbers = sorted({number for cut in range(n + 1) for number in program.alive(cut)})
+    given, n = program.live_values(0), len(program)
+    numbers = sorted({number for cut in range(n + 1) for number in program.live_values(cut)})
     outputs = [Ref(number) for number in numbers]
     module = build_module(program.structure.layers, given, outputs, program.weights)
     # Operators that may draw numbers, such as attention with dropout, mostly do not.

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from edgesplit.errors import PlanError, RuntimeUnavailableError
-from edgesplit.node.form import Form, TensorForm
+from edgesplit.node.transport.tensor_form import Form, TensorForm
 
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, NodeProto
@@ -20,18 +20,18 @@ class OnnxGraph:
     """What every tier needs beside the program's weights. For payloads of `forms` only.
 
     model: a ModelProto without the weights' bytes. weights: the name of each in the model and its
-    position among the program's. alive: per cut the numbers of the payload's values. forms: by
+    position among the program's. live_values: per cut the numbers of its values. forms: by
     number; a plain number is a size that the graph has baked in.
     """
 
     model: bytes
     weights: tuple[tuple[str, int], ...]
-    alive: tuple[tuple[int, ...], ...]
+    live_values: tuple[tuple[int, ...], ...]
     forms: Mapping[int, Form]
 
     def __len__(self) -> int:
         """Layers."""
-        return len(self.alive) - 1
+        return len(self.live_values) - 1
 
     def tensors_between(self, start: int, stop: int) -> tuple[int, ...]:
         """Numbers of the tensors alive at `stop` that layers [start, stop) make.
@@ -40,7 +40,9 @@ class OnnxGraph:
         """
         if not 0 <= start <= stop <= len(self):
             raise PlanError(f"no layers {start}-{stop}; this program has layers 0-{len(self)}")
-        made = (number for number in self.alive[stop] if number not in self.alive[start])
+        made = (
+            number for number in self.live_values[stop] if number not in self.live_values[start]
+        )
         return tuple(number for number in made if isinstance(self.forms[number], TensorForm))
 
     def peak_bytes(self, start: int, stop: int) -> int:
@@ -48,7 +50,7 @@ class OnnxGraph:
         return max((self._bytes_around(layer) for layer in range(start, stop)), default=0)
 
     def _bytes_around(self, layer: int) -> int:
-        numbers = {*self.alive[layer], *self.alive[layer + 1]}
+        numbers = {*self.live_values[layer], *self.live_values[layer + 1]}
         forms = (self.forms[number] for number in numbers)
         return sum(form.n_bytes for form in forms if isinstance(form, TensorForm))
 

@@ -4,68 +4,59 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from edgesplit.core.row import TORCH
-from edgesplit.errors import RuntimeUnavailableError
-from edgesplit.node.form import Forms
-from edgesplit.node.profiler import profile_layers
-from edgesplit.node.program import Program
+from edgesplit.node.program.profiler import profile_layers
+from edgesplit.node.program.program import Program
+from edgesplit.node.program.run_slot import RunSlot
+from edgesplit.node.program.segment import Segment
+from edgesplit.node.program.shaped_program import ShapedProgram
+from edgesplit.node.program.switches import require_usual
+from edgesplit.node.program.value_shapes import require_fixed_shapes
 from edgesplit.node.runtime import Runtime
-from edgesplit.node.runtime.channels_last import ChannelsLastRuntime, has_convolutions
-from edgesplit.node.runtime.compiled import CompiledRuntime
-from edgesplit.node.runtime.cuda import CudaRuntime
-from edgesplit.node.runtime.eager import EagerRuntime
-from edgesplit.node.runtime.onnx import OnnxRuntime
+from edgesplit.node.runtime.check import Trial
+from edgesplit.node.runtime.noise import noise_trials
 from edgesplit.node.runtime.onnx_graph import OnnxGraph
-from edgesplit.node.runtime.torch_range import Workload
-from edgesplit.node.runtime.value_shapes import require_fixed_shapes
-from edgesplit.node.segment import Segment
-from edgesplit.node.turn import Turn
+from edgesplit.node.runtime.table import known_runtime
+from edgesplit.node.transport.tensor_form import Forms
 
 
 @dataclass(frozen=True, eq=False)
 class TorchEngine:
-    """See Engine. threads: of a runtime with threads of its own."""
+    """See Engine. threads, flushes_denormals: of a runtime with threads of its own."""
 
     program: Program
     forms: tuple[Forms, ...]
     threads: int
+    flushes_denormals: bool = False
 
     has_eager = True
+
+    @property
+    def weights(self) -> Sequence[Any]:
+        """The program's tensors."""
+        return self.program.weights
+
+    @property
+    def workload(self) -> ShapedProgram:
+        """What torch's own runtimes are made of."""
+        return ShapedProgram(self.program, self.forms)
 
     def eager(self, start: int, stop: int) -> Segment:
         """Layers [start, stop): 1-100 ms where it is new. Raises PlanError."""
         return self.program.segment(start, stop)
 
-    def profile(self, values: Sequence[Any], turn: Turn) -> tuple[float, ...]:
-        """As node/profiler.py times them."""
-        return profile_layers(self.program, values, turn)
+    def profile(self, values: Sequence[Any], run_slot: RunSlot) -> tuple[float, ...]:
+        """As node/program/profiler.py times them."""
+        return profile_layers(self.program, values, run_slot)
+
+    def noise(self, values: Sequence[Any], run_slot: RunSlot) -> tuple[Trial, ...]:
+        """As node/runtime/noise.py chooses it, by some ten runs in eager torch."""
+        return noise_trials(self.program, values, run_slot)
 
     def runtime(self, name: str, graph: OnnxGraph | None) -> Runtime:
         """Raises RuntimeUnavailableError for an unknown one, or `onnx` without its graph.
 
-        Also where it could give other results than on the sample, or do no better than torch.
+        Also where it could give other results than on the example, or do no better than torch.
         """
-        workload = Workload(self.program, self.forms)
-        if name != TORCH:
-            require_fixed_shapes(workload, name)
-        match name:
-            case "torch":
-                return EagerRuntime(self.program)
-            case "torch-channels-last":
-                return _channels_last(workload)
-            case "compile":
-                return CompiledRuntime(workload, self.threads)
-            case "cuda":
-                return CudaRuntime(workload)
-            case "onnx" if graph is not None:
-                return OnnxRuntime(graph, self.program.weights, self.threads)
-        raise RuntimeUnavailableError(f"no runtime {name!r} can be made here; run it in torch")
-
-
-def _channels_last(workload: Workload) -> ChannelsLastRuntime:
-    if not has_convolutions(workload.program):
-        raise RuntimeUnavailableError(
-            f"no layer convolves images, so {ChannelsLastRuntime.name} would run them as torch "
-            "does; run this model in torch"
-        )
-    return ChannelsLastRuntime(workload)
+        require_usual(self.program.switches, name)
+        require_fixed_shapes(self.workload, name)
+        return known_runtime(name).make(self, graph)

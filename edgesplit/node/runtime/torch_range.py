@@ -4,19 +4,19 @@ Whatever happens inside, what comes out lies in memory as eager torch would have
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import fx
 
-from edgesplit.errors import PlanError, RequestError, RuntimeUnavailableError
-from edgesplit.node.form import Form, Forms, TensorForm
-from edgesplit.node.program import Program
-from edgesplit.node.segment import Value, build_module
-from edgesplit.node.structure import Layer, Ref, Structure, map_leaves, used_weights
-from edgesplit.node.tensors import dtype_of
-from edgesplit.node.trial import made_up
+from edgesplit.errors import RequestError, RuntimeUnavailableError
+from edgesplit.node.program.segment import Value
+from edgesplit.node.program.shaped_program import ShapedProgram
+from edgesplit.node.program.structure import Layer, Structure, map_leaves
+from edgesplit.node.runtime.layout import fits
+from edgesplit.node.runtime.trial import dummy_payload
+from edgesplit.node.transport.tensor_form import Form, TensorForm
+from edgesplit.node.transport.tensors import laid
 
 Module = Callable[..., Sequence[Value]]
 
@@ -29,37 +29,6 @@ _VIEWS = {
 _PLACED = "aten.as_strided.default"
 
 
-@dataclass(frozen=True, eq=False)
-class Workload:
-    """A program, and what its payload looks like at each cut 0..n."""
-
-    program: Program
-    forms: Sequence[Forms]
-
-    def layers(self, start: int, stop: int) -> tuple[Layer, ...]:
-        """Layers [start, stop). Raises PlanError for a range that is none of the program's."""
-        if not 0 <= start <= stop <= len(self.program):
-            n = len(self.program)
-            raise PlanError(f"no layers {start}-{stop}; this program has layers 0-{n}")
-        return self.program.structure.layers[start:stop]
-
-    def made(self, start: int, stop: int) -> tuple[int, ...]:
-        """Numbers of the values alive at `stop` that layers [start, stop) make."""
-        given = self.program.alive(start)
-        return tuple(number for number in self.program.alive(stop) if number not in given)
-
-    def module(
-        self, bounds: tuple[int, int], layers: Sequence[Layer], weights: Sequence[torch.Tensor]
-    ) -> fx.GraphModule:
-        """`layers`, in place of those in the range, as a module that returns what they make."""
-        outputs = [Ref(number) for number in self.made(*bounds)]
-        return build_module(layers, self.program.alive(bounds[0]), outputs, weights)
-
-    def weights_read(self, start: int, stop: int) -> frozenset[int]:
-        """Positions of the weights that layers [start, stop) read."""
-        return frozenset[int]().union(*map(used_weights, self.layers(start, stop)))
-
-
 class TorchRange:
     """Layers [start, stop): `run` takes the payload and returns the values that are new.
 
@@ -67,13 +36,13 @@ class TorchRange:
     """
 
     def __init__(
-        self, workload: Workload, bounds: tuple[int, int], run: Module, n_bytes: int
+        self, workload: ShapedProgram, bounds: tuple[int, int], run: Module, n_bytes: int
     ) -> None:
         self.start, self.stop = bounds
         self.n_bytes = n_bytes
         self._run = run
-        self._given = tuple(workload.program.alive(self.start))
-        self._wanted = tuple(workload.program.alive(self.stop))
+        self._given = tuple(workload.program.live_values(self.start))
+        self._wanted = tuple(workload.program.live_values(self.stop))
         self._made = workload.made(*bounds)
         self._inputs = workload.forms[self.start]
         self._outputs = dict(zip(self._wanted, workload.forms[self.stop], strict=True))
@@ -94,20 +63,20 @@ class TorchRange:
                 f"given {len(values)}; the payload belongs to another cut or program"
             )
         for form, value in zip(self._inputs, values, strict=True):
-            if not _fits(form, value):
+            if not fits(form, value):
                 raise RuntimeUnavailableError(
                     f"range {self.start}-{self.stop} was prepared for {form}, given another "
                     f"shape, dtype or number; prepare it for this input or run it in torch"
                 )
 
 
-def tried(workload: Workload, prepared: TorchRange, name: str) -> TorchRange:
+def tried(workload: ShapedProgram, prepared: TorchRange, name: str) -> TorchRange:
     """The range, once it has run on made-up values, which also warms it up.
 
     Raises RuntimeUnavailableError where it fails.
     """
     try:
-        prepared(made_up(workload.forms[prepared.start]))
+        prepared(dummy_payload(workload.forms[prepared.start]))
     except RuntimeError as error:
         raise RuntimeUnavailableError(
             f"layers {prepared.start}-{prepared.stop} fail in {name}: {str(error)[:300]}; run "
@@ -130,15 +99,10 @@ def laid_out(value: Value, form: Form) -> Value:
         )
     if value.stride() == form.strides or not value.numel():
         return value
-    # An expanded dimension has one place for all of its elements.
-    dims = list(zip(form.shape, form.strides, strict=True))
-    places = [size if stride else min(size, 1) for size, stride in dims]
-    laid = torch.empty_strided(places, form.strides, dtype=value.dtype)
-    laid.copy_(value[tuple(slice(0, place) for place in places)])
-    return laid.as_strided(form.shape, form.strides)
+    return laid(value, form.shape, form.strides)
 
 
-def in_any_layout(workload: Workload, start: int, stop: int) -> tuple[Layer, ...]:
+def in_any_layout(workload: ShapedProgram, start: int, stop: int) -> tuple[Layer, ...]:
     """Layers [start, stop) such that what they make may lie in memory otherwise than when traced.
 
     Other kernels lay their results out in their own way. Raises RuntimeUnavailableError where the
@@ -172,11 +136,3 @@ def with_targets(layers: Sequence[Layer], replaced: dict[str, str]) -> tuple[Lay
 def targets(layers: Sequence[Layer]) -> frozenset[str]:
     """Names of the operators in the layers, outside of branches."""
     return frozenset(op.target for layer in layers for op in layer.ops)
-
-
-def _fits(form: Form, value: Value) -> bool:
-    if not isinstance(form, TensorForm):
-        return type(value) is type(form) and value == form
-    if not isinstance(value, torch.Tensor):
-        return False
-    return value.dtype == dtype_of(form.dtype) and tuple(value.shape) == form.shape

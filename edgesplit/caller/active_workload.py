@@ -1,0 +1,147 @@
+"""A workload as the caller has it: its export and figures, and the plan in force as a route."""
+
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+from edgesplit.cluster.actors.workload import Activation
+from edgesplit.cluster.measure.runtimes import Offered, with_offer
+from edgesplit.core.cost import CostModel
+from edgesplit.core.failover import failover_timeouts
+from edgesplit.core.goal import Goal
+from edgesplit.core.graph import Graph
+from edgesplit.core.layer_times import TORCH
+from edgesplit.core.plan import Plan
+from edgesplit.core.profile import Profile
+from edgesplit.node.program.export.model import ExportedModel
+from edgesplit.node.program.program_file import DescribedProgram
+from edgesplit.node.transport import wire
+from edgesplit.node.transport.judge import AnswerForm
+
+_ROUTES_KEPT = 256  # explicit plans: an experiment may try all of them
+
+
+@dataclass(frozen=True)
+class ShippedProgram:
+    """An export, and the name under which tiers hold its program, or are to.
+
+    varying: the dimensions that were to vary, per tensor, beside the batch.
+    """
+
+    exported: ExportedModel
+    described: DescribedProgram
+    program_id: str
+    varying: tuple[frozenset[int], ...] = ()
+
+
+def seen_to_vary(
+    known: Sequence[ShippedProgram], args: Sequence[Any], kwargs: Mapping[str, Any]
+) -> tuple[frozenset[int], ...]:
+    """Per tensor, in which dimensions these arguments differ from known ones.
+
+    Nothing where it was tried already that sizes vary so: the model does not allow it.
+    """
+    found: tuple[frozenset[int], ...] = ()
+    tried: list[tuple[frozenset[int], ...]] = []
+    for shipped in known:
+        differ = shipped.exported.signature.sizes_that_differ(args, kwargs)
+        if differ is None:
+            continue
+        tried.append(shipped.varying)
+        before = found or (frozenset[int](),) * len(differ)
+        found = tuple(a | b for a, b in zip(before, differ, strict=True))
+    return () if found in tried else found
+
+
+@dataclass(frozen=True)
+class Route:
+    """A plan as the wire carries it.
+
+    failover_after_s: how long the caller waits for a sign of life of the first tier; 0: no limit.
+    """
+
+    plan: Plan
+    hops: list[wire.Hop]
+    failover_after_s: float
+
+    @cached_property
+    def text(self) -> str:
+        """The plan's."""
+        return str(self.plan)
+
+    @cached_property
+    def is_torch_alone(self) -> bool:
+        """Whether no stage runs in another runtime, whose answers are compared now and then."""
+        return all(hop.runtime == TORCH for hop in self.hops)
+
+
+@dataclass(eq=False)
+class ActiveWorkload:
+    """What is fixed of a workload, and the plan in force, which the watch replaces.
+
+    answer: the form of the answer. fails_over: whether another tier may run the layers of a
+    planned one that fails. activations: every plan that was in force, oldest first. used_s:
+    perf_counter's, of the last request. route: that of the plan in force, from activate() on: one
+    reference, so that a request sees one plan.
+    """
+
+    id: str
+    shipped: ShippedProgram
+    graph: Graph
+    answer: AnswerForm
+    profile: Profile
+    goal: Goal
+    addresses: dict[str, str]
+    fails_over: bool
+    activations: list[Activation] = field(default_factory=list)
+    used_s: float = 0.0
+    route: Route = field(init=False)
+    _routes: dict[Plan, Route] = field(default_factory=dict)
+    _changing: threading.Lock = field(default_factory=threading.Lock)
+
+    def offer(self, offered: Offered) -> None:
+        """Plans may from now on name a runtime that was measured, or no longer one that failed."""
+        with self._changing:
+            tier = with_offer(self.profile.tier(offered.tier), offered)
+            self.profile = self.profile.with_tier(tier)
+
+    def activate(self, activation: Activation) -> None:
+        """Send the next requests along this plan."""
+        with self._changing:
+            # By this process's clock: the scheduler may run on a machine with another one.
+            self.activations.append(replace(activation, at_s=time.perf_counter()))
+            if self.addresses != activation.addresses:
+                self.addresses = dict(activation.addresses)
+                self._routes.clear()
+            self.route = self.along(activation.plan)
+
+    def set_goal(self, goal: Goal) -> None:
+        """Take another goal: its latency limit bounds how long tiers are waited for."""
+        with self._changing:
+            self.goal = goal
+            self._routes.clear()
+            self.route = self.along(self.route.plan)
+
+    def along(self, plan: Plan) -> Route:
+        """The route of that plan; made once per plan."""
+        route = self._routes.get(plan)
+        if route is None:
+            if len(self._routes) >= _ROUTES_KEPT:
+                self._routes.clear()
+            route = self._routes[plan] = self._made(plan)
+        return route
+
+    def _made(self, plan: Plan) -> Route:
+        waits_s = [0.0] * (len(plan.stages) + 1)
+        if self.fails_over:
+            model = CostModel(self.graph, self.profile, self.goal)
+            longest = wire.LONGEST_TIMEOUT_S
+            waits_s = [*(min(s, longest) for s in failover_timeouts(model, plan)), 0.0]
+        hops = [
+            wire.Hop(s.tier, self.addresses[s.tier], s.start, s.stop, s.runtime, wait_s)
+            for s, wait_s in zip(plan.stages, waits_s[1:], strict=True)
+        ]
+        return Route(plan, hops, waits_s[0])

@@ -1,0 +1,125 @@
+"""The parts of an EdgeSplit as one value: made from checked settings, not open yet."""
+
+import os
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+from torch import nn
+
+from edgesplit.caller.answer_check import AnswerCheck
+from edgesplit.caller.calls import Calls
+from edgesplit.caller.progress import Progress
+from edgesplit.caller.session_options import SessionOptions
+from edgesplit.caller.threads import Threads
+from edgesplit.caller.workloads import Workloads
+from edgesplit.cluster.session.runtime_benchmark import RuntimeBenchmark
+from edgesplit.cluster.session.session import Session
+from edgesplit.cluster.session.supervisor import Supervisor
+from edgesplit.cluster.session.verdicts import RuntimeVerdicts
+from edgesplit.cluster.session.watch import PlanWatch
+from edgesplit.config import Config
+from edgesplit.core.control.state import Settings
+from edgesplit.core.given import is_name
+from edgesplit.core.goal import Goal
+from edgesplit.core.policy import Policy, checked, policy_named
+from edgesplit.errors import InputError
+from edgesplit.node.program.export.model import warm_up
+from edgesplit.node.program.export.model_watch import GivenModel
+from edgesplit.node.transport.tensors import flushes_denormals
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What an EdgeSplit is made of: the model, the cluster's address, settings, wishes."""
+
+    model: GivenModel
+    address: str | None
+    config: Config
+    options: SessionOptions
+    progress: Progress
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What lives from open() to close()."""
+
+    session: Session
+    threads: Threads
+    workloads: Workloads
+    calls: Calls
+    warming: threading.Thread
+
+    def start(self) -> None:
+        """Open the session and begin what runs beside requests. Raises ClusterError."""
+        self.warming.start()  # while Ray starts, which is mostly waiting
+        self.session.open()
+        self.threads.start()
+
+    def stop(self, process: int) -> None:
+        """The end, also of an EdgeSplit that was dropped without close(); not in a fork.
+
+        process: the one that they belong to.
+        """
+        if os.getpid() != process:
+            return
+        self.threads.stop()
+        self.calls.close()
+        self.session.close()
+        self.workloads.close()
+
+
+def checked_setup(model: Any, goal: Any, policy: Any, address: Any, config: Config) -> Setup:
+    """What the caller gave, of the right kinds. Raises InputError, GoalError, UnknownNameError."""
+    if not isinstance(model, nn.Module):
+        raise InputError(f"model must be a torch.nn.Module, given {type(model).__name__}")
+    goal = is_a(Goal, "goal", goal) if goal is not None else Goal()
+    config.check_tiers("memory_bytes", goal.memory_bytes)
+    if not (address is None or is_name(address)):
+        raise InputError(f"address must be host:port or None, given {address!r}")
+    if not (isinstance(policy, str) or callable(policy)):
+        raise InputError(f"policy must be a name or a function, given {policy!r}")
+    options = _options(goal, policy, config)
+    return Setup(GivenModel(model), address, config, options, Progress(config.progress))
+
+
+def checked_config(config: Any, runtime: str | Mapping[str, str] | None) -> Config:
+    """The settings, with what they leave to this process. Raises InputError, ConfigError."""
+    given = is_a(Config, "config", config) if config is not None else Config()
+    if runtime is not None:
+        given = given.pinned(runtime)
+    if given.flush_denormals is None:
+        given = replace(given, flush_denormals=flushes_denormals())
+    return given
+
+
+def assemble(setup: Setup) -> Parts:
+    """New parts. Nothing is opened, connected or started."""
+    config, session = setup.config, Session(setup.address, setup.config)
+    watch = PlanWatch(session)
+    benchmark = RuntimeBenchmark(session, is_loud=config.runtimes is not None)
+    verdicts = RuntimeVerdicts(session)
+    threads = Threads(watch, benchmark, Supervisor(session, benchmark.again), verdicts)
+    workloads = Workloads(setup.model, session, threads, setup.options, setup.progress)
+    recheck = AnswerCheck(session, verdicts, config.exactness)
+    calls = Calls(session, watch, workloads, config, recheck)
+    warming = threading.Thread(target=warm_up, name="edgesplit-warm-up", daemon=True)
+    return Parts(session, threads, workloads, calls, warming)
+
+
+def is_a(kind: type[_T], name: str, given: Any) -> _T:
+    """`given` itself. Raises InputError where it is of another type."""
+    if not isinstance(given, kind):
+        raise InputError(f"{name} must be a {kind.__name__}, given {given!r}")
+    return given
+
+
+def _options(goal: Goal, policy: str | Policy, config: Config) -> SessionOptions:
+    name = policy if isinstance(policy, str) else ""
+    chosen = policy_named(policy, config.tiers) if isinstance(policy, str) else policy
+    settings = Settings(interval_s=config.interval_s)
+    fails_over = config.fallback == "anywhere"
+    return SessionOptions(goal, checked(chosen), settings, fails_over, config.mode, name)

@@ -1,0 +1,1 @@
+"""What a caller may name instead of making it: pictures as tensors, models by name."""

@@ -1,0 +1,176 @@
+"""What options of several commands take: numbers in their range, and options shared by commands."""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import click
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+LONGEST_S = 1e6  # some eleven days: no clock or wait of Python's overflows
+
+
+class Finite(click.FloatRange):
+    """A number in a range; infinity and NaN, which Python reads too, are none."""
+
+    name = "number"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """As FloatRange does; wrong usage for what is not finite."""
+        found = super().convert(value, param, ctx)
+        if not math.isfinite(found):
+            self.fail(f"{value!r} is not a finite number", param, ctx)
+        return found
+
+
+class RuntimeName(click.ParamType):  # type: ignore[type-arg]  # of newer versions
+    """One of the table's runtimes, which is not imported before it is asked for."""
+
+    name = "runtime"
+
+    def get_metavar(self, *where: Any, **named: Any) -> str | None:
+        """All of them, for the help."""
+        return self._choice().get_metavar(*where, **named)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Wrong usage for another name."""
+        return self._choice().convert(value, param, ctx)
+
+    def _choice(self) -> click.Choice:  # type: ignore[type-arg]
+        from edgesplit.node.runtime.table import RUNTIMES
+
+        return click.Choice(list(RUNTIMES))
+
+
+SECONDS = Finite(0, LONGEST_S, min_open=True)
+_GOAL = (
+    click.option(
+        "--end-energy",
+        type=Finite(0, 1),
+        default=0.6,
+        show_default=True,
+        help="Weight of the end tier's energy. The three weights sum to 1.",
+    ),
+    click.option(
+        "--total-energy",
+        type=Finite(0, 1),
+        default=0.2,
+        show_default=True,
+        help="Weight of the energy of all tiers.",
+    ),
+    click.option(
+        "--latency",
+        type=Finite(0, 1),
+        default=0.2,
+        show_default=True,
+        help="Weight of the latency.",
+    ),
+    click.option(
+        "--latency-limit-ms",
+        type=Finite(0, LONGEST_S * 1e3, min_open=True),
+        help="Avoid plans that are slower than this, in milliseconds.",
+    ),
+    click.option(
+        "--keep-layers",
+        type=click.IntRange(0),
+        default=0,
+        show_default=True,
+        help="Layers that stay on the end tier.",
+    ),
+    click.option(
+        "--boundary",
+        type=click.Choice(["marginal", "gross"]),
+        default="marginal",
+        show_default=True,
+        help="Count the energy that a request causes (marginal), or that of waiting tiers too "
+        "(gross).",
+    ),
+)
+
+
+def runtime_option(default: str) -> Callable[[_Command], _Command]:
+    """--runtime; default: the runtimes without it, for the help."""
+    return click.option(
+        "--runtime",
+        "runtimes",
+        multiple=True,
+        type=RuntimeName(),
+        help="A runtime that plans may use; give the option several times for several. Without it: "
+        f"{default}.",
+    )
+
+
+transport_option = click.option(
+    "--transport-security",
+    type=click.Choice(["tls", "none"]),
+    default="tls",
+    show_default=True,
+    help="tls encrypts payloads, and only this session can send data to its tiers.",
+)
+_SESSION = (
+    click.option(
+        "--policy",
+        default="score",
+        show_default=True,
+        help="How the plan is chosen: score, fastest, TIER-only, or a plan such as "
+        "'end:0-5 | cloud:5-38'.",
+    ),
+    click.option(
+        "--address",
+        help="The Ray cluster to join, host:port. Without it: RAY_ADDRESS, this host's cluster, or "
+        "emulated tiers.",
+    ),
+    click.option("--power", metavar="FILE", help="TOML file of watts per tier and phase."),
+    click.option(
+        "--meter",
+        "meters",
+        metavar="TIER=METER",
+        multiple=True,
+        help="The meter that counts a tier's joules, as `edgesplit meters` names it there; `model` "
+        "for none. Without it: the best of the host.",
+    ),
+    runtime_option("torch, and onnx where a host has it"),
+    click.option("--exact", is_flag=True, help="Use only runtimes that give torch's bits."),
+    click.option(
+        "--import",
+        "imports",
+        metavar="MODULE",
+        multiple=True,
+        help="A module that registers operators of the model; every tier imports it first.",
+    ),
+    transport_option,
+    click.option(
+        "--weights",
+        default="random",
+        show_default=True,
+        help="random (seed 0), pretrained (downloaded), or the file of a state dict.",
+    ),
+    click.option("--json", "as_json", is_flag=True, help="Print JSON (SI units) instead of text."),
+)
+_PICTURES = (
+    click.option(
+        "--max-pixels",
+        type=click.IntRange(1),
+        help="Refuse pictures of more pixels than this. Without it: 89478485, Pillow's limit.",
+    ),
+)
+
+
+def session_options(command: _Command) -> _Command:
+    """Those of a command that runs a model on pictures."""
+    for option in reversed((*_PICTURES, *_GOAL, *_SESSION)):
+        command = option(command)
+    return command
+
+
+def named_meters(texts: Sequence[str]) -> dict[str, str]:
+    """TIER=METER as a mapping. Raises click.UsageError."""
+    meters: dict[str, str] = {}
+    for text in texts:
+        tier, equals, meter = text.partition("=")
+        if not (tier and equals and meter):
+            raise click.UsageError(f"--meter {text!r}: expected TIER=METER, such as end=rapl")
+        if tier in meters:
+            raise click.UsageError(f"--meter {text!r}: tier {tier} is given {meters[tier]} already")
+        meters[tier] = meter
+    return meters

@@ -1,0 +1,72 @@
+"""Every call that initialised a tier's actor, so that a restarted one can get them again.
+
+A restarted actor remembers nothing. What is kept here is small: programs and payloads are shared
+values, whose weights are the caller's model's own.
+"""
+
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
+
+from edgesplit.cluster.ray.connection import RayConnection
+from edgesplit.cluster.ray.shared_value import SharedValue
+
+# What tells two calls of a method apart: of one workload or program, the later one counts.
+_KEY_ARGUMENTS = {
+    "load": 1, "describe": 1, "profile": 1, "expect": 1, "measure_runtime": 2, "give_up": 2,
+}  # fmt: skip
+_Told = dict[str, dict[tuple[Any, ...], tuple[Any, ...]]]
+
+
+class ActorCallLog:
+    """The tiers' actors, by name, and the calls that each got, in order.
+
+    connection: to the cluster that the actors are in. Shared values are sent within its
+    sending().
+    """
+
+    def __init__(
+        self, actors: Mapping[str, Any], connection: RayConnection, told: _Told | None = None
+    ) -> None:
+        self.actors = actors
+        self._connection = connection
+        self._told: _Told = told if told is not None else {t: {} for t in actors}
+
+    def moved(self, actors: Mapping[str, Any], connection: RayConnection) -> "ActorCallLog":
+        """The same for the actors that take these ones' places in another cluster."""
+        return ActorCallLog(actors, connection, self._told)
+
+    def call(self, tier: str, method: str, *args: Any) -> Any:
+        """Call a method of the tier's actor, to be repeated if it starts anew; Ray's reference.
+
+        A SharedValue among the arguments is sent by reference.
+        """
+        told = self._told[tier]
+        key = (method, *args[: _KEY_ARGUMENTS.get(method, 0)])
+        told.pop(key, None)
+        told[key] = args
+        return self._call(tier, method, args)
+
+    def again(self, tier: str) -> Iterator[tuple[str, Any]]:
+        """Methods and their calls under way, in the order in which a new actor needs them.
+
+        What was measured is not measured again: layer times hold for the host, not for the process.
+        """
+        for (method, *_), args in list(self._told[tier].items()):
+            name = "offer" if method == "measure_runtime" else method
+            yield name, self._call(tier, name, args)
+
+    def forget(self, ids: Collection[str]) -> None:
+        """Tell nobody again of these workloads and programs."""
+        gone = set(ids)
+        for told in self._told.values():
+            for method, *rest in list(told):
+                if rest and rest[0] in gone:
+                    told.pop((method, *rest), None)
+
+    def ref(self, shared: SharedValue) -> Any:
+        """The shared value's reference in this cluster."""
+        return self._connection.ref(shared)
+
+    def _call(self, tier: str, method: str, args: tuple[Any, ...]) -> Any:
+        sent = [self.ref(arg) if isinstance(arg, SharedValue) else arg for arg in args]
+        return getattr(self.actors[tier], method).remote(*sent)

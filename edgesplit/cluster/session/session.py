@@ -1,0 +1,301 @@
+"""A session: the control plane of one EdgeSplit, from start to clean end, on any cluster."""
+
+import contextlib
+import itertools
+import uuid
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from functools import partial
+from typing import Any, cast
+
+from edgesplit.cluster.actors.tier_actor import Opened
+from edgesplit.cluster.actors.workload import TierHandle
+from edgesplit.cluster.measure.links import probe_links
+from edgesplit.cluster.measure.meter_conflicts import own_meters
+from edgesplit.cluster.measure.meters import TierMeters
+from edgesplit.cluster.measure.runtimes import Runtimes, RuntimeTask
+from edgesplit.cluster.ray.answers import answer
+from edgesplit.cluster.ray.connection import RayConnection
+from edgesplit.cluster.ray.shared_value import SharedValue
+from edgesplit.cluster.session.launch_actors import SessionSettings, imports_of, threads_of
+from edgesplit.cluster.session.membership import CLOSED, ClusterMembership, SessionActors
+from edgesplit.cluster.session.planning import Planning
+from edgesplit.cluster.session.programs import SessionPrograms
+from edgesplit.config import EMBEDDED_EMULATION, Config
+from edgesplit.core.profile import Link, Profile
+from edgesplit.errors import ClosedError, RuntimeUnavailableError
+from edgesplit.node.process.imports import Imports
+from edgesplit.node.program.program import Program
+from edgesplit.node.program.program_file import DescribedProgram
+from edgesplit.node.tier.emulate import Emulation
+from edgesplit.node.transport.packed_payload import pack_payload
+from edgesplit.node.transport.security import (
+    NONE,
+    Credentials,
+    InsecureTransportWarning,
+    new_credentials,
+)
+from edgesplit.node.transport.tensor_form import Forms
+
+
+class Session:
+    """The control plane of one EdgeSplit. open() returns at once; ready() waits for the tiers.
+
+    planning: the session's calls to the scheduler.
+
+    While the cluster's head is lost, calls raise a ClusterError, or answer where they need no head.
+    """
+
+    def __init__(self, address: str | None, config: Config) -> None:
+        self._address = address
+        self._config = config
+        self._settings = SessionSettings(uuid.uuid4().hex[:8], config, config.power(), None)
+        self._membership = ClusterMembership()
+        self._emulation = Emulation()
+        self._tiers: dict[str, TierHandle] = {}
+        self.planning = Planning(self._membership, self._tiers)
+        self._scheduler = ""  # the first one's incarnation
+        self._opened: dict[str, Opened] = {}
+        self._programs = SessionPrograms(self._membership, config.start_timeout_s)
+        self._program_ids = (f"{self._settings.session_id}-p{n}" for n in itertools.count())
+
+    def open(self) -> None:
+        """Connect and begin to start the tiers' actors. Raises ClusterError."""
+        Imports(tuple(self._config.imports)).load("this process")
+        credentials = _made_credentials(self._config)
+        self._settings = replace(self._settings, credentials=credentials)
+        now = self._membership.open(self._address, self._settings)
+        default = EMBEDDED_EMULATION if now.placement.is_embedded else Emulation()
+        given = self._config.emulation
+        self._emulation = given if given is not None else default
+
+    def ready(self) -> None:
+        """Wait until every tier listens and the scheduler stands.
+
+        Raises ClusterError, RuntimeUnavailableError for a tier that could run nothing.
+        """
+        if self._tiers:
+            return
+        with self.attached() as now:
+            opened = {
+                tier: self._membership.answer(
+                    call, f"tier {tier!r} to start", self._config.start_timeout_s
+                )
+                for tier, call in now.opening.items()
+            }
+            Runtimes(now.call_log, opened, self._config, self._membership.answer).check()
+            self._opened = own_meters(opened, self._config.meters, self._use_model)
+            tiers = {
+                tier: TierHandle(now.call_log.actors[tier], opened.address)
+                for tier, opened in self._opened.items()
+            }
+            self.emulate(self._emulation)
+            self._scheduler = self.planning.set_tiers(tiers)
+            self._tiers.update(tiers)
+
+    def close(self) -> None:
+        """Stop the actors, leave the cluster; safe to call twice."""
+        self._membership.close()
+
+    def attached(self) -> AbstractContextManager[SessionActors]:
+        """As ClusterMembership.attached(): within this Ray may be called."""
+        return self._membership.attached()
+
+    @property
+    def is_emulated(self) -> bool:
+        """Whether any figure of this session passed through the emulation."""
+        return self._membership.is_open and not self._emulation.is_off
+
+    @property
+    def emulation(self) -> Emulation:
+        """The emulation in force."""
+        assert self._membership.now
+        return self._emulation
+
+    def emulate(self, emulation: Emulation) -> None:
+        """Slow tiers and shape links from now on; returns when all tiers do so."""
+        self._membership.tell(
+            "emulate", lambda tier: (emulation.tier(tier),), "to take the emulation"
+        )
+        self._emulation = emulation
+
+    @property
+    def credentials(self) -> Credentials | None:
+        """What every connection of this session has to show; None where nothing is secured."""
+        return self._settings.credentials
+
+    def addresses(self) -> dict[str, str]:
+        """The data plane's address of each tier."""
+        return {tier: handle.address for tier, handle in self._tiers.items()}
+
+    @property
+    def without_torch(self) -> frozenset[str]:
+        """Tiers that cannot tell by themselves whether an answer is right."""
+        return frozenset(tier for tier, opened in self._opened.items() if not opened.has_torch)
+
+    def threads(self, tier: str) -> int:
+        """How many threads the tier computes on."""
+        return threads_of(self._settings, self._membership.now.placement, tier)
+
+    @property
+    def meters(self) -> TierMeters:
+        """The tiers' meters, once ready() has returned."""
+        now = self._membership.now
+        actors = now.call_log.actors
+        return TierMeters(now.connection, actors, dict(self._opened), self._membership.answer)
+
+    # Programs and workloads
+
+    def new_program_id(self) -> str:
+        """A name that no program of this session has yet."""
+        return next(self._program_ids)
+
+    def load(
+        self,
+        program_id: str,
+        program: DescribedProgram,
+        say: Callable[[str, str], None] = lambda stage, how_far: None,
+    ) -> None:
+        """Have every tier load a program; one that holds it already loads it again.
+
+        say: told the stage and how far it is, while weights are sent.
+        """
+        self._programs.load(program_id, program, say)
+
+    @property
+    def sent_bytes(self) -> Mapping[str, int]:
+        """Of weights, since open(), by who sent them: a tier, or CALLER."""
+        return dict(self._programs.sent_bytes)
+
+    def forget(self, workload_ids: Sequence[str], program_ids: Sequence[str]) -> None:
+        """Have tiers and scheduler drop workloads, and programs that no workload is of any more."""
+        self._programs.forget(program_ids)
+        with self.attached() as now:
+            now.call_log.forget([*workload_ids, *program_ids])
+            calls = [
+                actor.forget.remote(tuple(workload_ids), tuple(program_ids))
+                for actor in now.call_log.actors.values()
+            ]
+            for call in calls:
+                self._membership.answer(call, "tiers to forget")
+        for workload_id in workload_ids:
+            self.planning.forget(workload_id)
+
+    def describe(self, workload_id: str, program_id: str, payloads: tuple[Forms, ...]) -> None:
+        """Tell every tier what a workload's payloads look like."""
+        told = (workload_id, program_id, SharedValue(payloads))
+        self._membership.tell("describe", lambda tier: told, "to take the payloads")
+
+    def runtimes(self, goes_on: Callable[[], bool] = lambda: True) -> Runtimes:
+        """The runtimes of the tiers, to be measured, until goes_on() says no: then ClosedError.
+
+        They are asked while the session is attached.
+        """
+
+        def check() -> None:
+            self._membership.check()
+            if not goes_on():
+                raise ClosedError(CLOSED)
+
+        get = partial(answer, check=check)
+        now = self._membership.now
+        return Runtimes(now.call_log, self._opened, self._config, get, self._mark)
+
+    def task(self, ids: tuple[str, str], program: Program, values: Sequence[Any]) -> RuntimeTask:
+        """What is needed to measure a workload's runtimes; ids: its own and its program's."""
+        workload_id, program_id = ids
+        example = SharedValue(pack_payload(values))
+        known = self._programs[program_id]
+        packed = SharedValue(known.packed)
+        return RuntimeTask(workload_id, program, (known.name, packed), list(values), example)
+
+    def profile(self, task: RuntimeTask) -> Profile:
+        """Layer times on each tier, those of one machine one after another, and every link.
+
+        Tiers measure them, or confirm what their hosts keep of earlier sessions.
+        Runtimes other than torch are measured now where a tier must not use torch, else left to
+        the benchmark.
+        """
+        with self.attached() as now, now.connection.sending():
+            return Profile(self.runtimes().tiers(task), self._links())
+
+    # Keeping what runs running
+
+    @property
+    def connection(self) -> RayConnection:
+        """To the cluster that was joined last."""
+        return self._membership.now.connection
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether ready() has returned, so that there is something to keep."""
+        return bool(self._tiers)
+
+    def known_incarnations(self) -> dict[str, str]:
+        """Incarnation of each initialised actor, by tier name; the scheduler's under "".
+
+        Of the actors of ready(): the supervisor initialises and knows later ones.
+        """
+        tiers = {tier: opened.incarnation for tier, opened in self._opened.items()}
+        return {**tiers, "": self._scheduler}
+
+    def reattach(self) -> None:
+        """Leave the cluster whose head is lost, and join the one that is there.
+
+        Requests under way are not disturbed. rebuild_tier() and Planning.rebuild() initialise the
+        new actors.
+        """
+        self._membership.reattach(lambda: self.is_ready)
+
+    def rebuild_tier(self, tier: str) -> None:
+        """Initialise a restarted actor as the one before it was. Raises ClusterError.
+
+        A runtime that it cannot offer any more is found out when a plan wants it.
+        """
+        with self.attached() as now, now.connection.sending():
+            actor = now.call_log.actors[tier]
+            call = actor.open.remote(imports_of(now.settings, now.placement))
+            opened = self._membership.answer(call, f"tier {tier!r} to open again")
+            self._opened[tier] = replace(self._opened[tier], address=opened.address)
+            self._tiers[tier] = TierHandle(actor, opened.address)
+            self._programs.send_again(now, tier)
+            for method, call in now.call_log.again(tier):
+                what = f"tier {tier!r} to {method} again"
+                with contextlib.suppress(RuntimeUnavailableError):
+                    self._membership.answer(call, what, self._config.start_timeout_s)
+
+    # Inside
+
+    def _use_model(self, tier: str, why: str) -> Opened:
+        call = self._membership.now.call_log.call(tier, "use_model", why)
+        return cast(Opened, self._membership.answer(call, f"tier {tier!r}"))
+
+    @property
+    def _mark(self) -> str:
+        """Before the provenance of what is measured."""
+        return "emulated, " if self.is_emulated else ""
+
+    def _links(self) -> tuple[Link, ...]:
+        shaped = self._emulation.links
+        pairs = [
+            (u, v)
+            for u in self._tiers
+            for v in self._tiers
+            if u != v and (shaped is None or (u, v) in shaped)
+        ]
+        return probe_links(self._tiers, pairs, self._mark, self._membership.answer)
+
+
+def _made_credentials(config: Config) -> Credentials | None:
+    """New ones for one session; None, with a warning, where the user wants none."""
+    if config.transport_security != NONE:
+        return new_credentials()
+    warnings.warn(
+        "transport_security is 'none': payloads are not encrypted, and anyone who reaches a "
+        "tier's port can read them, send requests and keep the tier busy; see docs/security.md",
+        InsecureTransportWarning,
+        stacklevel=2,
+    )
+    return None

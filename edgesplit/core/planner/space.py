@@ -1,0 +1,264 @@
+"""The planner's state space: places and arcs between them, cut by cut. Nothing is searched here.
+
+A place is a tier plus the set of critical tiers visited on the way there; with nothing critical,
+places are tiers. Place 0 holds the input. A walk leaves a place at a cut and arrives at the next
+place at the same cut. A segment takes the quickest of its tier's runtimes.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgesplit.core.cost import Array, CostModel, Terms
+from edgesplit.core.plan import Plan, plan_along
+
+Ints = NDArray[np.intp]
+
+# Among plans whose score differs by less than this (times L / L_norm), the faster one is taken.
+TIE = 1e-9
+
+
+@dataclass(frozen=True)
+class Walk:
+    """Arcs in the order they are taken, and the cut at which each is.
+
+    is_proved: no other walk of its space is better; False where a search was cut short.
+    """
+
+    arcs: tuple[int, ...]
+    cuts: tuple[int, ...]
+    is_proved: bool = True
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Which segments a place may run: for each cut, where the other end may be.
+
+    All (places, cuts). start_from, start_to: where a segment that stops at k may start. stop_from,
+    stop_to: where one that starts at k may stop. from > to: nowhere.
+    """
+
+    start_from: Ints
+    start_to: Ints
+    stop_from: Ints
+    stop_to: Ints
+
+    @cached_property
+    def limited(self) -> Ints:
+        """Places that some segment is forbidden to."""
+        cuts = np.arange(self.start_from.shape[1])
+        free = (self.start_from == 0) & (self.stop_to == cuts[-1])
+        free &= (self.start_to == cuts) & (self.stop_from == cuts)
+        return np.flatnonzero(~free.all(axis=1))
+
+    def least_to_stop(self, values: Array) -> Array:
+        """For each cut where a segment stops, the least of values where it may start.
+
+        values: (runtimes, places, cuts), as is what comes back.
+        """
+        least = np.minimum.accumulate(values, axis=-1)
+        at = self.limited
+        if len(at):
+            least[:, at] = window_min(values[:, at], self.start_from[at], self.start_to[at])
+        return least
+
+    def least_to_start(self, values: Array) -> Array:
+        """For each cut where a segment starts, the least of values where it may stop."""
+        least = np.minimum.accumulate(values[..., ::-1], axis=-1)[..., ::-1]
+        at = self.limited
+        if len(at):
+            least[:, at] = window_min(values[:, at], self.stop_from[at], self.stop_to[at])
+        return least
+
+
+@dataclass(frozen=True)
+class Lengths:
+    """One additive quantity over a space: seconds, score or a mix of the two.
+
+    stay: (runtimes, places, cuts), layers 0..k run at a place. move: (arcs, cuts), the hop at k.
+    """
+
+    stay: Array
+    move: Array
+
+    def plus(self, other: "Lengths", factor: float) -> "Lengths":
+        """This quantity plus `factor` times another one."""
+        return Lengths(self.stay + factor * other.stay, self.move + factor * other.move)
+
+    def segment(self, place: Ints | int, start: Ints | int, stop: Ints | int) -> Array:
+        """Of the segments [start, stop), each in the quickest runtime; shapes broadcast."""
+        quickest: Array = (self.stay[:, place, stop] - self.stay[:, place, start]).min(axis=0)
+        return quickest
+
+
+@dataclass(frozen=True)
+class Space:
+    """tier: (places,) tier index. source, target: (arcs,) places, target ascending."""
+
+    model: CostModel
+    tier: Ints
+    source: Ints
+    target: Ints
+    windows: Windows
+
+    @cached_property
+    def seconds(self) -> Lengths:
+        """Seconds, equal to the cost model's."""
+        stay, pairs = self.model.prefix_s, (self.tier[self.source], self.tier[self.target])
+        return Lengths(stay[:, self.tier], self.model.transfer.latency_s[pairs])
+
+    @cached_property
+    def score(self) -> Lengths:
+        """Score, with a share of latency so small that it only decides ties."""
+        model, seconds = self.model, self.seconds
+        transfer, pairs = model.transfer, (self.tier[self.source], self.tier[self.target])
+        moves = Terms(seconds.move, transfer.end_j[pairs], transfer.total_j[pairs])
+        stay = model.score(model.computing(model.prefix_s))[:, self.tier]
+        tie = TIE / model.score_reference.latency_s
+        return Lengths(stay + tie * seconds.stay, model.score(moves) + tie * seconds.move)
+
+    @property
+    def n_layers(self) -> int:
+        """The cut after the last layer."""
+        return len(self.model.graph)
+
+    @cached_property
+    def max_hops(self) -> int:
+        """A walk visits each tier at most once."""
+        return len(np.unique(self.tier)) - 1
+
+    @cached_property
+    def incoming(self) -> tuple[Ints, Ints]:
+        """Places with incoming arcs, and where each one's arcs start."""
+        places, starts = np.unique(self.target, return_index=True)
+        return places, starts
+
+    @cached_property
+    def outgoing(self) -> tuple[Ints, Ints, Ints]:
+        """Arcs sorted by source, the places that have any, and where each one's arcs start."""
+        order = np.argsort(self.source, kind="stable")
+        places, starts = np.unique(self.source[order], return_index=True)
+        return order, places, starts
+
+    def stages(self, walk: Walk) -> list[tuple[int, int, int]]:
+        """(place, start, stop) of each stage."""
+        places = (0, *self.target[list(walk.arcs)].tolist())
+        edges = (0, *walk.cuts, self.n_layers)
+        return list(zip(places, edges[:-1], edges[1:], strict=True))
+
+    def route(self, walk: Walk) -> list[int]:
+        """Indices of the tiers visited."""
+        return [int(self.tier[place]) for place, _, _ in self.stages(walk)]
+
+    def total(self, lengths: Lengths, walk: Walk) -> float:
+        """Length of a walk, added in the order of CostModel.cost: equal to its result, bit by bit.
+
+        Both must agree on whether a plan on the very edge of the limit is within it.
+        """
+        sums = 0.0
+        for place, start, stop in self.stages(walk):
+            sums += float(lengths.segment(place, start, stop))
+        for arc, cut in zip(walk.arcs, walk.cuts, strict=True):
+            sums += float(lengths.move[arc, cut])
+        return sums
+
+    def plan(self, walk: Walk) -> Plan:
+        """The plan that a walk without repeated tiers stands for, each segment in its quickest
+        runtime; of equals the one in use.
+        """
+        prefix_s, runtimes = self.seconds.stay, {}
+        for place, start, stop in self.stages(walk):
+            tier = self.model.profile.tiers[self.tier[place]]
+            seconds = prefix_s[:, place, stop] - prefix_s[:, place, start]
+            runtimes[tier.name] = tier.runtimes[int(seconds.argmin())]
+        return plan_along(list(runtimes), walk.cuts, self.n_layers).on(runtimes)
+
+
+def window_min(values: Array, first: Ints, last: Ints) -> Array:
+    """Least of values[..., row, first..last], both included; infinite where last < first.
+
+    A sparse table: level j holds the least of 2**j neighbours, and two of them cover any window.
+    """
+    cuts = values.shape[-1]
+    width = last - first + 1
+    level = np.maximum(np.frexp(np.maximum(width, 1))[1] - 1, 0)
+    levels = [values]
+    for j in range(int(level.max())):
+        longer, step = levels[-1].copy(), 1 << j
+        np.minimum(longer[..., :-step], levels[-1][..., step:], out=longer[..., :-step])
+        levels.append(longer)
+    table = np.stack(levels)
+    rows = np.arange(len(first))[:, None]
+    begin, second = np.clip(first, 0, cuts - 1), np.clip(last - (1 << level) + 1, 0, cuts - 1)
+    pairs = (table[level, ..., rows, at] for at in (begin, second))
+    least = np.minimum(*pairs)  # (rows, cuts, ...): numpy puts what it indexes first
+    return np.where(width > 0, np.moveaxis(least, (0, 1), (-2, -1)), np.inf)
+
+
+def tier_space(
+    model: CostModel, links: Sequence[tuple[int, int]], critical: Collection[int] = ()
+) -> Space:
+    """All tiers that `links` reach. A tier in `critical` is visited at most once."""
+    onward: dict[int, list[int]] = {}
+    for u, v in links:
+        onward.setdefault(u, []).append(v)
+    index = {(0, 0): 0}
+    queue, arcs = [(0, 0)], []
+    for u, visited in queue:
+        for v in onward.get(u, ()):
+            bit = 1 << v if v in critical else 0
+            if visited & bit:
+                continue
+            place = (v, visited | bit)
+            if place not in index:
+                index[place] = len(queue)
+                queue.append(place)
+            arcs.append((index[u, visited], index[place]))
+    tiers = np.array([tier for tier, _ in queue], dtype=np.intp)
+    return _space(model, tiers, arcs, _windows(model, tiers))
+
+
+def route_space(model: CostModel, route: Sequence[int], relays: Collection[int]) -> Space:
+    """One route, tier by tier. Tiers in `relays` run nothing, others but the first something."""
+    tiers = np.array(route, dtype=np.intp)
+    windows = _windows(model, tiers)
+    cuts = np.arange(len(model.graph) + 1)
+    for place, tier in enumerate(route):
+        if tier in relays:
+            windows.start_from[place] = windows.stop_to[place] = cuts
+        elif place:
+            windows.start_to[place] -= 1
+            windows.stop_from[place] += 1
+    windows.stop_to[:-1] = np.minimum(windows.stop_to[:-1], cuts[-1] - 1)
+    windows.start_to[:-1, -1] = -1
+    return _space(model, tiers, [(i, i + 1) for i in range(len(route) - 1)], windows)
+
+
+def all_links(model: CostModel) -> list[tuple[int, int]]:
+    """Tier pairs with a link, none back to the first tier, which no plan visits again."""
+    linked = np.isfinite(model.transfer.latency_s[:, :, 0])
+    return [(u, v) for u, v in np.argwhere(linked).tolist() if v != 0]
+
+
+def _space(model: CostModel, tiers: Ints, arcs: list[tuple[int, int]], windows: Windows) -> Space:
+    ordered = np.array(sorted(arcs, key=lambda arc: arc[::-1]), dtype=np.intp).reshape(-1, 2)
+    return Space(model, tiers, ordered[:, 0].copy(), ordered[:, 1].copy(), windows)
+
+
+def _windows(model: CostModel, tiers: Ints) -> Windows:
+    """By each tier's memory, and by the layers that place 0 keeps."""
+    weights = model.weight_prefix
+    cuts = np.tile(np.arange(len(weights)), (len(tiers), 1))
+    start_from, stop_to = np.zeros_like(cuts), np.full_like(cuts, len(weights) - 1)
+    for place, limit in enumerate(model.memory_bytes[tiers]):
+        if limit < weights[-1]:
+            start_from[place] = np.searchsorted(weights, weights - limit, side="left")
+            stop_to[place] = np.searchsorted(weights, weights + limit, side="right") - 1
+    windows = Windows(start_from, cuts, cuts.copy(), stop_to)
+    kept = model.goal.min_end_layers
+    windows.start_to[0, :kept] = -1
+    np.maximum(windows.stop_from[0], kept, out=windows.stop_from[0])
+    return windows

@@ -1,0 +1,1 @@
+"""A program: the exported model as layers, segments and weights, packed, shipped and timed."""

@@ -1,0 +1,174 @@
+"""A request on one tier, from its arrival to what became of it, and the connection it came on."""
+
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from edgesplit.core.layer_times import TORCH
+from edgesplit.core.tier_timing import TierTiming
+from edgesplit.node.runtime.table import without_torch
+from edgesplit.node.transport import wire
+from edgesplit.node.transport.connection import Connection
+
+
+class UpstreamConnection:
+    """One that somebody made to this tier.
+
+    is_gone: whoever asked has closed it, so that nothing is to be computed for them any more.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self.is_gone = False
+        self._made_s, self._arrived_s = time.perf_counter(), float("-inf")
+        self._lock = threading.Lock()
+
+    @property
+    def idle_since_s(self) -> float:
+        """When its last payload came, or when it was made."""
+        return max(self._made_s, self._arrived_s)
+
+    def arrival(self) -> tuple[float, float]:
+        """(now, seconds since the payload before)."""
+        with self._lock:
+            now_s = time.perf_counter()
+            gap_s, self._arrived_s = now_s - self._arrived_s, now_s
+            return now_s, gap_s
+
+
+@dataclass(frozen=True)
+class Job:
+    """A request that has arrived here, its payload, and when (this machine's monotonic clock).
+
+    body_bytes: of the frame that it came in. sender: the connection to answer on; upstream: its
+    tier, None for the caller.
+    """
+
+    request: wire.Request
+    values: list[Any]
+    body_bytes: int
+    sender: UpstreamConnection
+    upstream: str | None
+    arrived_s: float
+    gap_s: float
+
+    @property
+    def hop(self) -> wire.Hop:
+        """The stage of the plan that runs here."""
+        return self.request.route[self.request.at]
+
+    @property
+    def layers(self) -> tuple[int, int]:
+        """[start, stop) of that stage."""
+        return self.hop.start, self.hop.stop
+
+    @property
+    def after(self) -> wire.Hop | None:
+        """The next stage; None where this is the last."""
+        route, at = self.request.route, self.request.at + 1
+        return route[at] if at < len(route) else None
+
+    @property
+    def runtimes(self) -> tuple[str, ...]:
+        """What to run it in: torch where the planned runtime cannot, which is right as well."""
+        return tuple(dict.fromkeys((self.hop.runtime, TORCH)))
+
+    @property
+    def deadline_s(self) -> float:
+        """When the caller gives up, on this machine's clock."""
+        return self.arrived_s + self.request.timeout_s
+
+
+@dataclass(frozen=True, eq=False)
+class Ran:
+    """Layers [start, stop) of a request as a runtime ran them: what it was given, what it made."""
+
+    start: int
+    stop: int
+    runtime: str
+    given: list[Any]
+    made: list[Any]
+    compute_s: float
+
+
+@dataclass(frozen=True)
+class Done:
+    """A job with the payload it produced, or with why it failed (reason, message).
+
+    runtime: what its own layers were run in. failed_over: why the layers behind its own were run
+    here too; empty where they were not.
+    """
+
+    job: Job
+    values: list[Any]
+    queue_s: float = 0.0
+    compute_s: float = 0.0
+    energy_j: float = 0.0
+    energy_u_j: float | None = 0.0
+    failure: tuple[str, str] | None = None
+    runtime: str = TORCH
+    failed_over: str = ""
+
+
+@dataclass(frozen=True)
+class Remainder:
+    """What is left of a job whose next tier will not answer, from the payload that is here."""
+
+    done: Done
+    why: str
+
+    @property
+    def job(self) -> Job:
+        """The request it belongs to."""
+        return self.done.job
+
+    @property
+    def values(self) -> list[Any]:
+        """The payload behind the tier's own stage."""
+        return self.done.values
+
+    @property
+    def layers(self) -> tuple[int, int]:
+        """[start, stop): all behind the tier's own stage."""
+        request = self.done.job.request
+        return self.done.job.hop.stop, request.route[-1].stop
+
+    @property
+    def runtimes(self) -> tuple[str, ...]:
+        """What to run it in: eager torch defines the right answer and needs no check.
+
+        Where there is no torch, what the tier runs its own stage in.
+        """
+        return tuple(dict.fromkeys((TORCH, self.job.hop.runtime, *without_torch())))
+
+
+def timing_of(done: Done, hop_s: float, sizes: tuple[int, int]) -> TierTiming:
+    """What the tier measured, now that the answer leaves. sizes: bytes sent on and of the reply."""
+    job = done.job
+    start, stop = job.layers
+    is_relay = start == stop
+    if done.failed_over:
+        stop = job.request.route[-1].stop
+    return TierTiming(
+        tier=job.hop.tier,
+        start=start,
+        stop=stop,
+        queue_s=done.queue_s,
+        compute_s=done.compute_s,
+        own_s=time.perf_counter() - job.arrived_s,
+        hop_s=hop_s,
+        gap_s=job.gap_s,
+        sent_bytes=sizes[0],
+        reply_bytes=sizes[1],
+        energy_j=max(done.energy_j, 0.0),  # in this order: NaN, not known, stays
+        energy_u_j=done.energy_u_j,
+        runtime=TORCH if is_relay else done.runtime,
+        failed_over=done.failed_over,
+    )
+
+
+def n_bytes_of(buffers: Sequence[wire.Buffer]) -> int:
+    """All of them together."""
+    return sum([buffer.nbytes for buffer in buffers])

@@ -1,0 +1,165 @@
+"""What a tier measures when it is asked: layers, runtimes, links, joules; beside requests."""
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from edgesplit.core.energy.window import Metered
+from edgesplit.core.layer_times import TORCH, LayerTimes
+from edgesplit.core.profile import Link
+from edgesplit.errors import EdgeSplitError, MeterError
+from edgesplit.node.program.host_programs import cache_folder
+from edgesplit.node.runtime.check import Exactness
+from edgesplit.node.runtime.onnx_graph import OnnxGraph
+from edgesplit.node.runtime.trial import dummy_payload, measure_segment
+from edgesplit.node.tier import exercise
+from edgesplit.node.tier.exercise import Activity
+from edgesplit.node.tier.held_programs import HeldPrograms
+from edgesplit.node.tier.kept_links import KeptLinks
+from edgesplit.node.tier.opening_profile import OpeningProfile
+from edgesplit.node.tier.serve import SegmentServer
+from edgesplit.node.transport import wire
+from edgesplit.node.transport.packed_payload import PackedPayload, PackedTrial
+
+_PING_BYTES = 64
+_PINGS = 3
+_TURNS_SHARE = 0.25  # of the time: measuring beside requests
+
+
+class Measurements:
+    """Of one tier: what it holds, on its server. Seconds hold the emulated slowdown."""
+
+    def __init__(self, server: SegmentServer, held: HeldPrograms) -> None:
+        self._server, self._held = server, held
+
+    def profile(self, workload_id: str, example: PackedPayload) -> LayerTimes:
+        """Layer times in torch; beside requests, as measure_runtime().
+
+        Those that this host keeps, where a short look confirms them. Raises
+        RuntimeUnavailableError where there is no torch.
+        """
+        workload = self._held.workloads[workload_id]
+        found = OpeningProfile(workload, self._run_slot).torch(example.values())
+        workload.slowdown, workload.provenance = self._slowdown, found.provenance
+        return found.times(workload.slowdown)
+
+    def torch_times(self, workload_id: str) -> LayerTimes | None:
+        """torch's layer times as profile() measured them; None where there is no torch."""
+        workload = self._held.workloads[workload_id]
+        if workload.reference is None or not workload.engine.has_eager:
+            return None
+        layer_s = tuple(s * workload.slowdown for s in workload.reference.shape.layer_s)
+        return LayerTimes(TORCH, layer_s, workload.provenance)
+
+    def expect(
+        self, workload_id: str, trials: Sequence[PackedTrial], layer_s: tuple[float, ...]
+    ) -> None:
+        """In place of profile() without torch: what eager torch made elsewhere of the trials.
+
+        The example comes first, then noise.
+        """
+        workload = self._held.workloads[workload_id]
+        given = [(trial.name, trial.given.values(), trial.made.values()) for trial in trials]
+        workload.expect(given, layer_s)
+        workload.slowdown = self._slowdown
+
+    def measure_runtime(
+        self, workload_id: str, runtime: str, graph: OnnxGraph | None, wanted: Exactness
+    ) -> LayerTimes:
+        """Measure a runtime, which plans may use from then on; after profile() or expect().
+
+        What this host keeps of it is confirmed by a short look, as in profile(). Requests may flow:
+        single runs take their turns between them, for a quarter of the time.
+        Raises RuntimeUnavailableError where it is not here, or cannot run the layers well enough.
+        """
+        self._held.offer(workload_id, runtime, graph, wanted)
+        workload = self._held.workloads[workload_id]
+        found = OpeningProfile(workload, self._run_slot).runtime(runtime, wanted)
+        return found.times(workload.slowdown)
+
+    def refusal(self, workload_id: str, runtime: str, wanted: Exactness) -> str:
+        """Why an earlier session may not use that runtime here; empty where nothing is known."""
+        workload = self._held.workloads[workload_id]
+        return OpeningProfile(workload, self._run_slot).refusal(runtime, wanted)
+
+    def measure(self, workload_id: str, start: int, stop: int, runtime: str = TORCH) -> float:
+        """Seconds this tier takes now for layers [start, stop), emulated slowdown included."""
+        workload = self._held.workloads[workload_id]
+        segment, forms = workload.segment(start, stop, runtime), workload.forms[start]
+        return self._slowdown * float(self._held.on_worker(lambda: measure_segment(segment, forms)))
+
+    def probe(self, target: tuple[str, str], n_bytes: int, timeout_s: float) -> tuple[float, float]:
+        """(round trip of n_bytes, half the round trip of a small message), in seconds.
+
+        target: the other tier's name and address.
+        """
+        hop = wire.Hop(*target, 0, 0)
+        pings = [self._server.probe(hop, _PING_BYTES, timeout_s) for _ in range(_PINGS)]
+        return self._server.probe(hop, n_bytes, timeout_s), min(pings) / 2
+
+    def link(self, target: tuple[str, str], n_bytes: int, timeout_s: float) -> Link:
+        """The link to another tier, by name and address, as probes of n_bytes find it.
+
+        Raises TimeoutError, OSError.
+        """
+        settings, (name, address) = self._server.settings, target
+        here, there = (one.rpartition(":")[0] for one in (self._server.address, address))
+        shape = self._server.worker.emulation.shapes.get(name)
+        way = f"{here} {there} {shape} {settings.credentials is not None}"
+        found = KeptLinks(cache_folder()).measured(
+            way, n_bytes, lambda n_bytes: self.probe(target, n_bytes, timeout_s)
+        )
+        return Link(settings.tier, name, found.latency_s, found.bytes_per_s, found.provenance)
+
+    def reaches(self, target: tuple[str, str], timeout_s: float) -> bool:
+        """Whether a small message to the other tier (name, address) is answered in time."""
+        try:
+            self._server.probe(wire.Hop(*target, 0, 0), _PING_BYTES, timeout_s)
+        except (OSError, EdgeSplitError):  # refused, no route, silence
+            return False
+        return True
+
+    def mark(self) -> float:
+        """A window begins: this tier's clock, to hand to since()."""
+        try:
+            return self._server.worker.meter.mark()
+        except MeterError:
+            return time.perf_counter()  # since() says what is wrong
+
+    def since(self, mark: float) -> Metered:
+        """What the meter said since mark(). Raises MeterError where there is none."""
+        now_s, meter = time.perf_counter(), self._server.worker.meter
+        energy, phases = meter.window(mark, now_s), meter.phases(mark, now_s)
+        return Metered(now_s - mark, energy, phases, meter.sampling_share())
+
+    def spend(
+        self, activity: Activity, seconds: float, workload_id: str, target: tuple[str, str]
+    ) -> dict[str, float]:
+        """Do one thing for so long; the seconds it then was in each phase."""
+        match activity:
+            case "compute":
+                workload = self._held.workloads[workload_id]
+                whole = workload.segment(0, len(workload.forms) - 1, workload.usual)
+                return exercise.compute(
+                    self._server, whole, dummy_payload(workload.forms[0]), seconds
+                )
+            case "transmit":
+                return exercise.transmit(self._server, wire.Hop(*target, 0, 0), seconds)
+            case "wait":
+                return exercise.wait(seconds)
+            case "idle":
+                return exercise.idle(seconds)
+
+    @property
+    def _slowdown(self) -> float:
+        """The emulated one."""
+        return self._server.worker.emulation.slowdown
+
+    def _run_slot(self, run: Callable[[], Any]) -> Any:
+        """run() on the compute thread, then a pause, if requests came meanwhile."""
+        worker = self._server.worker
+        before, began_s = worker.jobs_done, time.perf_counter()
+        made = self._held.on_worker(run)
+        if worker.jobs_done > before:
+            time.sleep((1 / _TURNS_SHARE - 1) * (time.perf_counter() - began_s))
+        return made

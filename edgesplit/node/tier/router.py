@@ -1,0 +1,163 @@
+"""A tier's upstream side: takes requests in, hands results on, answers each once.
+
+Its methods are called by the threads that read connections, by the compute thread and by those of
+outbound.py; what they share are dicts used one operation at a time. What cannot be served is
+refused to its sender and harms nobody else.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from edgesplit.errors import WireError
+from edgesplit.node.tier.job import Done, Job, UpstreamConnection, n_bytes_of, timing_of
+from edgesplit.node.tier.next_tier import Dial
+from edgesplit.node.tier.outbound import Outbound
+from edgesplit.node.tier.shaper import Shaper
+from edgesplit.node.tier.worker import Worker
+from edgesplit.node.transport import wire
+from edgesplit.node.transport.payload_memory import Room
+from edgesplit.node.transport.security import Credentials
+from edgesplit.node.transport.tensor_codec import TensorCodec
+
+
+@dataclass(frozen=True)
+class ServeSettings:
+    """Where a tier listens and what it bears. threads: how many a segment may compute on.
+
+    ports: the first of them that is free is taken; empty: any. credentials: the session's, which
+    whoever connects must have too; None: anybody may. flushes_denormals: segments compute so.
+    """
+
+    tier: str
+    host: str = "127.0.0.1"
+    ports: Sequence[int] = ()
+    threads: int = 1
+    max_queue: int = 64
+    max_frame_bytes: int = wire.DEFAULT_MAX_FRAME_BYTES
+    credentials: Credentials | None = None
+    flushes_denormals: bool = False
+
+
+# Of requests under way here: computing, waiting to be sent on, or for their replies.
+_JOBS_PER_QUEUE = 4
+_FRAMES_HELD = 2  # of the largest; smaller ones are more
+
+
+class Router:
+    """One tier's traffic. dial(next_tier): a new connection to another tier, read from.
+
+    room: for the payloads that are held here.
+    """
+
+    def __init__(
+        self,
+        settings: ServeSettings,
+        worker: Worker,
+        shaper: Shaper,
+        dial: Dial,
+        codec: TensorCodec,
+    ) -> None:
+        self.room = Room(_FRAMES_HELD * settings.max_frame_bytes)
+        self._settings = settings
+        self._worker = worker
+        self._shaper = shaper
+        self._codec = codec
+        self._jobs: dict[int, Job] = {}  # taken and not answered yet, by identity
+        self.outbound = Outbound(settings.tier, shaper, dial, self)
+
+    def check(self, message: wire.Message) -> None:
+        """Raise WireError for what is no frame for this tier, before its body is received."""
+        if isinstance(message, wire.Probe):
+            return
+        if not isinstance(message, wire.Request):
+            raise WireError(f"a {type(message).__name__} is not expected here")
+        if message.at >= len(message.route):
+            raise WireError(f"request is at stage {message.at} of {len(message.route)}")
+        hop = message.route[message.at]
+        if hop.tier != self._settings.tier or hop.stop < hop.start:
+            raise WireError(f"stage {hop} is not for tier {self._settings.tier!r}")
+
+    def take(
+        self, message: wire.Message, values: list[Any], body_bytes: int, link: UpstreamConnection
+    ) -> None:
+        """A frame that check() has passed, from whoever connected to this tier.
+
+        Room for its body has been taken, and is given back with the answer.
+        """
+        if isinstance(message, wire.Probe):
+            self._shaper.send(link.connection, message.sender, wire.Echo(id=message.id))
+        elif isinstance(message, wire.Request):
+            upstream = message.route[message.at - 1].tier if message.at else None
+            self._take(Job(message, values, body_bytes, link, upstream, *link.arrival()))
+
+    def _take(self, job: Job) -> None:
+        is_full = len(self._jobs) >= _JOBS_PER_QUEUE * self._settings.max_queue
+        self._jobs[id(job)] = job
+        if is_full:
+            self.refuse(job, "busy", f"{len(self._jobs) - 1} requests are under way already")
+        elif job.hop.start == job.hop.stop:  # a relay has nothing to compute
+            self.pass_on(Done(job, job.values))
+        elif not self._worker.submit(job):
+            self.refuse(job, "busy", f"{self._settings.max_queue} requests are queued already")
+
+    def senders(self) -> set[UpstreamConnection]:
+        """Connections that wait for an answer."""
+        return {job.sender for job in list(self._jobs.values())}
+
+    def pass_on(self, done: Done) -> None:
+        """Send a finished job to the next tier of its route, or back to its sender.
+
+        Called at the top of several threads' loops: whatever goes wrong is the sender's to hear,
+        and the next job's turn comes.
+        """
+        try:
+            self._pass_on(done)
+        except Exception as error:
+            self.refuse(done.job, "failed", f"its payload cannot be sent on: {error}")
+
+    def _pass_on(self, done: Done) -> None:
+        job = done.job
+        if done.failure is not None:
+            self.refuse(job, *done.failure)
+            return
+        if job.sender.is_gone:
+            self.refuse(job, "gone", "the sender has closed the connection")
+            return
+        specs, buffers = self._codec.pack(done.values)
+        if job.after is not None and not done.failed_over:
+            self.outbound.send_on(done, job.after, specs, buffers)
+        else:
+            timing = timing_of(done, 0.0, (0, n_bytes_of(buffers)))
+            reply = wire.Reply(id=job.request.id, values=specs, timings=[timing])
+            self.answer(job, reply, buffers)
+
+    def fail_over(self, done: Done, reason: str, message: str) -> None:
+        """Run here what the next tier does not, or say why not."""
+        if done.job.hop.failover_after_s:
+            self._worker.finish(done, reason)
+        else:
+            self.refuse(done.job, reason, message)
+
+    def refuse(self, job: Job, reason: str, message: str) -> None:
+        """Tell the sender why there is no result."""
+        self.answer(job, self._refusal(job, reason, message))
+
+    def answer(self, job: Job, message: wire.Message, buffers: Sequence[wire.Buffer] = ()) -> None:
+        """The one answer of a job; a second one is ignored."""
+        if self._jobs.pop(id(job), None) is None:
+            return
+        self.room.give_back(job.body_bytes)
+        link = job.sender.connection
+        if link.is_behind and not self.room.bears(n_bytes_of(buffers)):
+            why = "it does not read its answers, and no memory is left for one more"
+            message, buffers = self._refusal(job, "busy", why), ()
+        try:
+            self._shaper.send(link, job.upstream, message, buffers)
+        except OSError:
+            return  # whoever asked is gone
+
+    def _refusal(self, job: Job, reason: str, message: str) -> wire.Refusal:
+        return wire.Refusal(
+            id=job.request.id, tier=self._settings.tier, reason=reason, message=message
+        )

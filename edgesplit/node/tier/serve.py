@@ -1,0 +1,265 @@
+"""One tier as a server: its listener, the threads that read its connections, its worker."""
+
+import contextlib
+import socket
+import ssl
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
+from edgesplit.errors import WireError
+from edgesplit.node.meter import Meter
+from edgesplit.node.process.threads import begin
+from edgesplit.node.tier.emulate import TierEmulation
+from edgesplit.node.tier.entrance import HandshakeQueue
+from edgesplit.node.tier.job import Done, UpstreamConnection
+from edgesplit.node.tier.listener import Listener
+from edgesplit.node.tier.next_tier import NextTier
+from edgesplit.node.tier.router import Router, ServeSettings
+from edgesplit.node.tier.shaper import Shaper
+from edgesplit.node.tier.worker import Worker
+from edgesplit.node.transport import wire
+from edgesplit.node.transport.connection import Connection, FrameError, connect_socket
+from edgesplit.node.transport.security import accepting, connecting
+from edgesplit.node.transport.stream import close
+from edgesplit.node.transport.tensor_codec import TensorCodec, codec_here
+
+# For room for a frame, before it is refused as busy. A tier upstream takes long for silence.
+_CALLERS_WAIT_S, _TIERS_WAIT_S = 1.0, 0.1
+
+
+class SegmentServer:
+    """A tier that listens once open() or `with` has begun it.
+
+    close() ends its threads, frees the port and drops every connection. codec: of the tensors that
+    segments are given and give; None: as codec_here() says. settle_thread: for a thread that is to
+    compute as the worker does.
+    """
+
+    def __init__(
+        self, settings: ServeSettings, meter: Meter, codec: TensorCodec | None = None
+    ) -> None:
+        self.settings = settings
+        self._codec = codec = codec or codec_here()
+        self.settle_thread = partial(codec.settle, settings.threads, settings.flushes_denormals)
+        self.worker = Worker(self.settle_thread, settings.max_queue, meter, self._finished)
+        self._shaper = Shaper()
+        self._router = Router(settings, self.worker, self._shaper, self._dial, codec)
+        self._accepting = accepting(settings.credentials)
+        self._connecting = connecting(settings.credentials)
+        self.entrance = HandshakeQueue(settings.tier)
+        self._outbox = ThreadPoolExecutor(1, "edgesplit-outbox")
+        self._listener = Listener(settings.tier, self._accept, self._shed)
+        self._closed = threading.Event()
+        self._connections: set[Connection] = set()
+        self._inbounds: set[UpstreamConnection] = set()  # those that have been let in
+        self._threads: list[threading.Thread] = []
+        self._lock = threading.Lock()
+
+    def open(self) -> str:
+        """Listen and serve; returns the address other tiers connect to.
+
+        Raises OSError where none of the ports is free.
+        """
+        self._listener.open(self.settings.host, self.settings.ports)
+        self.worker.start()
+        self._shaper.start()
+        self._start("listener", self._listener.run)
+        return self.address
+
+    def __enter__(self) -> "SegmentServer":
+        self.open()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    @property
+    def address(self) -> str:
+        """Where this tier listens, as HOST:PORT."""
+        return self._listener.address
+
+    def emulate(self, emulation: TierEmulation) -> None:
+        """Slow this tier and shape its links from now on."""
+        self.worker.emulation = emulation
+        self._shaper.emulate(emulation)
+
+    def probe(self, target: wire.Hop, n_bytes: int, timeout_s: float) -> float:
+        """Round trip in seconds of `n_bytes` there and a few back. Raises TimeoutError, OSError."""
+        return self._router.outbound.to(target).probe(n_bytes, timeout_s)
+
+    def close(self, timeout_s: float = 5.0) -> None:
+        """End every thread; safe to call twice."""
+        if self._closed.is_set():
+            return
+        self._closed.set()
+        self._listener.close()
+        self._router.outbound.close(timeout_s)
+        self.worker.stop(timeout_s)
+        self._outbox.shutdown(wait=True, cancel_futures=True)
+        self._shaper.stop(timeout_s)
+        with self._lock:
+            connections = list(self._connections)
+        for connection in connections:
+            connection.close()
+        for thread in self._threads:
+            thread.join(timeout_s)
+
+    # Threads
+
+    def _start(self, role: str, run: Callable[[], None]) -> None:
+        """Raises OSError where no thread is left."""
+        with self._lock:
+            self._threads = [old for old in self._threads if old.is_alive()]
+            self._threads.append(begin(run, role))
+
+    def _accept(self, accepted: socket.socket, host: str) -> None:
+        """Somebody has connected. Raises OSError where that cannot be served just now."""
+        connection: Connection | None = None
+        try:
+            connection = self._connection(accepted, self._accepting)
+            self._keep(connection)
+            self.entrance.queue(connection, host)
+            self._start("reader", partial(self._read_inbound, UpstreamConnection(connection)))
+        except BaseException:
+            close(accepted)
+            if connection is not None:
+                self.entrance.forget(connection)
+                self._drop(connection)
+            raise
+
+    def _shed(self) -> None:
+        """Close the connection that has been idle for longest: whoever needs it makes another."""
+        with self._lock:
+            idle = self._inbounds - self._router.senders()
+            longest = min(idle, key=lambda link: link.idle_since_s, default=None)
+            self._inbounds.discard(longest)
+        if longest is not None:
+            longest.connection.close()  # its reader ends
+
+    def _read_inbound(self, link: UpstreamConnection) -> None:
+        try:
+            if self.entrance.admit(link.connection):
+                with self._lock:
+                    self._inbounds.add(link)
+                self._serve(link)
+        finally:  # whatever happened: the peer must not wait on a connection nobody reads
+            link.is_gone = True
+            with self._lock:
+                self._inbounds.discard(link)
+            self._drop(link.connection)
+
+    def _serve(self, link: UpstreamConnection) -> None:
+        connection = link.connection
+        while True:
+            try:
+                self._take(link)
+            except (EOFError, OSError):
+                return
+            except FrameError as error:
+                self._refuse(connection, error.frame_id, "malformed", str(error))
+            except WireError as error:
+                connection.refuse_and_close(self._refusal("", "malformed", str(error)))
+                return
+
+    def _take(self, link: UpstreamConnection) -> None:
+        """One frame of whoever connected. Raises as Connection.receive()."""
+        connection, room = link.connection, self._router.room
+        message, body_bytes = connection.receive_header()
+        try:
+            self._router.check(message)
+        except WireError as error:
+            connection.skip(body_bytes)
+            raise FrameError(str(error), message.id) from None
+        # A probe's body passes by. A tier upstream must not be kept waiting: it hears nothing then.
+        needed = body_bytes if isinstance(message, wire.Request) else 0
+        is_callers = isinstance(message, wire.Request) and not message.at
+        if not room.take(needed, _CALLERS_WAIT_S if is_callers else _TIERS_WAIT_S):
+            connection.skip(body_bytes)
+            self._refuse(connection, message.id, "busy", "no memory is left for it just now")
+            return
+        try:
+            values = connection.receive_values(message, body_bytes)
+        except BaseException:
+            room.give_back(needed)
+            raise
+        self._router.take(message, values, needed, link)
+
+    def _read_link(self, to: NextTier, connection: Connection) -> None:
+        why = "closed"
+        try:
+            while True:
+                self._take_answer(to, connection)
+        except (EOFError, OSError, WireError) as error:
+            why = str(error)
+        finally:  # whatever happened: nobody must wait for what is read no more
+            self._drop(connection)
+            self._router.outbound.lost(to, connection, why)
+
+    def _take_answer(self, to: NextTier, connection: Connection) -> None:
+        """One frame of a tier that this one sends to. Raises WireError where all of it is lost."""
+        outbound, room = self._router.outbound, self._router.room
+        try:
+            message, body_bytes = connection.receive_header()
+            if not outbound.awaits(message):
+                connection.skip(body_bytes)
+                outbound.take_answer(to, message, [])
+                return
+            if not room.take(body_bytes, _TIERS_WAIT_S):
+                connection.skip(body_bytes)
+                outbound.no_room(message.id)
+                return
+        except FrameError as error:
+            outbound.spoilt(error.frame_id, str(error))
+            return
+        try:
+            body = [connection.receive_body(body_bytes)]
+            outbound.take_answer(to, message, body)
+        finally:
+            room.give_back(body_bytes)
+
+    def _dial(self, to: NextTier) -> Connection:
+        """A new connection to another tier, read from then on. Raises OSError."""
+        connected = connect_socket(to.address)
+        made = self._connection(connected, self._connecting)
+        try:
+            made.handshake()
+            self._keep(made)
+            self._start("link", partial(self._read_link, to, made))
+        except BaseException:
+            self._drop(made)
+            raise
+        return made
+
+    def _connection(self, connected: socket.socket, security: ssl.SSLContext | None) -> Connection:
+        settings = self.settings
+        return Connection(
+            connected, settings.max_frame_bytes, self._codec, security, self._router.room
+        )
+
+    def _finished(self, done: Done) -> None:
+        """Send from the compute thread, unless that would keep the next request waiting."""
+        if self._closed.is_set():
+            return  # the connections that it could go to are closed or soon will be
+        if not self.worker.is_free:
+            with contextlib.suppress(RuntimeError):  # no thread is left for it
+                self._outbox.submit(self._router.pass_on, done)
+                return
+        self._router.pass_on(done)
+
+    def _keep(self, connection: Connection) -> None:
+        with self._lock:
+            self._connections.add(connection)
+
+    def _drop(self, connection: Connection) -> None:
+        connection.close()
+        with self._lock:
+            self._connections.discard(connection)
+
+    def _refuse(self, connection: Connection, frame_id: str, reason: str, why: str) -> None:
+        with contextlib.suppress(OSError):
+            connection.post(self._refusal(frame_id, reason, why))
+
+    def _refusal(self, frame_id: str, reason: str, why: str) -> wire.Refusal:
+        return wire.Refusal(id=frame_id, tier=self.settings.tier, reason=reason, message=why)

@@ -1,0 +1,209 @@
+"""The compute thread of one tier: runs the layer range a request names, one request at a time."""
+
+import logging
+import math
+import queue
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import replace
+from typing import Any, Protocol
+
+from edgesplit.core.layer_times import TORCH
+from edgesplit.errors import RequestError, RuntimeUnavailableError
+from edgesplit.node.meter import Meter
+from edgesplit.node.tier.emulate import TierEmulation
+from edgesplit.node.tier.job import Done, Job, Ran, Remainder
+
+_log = logging.getLogger(__name__)
+
+RunSegment = Callable[[list[Any]], list[Any]]
+_UNABLE = "unable"
+
+
+class SegmentSource(Protocol):
+    """What a worker needs of a loaded program."""
+
+    def segment(self, start: int, stop: int, runtime: str) -> RunSegment:
+        """Layers [start, stop) in that runtime, as a function of the payload at cut `start`."""
+
+    def ran(self, ran: Ran) -> None:
+        """A request's layers were run in another runtime than torch. Returns at once."""
+
+
+class Worker:
+    """One thread, one bounded queue. Everything that computes on the tier goes through it.
+
+    begin() is called on the compute thread before anything else, finished(done) for every job
+    taken.
+    """
+
+    def __init__(
+        self,
+        begin: Callable[[], None],
+        max_queue: int,
+        meter: Meter,
+        finished: Callable[[Done], None],
+    ) -> None:
+        self.programs: dict[str, SegmentSource] = {}
+        self.emulation = TierEmulation()
+        self.meter = meter
+        self.jobs_done = 0
+        self._begin = begin
+        self._finished = finished
+        self._queue: queue.SimpleQueue[Job | Remainder | Callable[[], None] | None] = (
+            queue.SimpleQueue()
+        )
+        self._max_queue = max_queue
+        self._thread = threading.Thread(target=self._loop, name="edgesplit-compute", daemon=True)
+
+    def start(self) -> None:
+        """Begin to take jobs."""
+        self._thread.start()
+
+    def stop(self, timeout_s: float) -> None:
+        """Finish the job under way, then end."""
+        self._queue.put(None)
+        self._thread.join(timeout_s)
+
+    @property
+    def is_free(self) -> bool:
+        """Whether no job waits."""
+        return self._queue.empty()
+
+    def submit(self, job: Job) -> bool:
+        """Queue a job; False if the queue is full."""
+        if self._queue.qsize() >= self._max_queue:
+            return False
+        self._queue.put(job)
+        return True
+
+    def finish(self, done: Done, reason: str) -> None:
+        """Queue what the next tier does not do of a job, for that reason. Never refused.
+
+        The router bounds the jobs under way, of which this is one.
+        """
+        after = done.job.after
+        assert after is not None, "there is a next tier to fail over from"
+        self._queue.put(Remainder(done, f"{after.tier} {reason}"))
+
+    def call(self, function: Callable[[], Any]) -> "Future[Any]":
+        """Run `function` on the compute thread, between jobs, with its thread settings."""
+        future: Future[Any] = Future()
+
+        def run() -> None:
+            try:
+                future.set_result(function())
+            except Exception as error:  # top of the thread's loop: handed to the waiting thread
+                future.set_exception(error)
+
+        self._queue.put(run)
+        return future
+
+    def _loop(self) -> None:
+        self._begin()
+        while (task := self._queue.get()) is not None:
+            if isinstance(task, Job | Remainder):
+                try:
+                    done = self._answer(task)
+                    self._finished(done)
+                    self._show(task, done)
+                except Exception:  # top of the thread's loop: the next job's turn comes
+                    _log.exception("request %r was lost", _job(task).request.id)
+                self.jobs_done += 1
+            else:
+                task()
+
+    def _show(self, task: Job | Remainder, done: Done) -> None:
+        """The program what another runtime than torch has made: it looks at a few, later."""
+        program = self.programs.get(done.job.request.program)
+        is_shown = isinstance(task, Job) and done.failure is None and done.runtime != TORCH
+        if is_shown and program is not None:
+            program.ran(Ran(*task.layers, done.runtime, task.values, done.values, done.compute_s))
+
+    def _answer(self, task: Job | Remainder) -> Done:
+        job = _job(task)
+        began_s = time.perf_counter()
+        if job.sender.is_gone:
+            return _failed(job, "gone", "the sender has closed the connection")
+        if began_s > job.deadline_s:
+            return _failed(job, "timeout", "the time limit passed while the request was queued")
+        done = self._in(task, task.runtimes[0], began_s)
+        for runtime in task.runtimes[1:]:
+            if not _is_unable(done):
+                return done
+            other = self._in(task, runtime, began_s)
+            done = done if _is_unable(other) else other
+        return done
+
+    def _in(self, task: Job | Remainder, runtime: str, began_s: float) -> Done:
+        """The task done in that runtime, or why it is not."""
+        job = _job(task)
+        try:
+            segment = self._segment(task, runtime)
+        except RequestError as error:
+            return _failed(job, "unknown", str(error))
+        except Exception as error:  # a range that cannot be built here may be on another tier
+            return _failed(job, _UNABLE, f"layers {_text(task)} cannot be prepared: {error!r}")
+        try:
+            return self._run(task, (segment, runtime), began_s)
+        except RequestError as error:
+            return _failed(job, "unknown", str(error))
+        except (RuntimeUnavailableError, MemoryError) as error:
+            return _failed(job, _UNABLE, f"layers {_text(task)}: {error!r}")
+        except Exception as error:  # top of the thread's loop: becomes the sender's refusal
+            return _failed(job, "failed", f"layers {_text(task)}: {error!r}")
+
+    def _segment(self, task: Job | Remainder, runtime: str) -> RunSegment:
+        name = _job(task).request.program
+        program = self.programs.get(name)
+        if program is None:
+            raise RequestError(f"no program {name!r} is loaded on this tier")
+        return program.segment(*task.layers, runtime)
+
+    def _run(self, task: Job | Remainder, prepared: tuple[RunSegment, str], began_s: float) -> Done:
+        segment, runtime = prepared
+        metered = self.meter.start()
+        start_s = time.perf_counter()
+        values = segment(task.values)
+        if self.emulation.slowdown > 1.0:
+            time.sleep(self.emulation.extra_s(time.perf_counter() - start_s))
+        compute_s = time.perf_counter() - start_s
+        energy_j, energy_u_j = self.meter.stop(metered)
+        queue_s = began_s - _job(task).arrived_s
+        done = Done(_job(task), values, queue_s, compute_s, energy_j, energy_u_j, runtime=runtime)
+        return done if isinstance(task, Job) else _added(task, done)
+
+
+def _added(rest: Remainder, now: Done) -> Done:
+    """Both parts of the work together."""
+    before = rest.done
+    u_j = None
+    if before.energy_u_j is not None and now.energy_u_j is not None:
+        u_j = math.hypot(before.energy_u_j, now.energy_u_j)
+    return replace(
+        now,
+        queue_s=before.queue_s,
+        runtime=before.runtime,
+        compute_s=before.compute_s + now.compute_s,
+        energy_j=before.energy_j + now.energy_j,
+        energy_u_j=u_j,
+        failed_over=rest.why,
+    )
+
+
+def _job(task: Job | Remainder) -> Job:
+    return task if isinstance(task, Job) else task.job
+
+
+def _text(task: Job | Remainder) -> str:
+    return "{}-{}".format(*task.layers)
+
+
+def _is_unable(done: Done) -> bool:
+    return done.failure is not None and done.failure[0] == _UNABLE
+
+
+def _failed(job: Job, reason: str, message: str) -> Done:
+    return Done(job, [], failure=(reason, message))

@@ -1,0 +1,1 @@
+"""Payloads between processes: frames, TLS, connections, and whether a peer is still there."""

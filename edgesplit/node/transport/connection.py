@@ -1,0 +1,262 @@
+"""One TCP connection that carries frames both ways. Blocking; several threads may send.
+
+Plain sockets and not a message queue: a queue's own threads add two wake-ups to every message, and
+a wake-up costs as much as a small message itself.
+"""
+
+import contextlib
+import math
+import socket
+import ssl
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from edgesplit.errors import TransportSecurityError, WireError
+from edgesplit.node.transport import wire
+from edgesplit.node.transport.outgoing import Outgoing
+from edgesplit.node.transport.payload_memory import Room
+from edgesplit.node.transport.stream import PlainStream, Stream
+from edgesplit.node.transport.tensor_codec import TensorCodec
+from edgesplit.node.transport.tls_stream import TlsStream
+from edgesplit.node.transport.wire import limit_s
+
+CONNECT_TIMEOUT_S = 5.0  # and for the handshake as much again
+
+_DISCARD_BYTES = 1 << 20
+_BUFFER_BYTES = 1 << 13
+_LINGER_S = 10.0  # for what a refused peer is still sending
+_TLS_RECORDS = (0x15, 0x16)  # alert, handshake: RFC 8446, section 5.1; no frame begins so
+
+
+class FrameError(WireError):
+    """A frame that was refused but skipped: the connection is still good. id: the frame's own."""
+
+    def __init__(self, message: str, frame_id: str) -> None:
+        super().__init__(message)
+        self.frame_id = frame_id
+
+
+class Connection:
+    """A connected socket. close() may be called by any thread and ends a receive() under way.
+
+    codec: of the tensors that receive() gives. security: of security.py's accepting() or
+    connecting(); handshake() then comes first. None: frames travel as they are. room: where bytes
+    that the peer does not take at once are held.
+    """
+
+    def __init__(
+        self,
+        connected: socket.socket,
+        max_frame_bytes: int,
+        codec: TensorCodec,
+        security: ssl.SSLContext | None = None,
+        room: Room | None = None,
+    ) -> None:
+        self._stream: Stream = (
+            PlainStream(connected) if security is None else TlsStream(connected, security)
+        )
+        self._outgoing = Outgoing(self._stream, room)
+        self._max_frame_bytes = max_frame_bytes
+        self._codec = codec
+        # One call reads prefix, header and a small body together; what is too much is kept.
+        self._buffer = bytearray(_BUFFER_BYTES)
+        self._begin = self._end = 0
+        self._deadline_s = math.inf  # of the frame that is being received
+        self.is_closed = self.is_given_up = False  # by this side
+
+    def handshake(self, timeout_s: float = CONNECT_TIMEOUT_S) -> None:
+        """Prove to each other that both belong to the session; nothing where that is not asked.
+
+        Raises TransportSecurityError.
+        """
+        self._stream.handshake(timeout_s)
+
+    def send(self, message: wire.Message, buffers: Sequence[wire.Buffer] = ()) -> None:
+        """Send one frame, buffers as they lie in memory; return once the peer has taken it.
+
+        Raises OSError where the peer is gone or takes too long.
+        """
+        self._outgoing.send(_parts(message, buffers))
+
+    def post(self, message: wire.Message, buffers: Sequence[wire.Buffer] = ()) -> None:
+        """The same without waiting for the peer: the buffers must stay as they are from now on."""
+        self._outgoing.post(_parts(message, buffers))
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether the peer has not taken yet what was posted."""
+        return self._outgoing.is_behind
+
+    def receive(self) -> tuple[wire.Message, list[Any]]:
+        """The next message and the values in its body, waiting as long as it takes to begin.
+
+        Raises EOFError when the peer has closed, OSError when it stalls within a frame, FrameError
+        for a frame that was skipped, WireError where nothing after it can be read either.
+        """
+        message, body_bytes = self.receive_header()
+        return message, self.receive_values(message, body_bytes)
+
+    def receive_header(self, most_bytes: int | None = None) -> tuple[wire.Message, int]:
+        """The next message and the bytes of its body, which is to be received or skipped next.
+
+        most_bytes: of the body, instead of max_frame_bytes. Raises as receive().
+        """
+        self._await_frame()
+        _check_is_no_tls(self._buffer[self._begin])
+        self._deadline_s = time.monotonic() + limit_s(0)
+        prefix = self._next(wire.PREFIX_BYTES)
+        most_bytes = self._max_frame_bytes if most_bytes is None else most_bytes
+        header_bytes, body_bytes = wire.read_prefix(prefix, most_bytes)
+        self._deadline_s += limit_s(header_bytes + body_bytes) - limit_s(0)
+        header = self._next(header_bytes)
+        frame_id = ""
+        try:
+            message = wire.decode(header)
+            frame_id = message.id
+            if not isinstance(message, wire.Probe):  # whose body is ballast
+                wire.check_body(wire.specs_of(message), body_bytes, self._max_frame_bytes)
+        except WireError as error:
+            self.skip(body_bytes)
+            raise FrameError(str(error), frame_id) from None
+        return message, body_bytes
+
+    def receive_values(self, message: wire.Message, body_bytes: int) -> list[Any]:
+        """What the body of that message holds. Raises as receive()."""
+        if isinstance(message, wire.Probe):
+            self.skip(body_bytes)
+            return []
+        return self._codec.unpack(wire.specs_of(message), self.receive_body(body_bytes))
+
+    def receive_body(self, body_bytes: int) -> wire.Buffer:
+        """The body as it came. Raises as receive()."""
+        body = wire.new_body(body_bytes)
+        self._fill(memoryview(body))
+        return body
+
+    def skip(self, body_bytes: int) -> None:
+        """Let a body pass. Raises as receive()."""
+        scratch = bytearray(min(body_bytes, _DISCARD_BYTES))
+        while body_bytes > 0:
+            part = min(body_bytes, len(scratch))
+            self._fill(memoryview(scratch)[:part])
+            body_bytes -= part
+
+    def wait(self, timeout_s: float) -> bool:
+        """Whether something has arrived within the time."""
+        if self._begin < self._end:
+            return True
+        return self._stream.wait(timeout_s)
+
+    def refuse_and_close(self, refusal: wire.Refusal) -> None:
+        """Say why and close, after what is still coming: else the reset would outrun the word."""
+        scratch = bytearray(_DISCARD_BYTES)
+        deadline_s = time.monotonic() + _LINGER_S
+        with contextlib.suppress(OSError):
+            self.post(refusal)
+            self._stream.end_sending()
+            while time.monotonic() < deadline_s and self.wait(1.0):
+                if not self._stream.receive_into(memoryview(scratch), False, deadline_s):
+                    break
+        self.close()
+
+    def give_up(self) -> None:
+        """The peer is silent: close, which ends what another thread sends or receives here."""
+        self.is_given_up = True
+        self.close()
+
+    def close(self) -> None:
+        """Close both ways; safe to call twice."""
+        self.is_closed = True
+        self._stream.close()
+        self._outgoing.close()
+
+    def _await_frame(self) -> None:
+        while self._begin == self._end:
+            self._begin = self._end = 0
+            self._deadline_s = math.inf
+            with contextlib.suppress(BlockingIOError):  # a connection may be idle for long
+                self._end = self._receive(memoryview(self._buffer))
+
+    def _next(self, count: int) -> memoryview:
+        """The next `count` bytes, valid until the next call."""
+        if count > len(self._buffer):
+            far = memoryview(bytearray(count))
+            self._fill(far)
+            return far
+        if self._begin + count > len(self._buffer):
+            rest = self._buffer[self._begin : self._end]
+            self._buffer[: len(rest)] = rest
+            self._begin, self._end = 0, len(rest)
+        while self._end - self._begin < count:
+            self._end += self._receive(memoryview(self._buffer)[self._end :])
+        self._begin += count
+        return memoryview(self._buffer)[self._begin - count : self._begin]
+
+    def _fill(self, view: memoryview) -> None:
+        """Fill `view` with what comes next."""
+        kept = min(self._end - self._begin, view.nbytes)
+        view[:kept] = memoryview(self._buffer)[self._begin : self._begin + kept]
+        self._begin += kept
+        if self._begin == self._end:
+            self._begin = self._end = 0
+        view = view[kept:]
+        while view.nbytes:
+            view = view[self._receive(view, is_whole=True) :]
+
+    def _receive(self, view: memoryview, is_whole: bool = False) -> int:
+        try:
+            count = self._stream.receive_into(view, is_whole, self._deadline_s)
+        except BlockingIOError:  # the time limit
+            raise
+        except OSError as error:  # reset, or closed here
+            raise EOFError(str(error)) from error
+        if not count:
+            raise EOFError("the peer has closed the connection")
+        if time.monotonic() > self._deadline_s:
+            raise TimeoutError("the peer has not sent the whole of a frame in time")
+        return count
+
+
+def _parts(message: wire.Message, buffers: Sequence[wire.Buffer]) -> list[memoryview]:
+    parts = [memoryview(buffer).cast("B") for buffer in buffers if buffer.nbytes]
+    size = sum([part.nbytes for part in parts])
+    parts.insert(0, memoryview(wire.encode(message, size)))
+    return parts
+
+
+def _check_is_no_tls(first_byte: int) -> None:
+    if first_byte in _TLS_RECORDS:
+        raise TransportSecurityError(
+            "transport security: the peer speaks TLS and this side does not; transport_security "
+            "has to be the same for both, and both need the session's key"
+        )
+
+
+def connect(
+    address: str,
+    max_frame_bytes: int,
+    codec: TensorCodec,
+    security: ssl.SSLContext | None = None,
+) -> Connection:
+    """A connection to HOST:PORT, its handshake done.
+
+    Raises OSError where nobody listens or that is no address, TransportSecurityError (one of them)
+    where whoever listens is not of the session.
+    """
+    connection = Connection(connect_socket(address), max_frame_bytes, codec, security)
+    try:
+        connection.handshake()
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def connect_socket(address: str) -> socket.socket:
+    """A socket that is connected to HOST:PORT. Raises OSError also for what is no address."""
+    host, _, port = address.rpartition(":")
+    try:
+        return socket.create_connection((host, int(port)), timeout=CONNECT_TIMEOUT_S)
+    except (ValueError, OverflowError) as error:  # UnicodeError of a host name is a ValueError
+        raise OSError(f"{address!r} is no HOST:PORT: {error}") from error

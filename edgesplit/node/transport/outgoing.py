@@ -1,0 +1,134 @@
+"""Frames on their way out of one connection, whole and in the order in which they were given.
+
+The computing thread sends what the peer takes at once; a thread of the connection's own sends the
+rest. A peer that does not take a frame within its time, counted over the whole of it, is closed.
+"""
+
+import collections
+import contextlib
+import threading
+import time
+from dataclasses import dataclass
+
+from edgesplit.node.process.threads import begin
+from edgesplit.node.transport.payload_memory import Room
+from edgesplit.node.transport.stream import Stream
+from edgesplit.node.transport.wire import limit_s
+
+_LOOK_S = 1.0  # between two looks whether another thread has closed the connection
+_LINGER_S = 1.0  # for the next frame, before the thread ends
+
+
+@dataclass(frozen=True)
+class _Frame:
+    """parts: what is left of it."""
+
+    parts: list[memoryview]
+    n_bytes: int
+
+
+class Outgoing:
+    """Several threads may call it. room: where bytes that wait are held."""
+
+    def __init__(self, stream: Stream, room: Room | None) -> None:
+        self._stream, self._room = stream, room
+        self._waiting = collections.deque[_Frame]()  # the first may be half sent
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
+        self._sending = threading.Lock()  # held by the thread that sends what waits
+        self._thread: threading.Thread | None = None
+        self._is_closed = False
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether the peer has not taken yet what it was sent."""
+        return bool(self._waiting)
+
+    def send(self, parts: list[memoryview]) -> None:
+        """Return once the peer has taken it. Raises OSError where it is gone or takes too long."""
+        if not self._send_now(parts):
+            self._send_waiting()
+
+    def post(self, parts: list[memoryview]) -> None:
+        """Return at once. Raises OSError where the peer is gone."""
+        if not self._send_now(parts):
+            self._wake()
+
+    def close(self) -> None:
+        """Drop what waits. The owner of the stream closes it."""
+        with self._lock:
+            self._is_closed = True
+            if self._room is not None:
+                self._room.give_back(sum(frame.n_bytes for frame in self._waiting))
+            self._waiting.clear()
+            self._changed.notify()
+
+    def _send_now(self, parts: list[memoryview]) -> bool:
+        """Whether all is gone; else it waits for its turn."""
+        with self._lock:
+            if self._is_closed:
+                raise BrokenPipeError("the connection is closed")
+            if not self._waiting and self._stream.send_some(parts):
+                return True
+            frame = _Frame(parts, sum([part.nbytes for part in parts]))
+            self._waiting.append(frame)
+            if self._room is not None:
+                self._room.add(frame.n_bytes)
+            return False
+
+    def _send_waiting(self) -> None:
+        try:
+            with self._sending:
+                while (frame := self._first()) is not None:
+                    self._send_whole(frame)
+                    self._done(frame)
+        except BaseException:  # after half a frame nothing else can be sent
+            self._stream.close()
+            self.close()
+            raise
+
+    def _send_whole(self, frame: _Frame) -> None:
+        deadline_s = time.monotonic() + limit_s(frame.n_bytes)
+        while not self._stream.send_some(frame.parts):
+            left_s = deadline_s - time.monotonic()
+            if left_s <= 0:
+                raise TimeoutError("the peer does not read what it is sent")
+            self._stream.can_send(min(left_s, _LOOK_S))
+
+    def _first(self) -> _Frame | None:
+        with self._lock:
+            return self._waiting[0] if self._waiting else None
+
+    def _done(self, frame: _Frame) -> None:
+        with self._lock:
+            if self._is_closed:  # and nothing waits any more
+                raise BrokenPipeError("the connection was closed")
+            self._waiting.popleft()
+            if self._room is not None:
+                self._room.give_back(frame.n_bytes)
+
+    # The thread that sends what was posted
+
+    def _wake(self) -> None:
+        try:
+            with self._lock:
+                self._changed.notify()
+                if self._thread is None:
+                    self._thread = begin(self._run, "sender")
+        except OSError:
+            self._stream.close()
+            self.close()
+            raise
+
+    def _run(self) -> None:
+        with contextlib.suppress(Exception):  # the reading thread sees that it is closed
+            while self._await_frame():
+                self._send_waiting()
+
+    def _await_frame(self) -> bool:
+        with self._lock:
+            if not self._waiting and not self._is_closed:
+                self._changed.wait(_LINGER_S)
+            if not self._waiting:
+                self._thread = None
+            return bool(self._waiting)

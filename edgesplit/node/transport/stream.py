@@ -1,0 +1,113 @@
+"""The seam under Connection: bytes both ways over one socket, plain or through TLS.
+
+A stream has one reader and one sender at a time; close() may be called by any thread.
+"""
+
+import contextlib
+import select
+import socket
+import struct
+from typing import Protocol
+
+_STALL_TIMEOUT_S = 60  # of a peer that stops in the middle of a frame, either way
+
+
+class Stream(Protocol):
+    """What Connection needs of a socket."""
+
+    def handshake(self, timeout_s: float) -> None:
+        """Agree with the peer before anything else. Raises TransportSecurityError, OSError."""
+
+    def send_some(self, parts: list[memoryview]) -> bool:
+        """Send of `parts`, in order, what is taken at once, and take it out; whether that was all.
+
+        Raises OSError.
+        """
+
+    def can_send(self, timeout_s: float) -> bool:
+        """Whether more would be taken within the time, or the peer is gone."""
+
+    def receive_into(self, view: memoryview, is_whole: bool, deadline_s: float) -> int:
+        """Put what comes next into `view`; how many bytes, 0 once the peer has closed.
+
+        is_whole: rather fill `view` than come back early, but not long after deadline_s,
+        monotonic()'s. Raises BlockingIOError after a minute without a byte, OSError where the peer
+        is gone or what came was not its own.
+        """
+
+    def wait(self, timeout_s: float) -> bool:
+        """Whether something has arrived, or the peer has closed, within the time."""
+
+    def end_sending(self) -> None:
+        """Tell the peer that nothing follows. Raises OSError."""
+
+    def close(self) -> None:
+        """Close both ways and end a receive_into() under way; safe to call twice."""
+
+
+class PlainStream:
+    """Bytes as they are."""
+
+    def __init__(self, connected: socket.socket) -> None:
+        set_options(connected)
+        self._socket = connected
+        self._poller, self._sendable = select.poll(), select.poll()
+        self._poller.register(connected, select.POLLIN)
+        self._sendable.register(connected, select.POLLOUT)
+
+    def handshake(self, timeout_s: float) -> None:
+        """Nothing to agree on."""
+
+    def send_some(self, parts: list[memoryview]) -> bool:
+        """See Stream. One call of the kernel for all parts, as long as it takes them."""
+        try:
+            while parts:
+                try:
+                    sent = self._socket.sendmsg(parts, (), socket.MSG_DONTWAIT)
+                except BlockingIOError:
+                    return False
+                while parts and sent >= parts[0].nbytes:
+                    sent -= parts.pop(0).nbytes
+                if parts and sent:
+                    parts[0] = parts[0][sent:]
+            return True
+        except BaseException:  # after half a frame nothing else can be sent
+            close(self._socket)
+            raise
+
+    def can_send(self, timeout_s: float) -> bool:
+        """See Stream."""
+        return bool(self._sendable.poll(max(0, int(timeout_s * 1000))))
+
+    def receive_into(self, view: memoryview, is_whole: bool, deadline_s: float) -> int:
+        """See Stream. The kernel comes back after a minute in any case."""
+        return self._socket.recv_into(view, view.nbytes, socket.MSG_WAITALL if is_whole else 0)
+
+    def wait(self, timeout_s: float) -> bool:
+        """See Stream."""
+        return bool(self._poller.poll(max(0, int(timeout_s * 1000))))
+
+    def end_sending(self) -> None:
+        """See Stream."""
+        self._socket.shutdown(socket.SHUT_WR)
+
+    def close(self) -> None:
+        """See Stream."""
+        close(self._socket)
+
+
+def set_options(connected: socket.socket) -> None:
+    """Send at once, notice a dead peer, and wait no longer than a minute within a call."""
+    connected.setblocking(True)
+    connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    # A time limit in the kernel: Python's own would cost a poll() for every call.
+    limit = struct.pack("ll", _STALL_TIMEOUT_S, 0)
+    connected.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
+
+
+def close(connected: socket.socket) -> None:
+    """Close both ways; a thread that waits in recv comes back."""
+    with contextlib.suppress(OSError):
+        connected.shutdown(socket.SHUT_RDWR)
+    connected.close()

@@ -1,0 +1,163 @@
+"""torch's tensors as the values of a payload; see tensor_codec.py.
+
+After a model has run, the caches are cold and each call of torch costs some 10 us: few are made.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from edgesplit.errors import WireError
+from edgesplit.node.transport import wire
+from edgesplit.node.transport.strides import Places, is_dense, places
+from edgesplit.node.transport.tensor_form import Forms, TensorForm
+
+_DTYPES: dict[str, torch.dtype] = {name: getattr(torch, name) for name in wire.ITEM_BYTES}
+_DTYPE_NAMES = {dtype: name for name, dtype in _DTYPES.items()}
+
+
+def pack(values: Sequence[Any]) -> tuple[list[wire.ValueSpec], list[wire.Buffer]]:
+    """Specs and buffers of tensors and plain numbers, in order. Only gaps cost a copy.
+
+    Raises WireError for what cannot travel.
+    """
+    specs: list[wire.ValueSpec] = []
+    buffers: list[wire.Buffer] = []
+    for value in values:
+        if not isinstance(value, torch.Tensor):
+            specs.append(wire.number(value))
+            continue
+        tensor, memory = _memory_of(value)
+        name = _dtype_name(tensor.dtype)
+        specs.append(wire.TensorSpec(name, list(tensor.shape), list(tensor.stride())))
+        buffers.append(memory)
+        if missing := -memory.nbytes % wire.ALIGNMENT:
+            buffers.append(wire.ZEROS[:missing])
+    return specs, buffers
+
+
+def unpack(specs: Sequence[wire.ValueSpec], body: Any) -> list[Any]:
+    """The values of a checked body; its tensors are views of it."""
+    values: list[Any] = []
+    at = 0
+    for spec in specs:
+        if not isinstance(spec, wire.TensorSpec):
+            values.append(spec)
+            continue
+        dtype, count, found = _DTYPES[spec.dtype], math.prod(spec.shape), None
+        if not is_dense(spec.shape, spec.strides):
+            found = places(spec.shape, spec.strides)
+            count = found.count
+        if not count:
+            values.append(torch.empty_strided(spec.shape, spec.strides, dtype=dtype))
+            continue
+        flat = torch.frombuffer(body, dtype=dtype, count=count, offset=at)
+        if found is not None and found.packed is not None:
+            flat = _spread(flat, found, spec.strides)
+        values.append(flat.as_strided(spec.shape, spec.strides))
+        at += wire.padded(count * dtype.itemsize)
+    return values
+
+
+def laid(value: torch.Tensor, shape: Sequence[int], strides: Sequence[int]) -> torch.Tensor:
+    """The value in memory of its own under these strides, which may leave gaps or overlap.
+
+    shape: as the value's, or larger where that is 1, which is repeated.
+    """
+    memory = torch.empty_strided(shape, strides, dtype=value.dtype)
+    own = places(shape, strides).shape
+    value = value.expand(shape)[tuple(slice(0, size) for size in own)]
+    memory.as_strided(own, strides).copy_(value)
+    return memory
+
+
+def copied(tensor: torch.Tensor) -> torch.Tensor:
+    """The tensor in memory of its own, with its strides."""
+    if tensor.is_contiguous() or is_dense(tensor.shape, tensor.stride()):
+        return tensor.clone(memory_format=torch.preserve_format)
+    return laid(tensor, tensor.shape, tensor.stride())
+
+
+def copied_values(values: Sequence[Any]) -> list[Any]:
+    """A payload whose tensors have memory of their own."""
+    return [copied(value) if isinstance(value, torch.Tensor) else value for value in values]
+
+
+def zeros(form: TensorForm) -> torch.Tensor:
+    """A tensor of that form, filled with zeros."""
+    return torch.empty_strided(form.shape, form.strides, dtype=dtype_of(form.dtype)).zero_()
+
+
+def forms_of(payload: Sequence[Any]) -> Forms:
+    """What the payload's tensors look like; its plain numbers as they are."""
+    return tuple(
+        TensorForm(name_of(value.dtype), tuple(value.shape), value.stride())
+        if isinstance(value, torch.Tensor)
+        else value
+        for value in payload
+    )
+
+
+def can_travel(tensor: torch.Tensor) -> bool:
+    """Whether it is one that payloads carry: not sparse, nested or quantised."""
+    return tensor.layout is torch.strided and not (tensor.is_nested or tensor.is_quantized)
+
+
+def dtype_of(name: str) -> torch.dtype:
+    """The dtype that torch calls so; the reverse of name_of."""
+    dtype: torch.dtype = getattr(torch, name)
+    return dtype
+
+
+def name_of(dtype: torch.dtype) -> str:
+    """What torch calls it, as forms and specs hold it: `float32`."""
+    return str(dtype).removeprefix("torch.")
+
+
+def settle(threads: int, flushes_denormals: bool) -> None:
+    """How the calling thread computes from now on.
+
+    Ray sets OMP_NUM_THREADS, and OpenMP keeps the number per thread. Whether denormals are flushed
+    is a flag of the thread's too; those that OpenMP starts for it take it over.
+    """
+    torch.set_flush_denormal(flushes_denormals)
+    torch.set_num_threads(threads)
+
+
+def flushes_denormals() -> bool:
+    """Whether the calling thread computes with denormals as 0."""
+    return bool(torch.tensor(1e-40) * 1 == 0)
+
+
+def _memory_of(tensor: torch.Tensor) -> tuple[torch.Tensor, Any]:
+    """The tensor as it lies, and what of its memory travels, as a flat array that may share it."""
+    try:
+        array = tensor.numpy()
+    except (RuntimeError, TypeError):  # needs grad, is conjugated or negated, or of bfloat16
+        tensor = tensor.detach().resolve_conj().resolve_neg()
+    else:
+        if array.flags.c_contiguous:
+            return tensor, array.reshape(-1)
+    found = places(tensor.shape, tensor.stride())
+    flat = tensor
+    if found.packed is not None:
+        flat = torch.empty_strided(found.shape, found.packed, dtype=tensor.dtype)
+        flat.copy_(tensor.as_strided(found.shape, tensor.stride()))
+    return tensor, flat.as_strided((found.count,), (1,)).view(torch.uint8).numpy()
+
+
+def _spread(flat: torch.Tensor, found: Places, strides: Sequence[int]) -> torch.Tensor:
+    """Memory in which the elements that arrived in `flat` lie apart, as these strides want it."""
+    assert found.packed is not None, "it has gaps"
+    memory = torch.zeros(found.reach, dtype=flat.dtype)
+    memory.as_strided(found.shape, strides).copy_(flat.as_strided(found.shape, found.packed))
+    return memory
+
+
+def _dtype_name(dtype: torch.dtype) -> str:
+    name = _DTYPE_NAMES.get(dtype)
+    if name is None:
+        raise WireError(f"tensors of {dtype} cannot travel; expected one of {', '.join(_DTYPES)}")
+    return name

@@ -1,0 +1,1 @@
+"""Seconds until the first answer, and what processes hold: `python -m experiments.opening`."""

@@ -1,0 +1,110 @@
+"""The control loops of a scheduler without Ray: refused events, the ring of recorded ones."""
+
+import logging
+
+import msgspec
+import numpy as np
+from control_cases import request, started
+from worlds import GOAL, VGG, chain
+
+from edgesplit.cluster.actors import recording
+from edgesplit.cluster.actors.loops import ControlLoops
+from edgesplit.cluster.actors.recording import Recorded, Recording
+from edgesplit.cluster.actors.workload import Workload
+from edgesplit.core.control.event import LinkProbed, Observed, Tick, TierLost
+from edgesplit.core.control.replay import replay
+from edgesplit.core.control.state import Settings
+from edgesplit.core.control.step import step
+from edgesplit.core.policy import score
+
+
+def loops():
+    found = ControlLoops("5e55")
+    found.begin(Workload("w", VGG, chain(VGG), GOAL, score, Settings(), "score"), 0)
+    return found
+
+
+def test_what_is_left_out_is_told_once_per_kind(caplog):
+    found = loops()
+    now_s = found.now_s()
+    before = found.known("w").state
+    with caplog.at_level(logging.WARNING):
+        for _ in range(3):
+            assert found.take("w", TierLost(now_s, "moon")) == ()
+            assert found.take("w", Tick(now_s - 9.0)) == ()
+    assert found.known("w").state is before
+    told = [record.getMessage() for record in caplog.records]
+    assert len(told) == 2
+    assert "TierLost, UnknownNameError" in told[0]
+    assert "no tier 'moon'" in told[0]
+    assert "Tick, EventError" in told[1]
+
+
+def test_the_kinds_that_are_told_of_are_bounded(caplog, monkeypatch):
+    monkeypatch.setattr("edgesplit.cluster.actors.loops._MOST_KINDS", 1)
+    found = loops()
+    with caplog.at_level(logging.WARNING):
+        found.take("w", TierLost(found.now_s(), "moon"))
+        found.take("w", Tick(-9.0))
+    assert len(caplog.records) == 1
+
+
+def test_what_is_left_out_is_not_recorded():
+    found = loops()
+    loop = found.known("w")
+    found.take("w", Tick(found.now_s()))
+    found.take("w", Tick(-9.0))
+    assert len(loop.recording.kept(loop.state)[1]) == 1
+
+
+def played(count, kept=None):
+    """A recording of so many events, beginning at 0 s, and the state after them."""
+    kept, state = kept or Recording(), started()
+    for number in range(count):
+        at_s = state.now_s + 0.05
+        event = Tick(at_s) if number % 2 else request(state.active, chain(VGG), at_s)
+        after, actions = step(state, event)
+        kept.add(state, event, actions)
+        state = after
+    return kept, state
+
+
+def test_events_that_are_kept_lead_to_the_state_now(monkeypatch):
+    monkeypatch.setattr(recording, "_TOGETHER", 10)
+    monkeypatch.setattr(recording, "MOST_EVENTS", 95)
+    kept, state = played(233)
+    start, packed = kept.kept(state)
+    events = [event for event, _ in Recorded("w", "score", start, packed).events()]
+    assert 85 <= len(events) <= 95
+    assert replay(start, events)[-1][0] == state
+
+
+def test_a_recording_takes_no_more_bytes_than_it_may(monkeypatch):
+    monkeypatch.setattr(recording, "_TOGETHER", 10)
+    monkeypatch.setattr(recording, "MOST_BYTES", 20_000)
+    kept, state = played(300)
+    packed = kept.kept(state)[1]
+    assert 10_000 < sum(map(len, packed)) < 20_000
+
+
+def test_of_no_events_the_state_now_is_the_start():
+    state = started()
+    assert Recording().kept(state) == (state, ())
+
+
+def test_numpys_numbers_are_kept_and_what_is_no_number_ends_what_was_kept():
+    kept, state = played(3)
+    kept.add(state, LinkProbed(np.float64(1.0), "end", "edge", np.int64(9), 1.0, 0.1), ())
+    assert len(kept.kept(state)[1]) == 4
+    kept.add(state, LinkProbed(2.0, "end", "edge", object(), 1.0, 0.1), ())
+    assert kept.kept(state) == (state, ())
+
+
+def test_a_request_is_kept_by_position():
+    state = started()
+    kept = Recording()
+    event = request(state.active, chain(VGG), 1.0)
+    kept.add(state, event, ())
+    [packed] = kept.kept(state)[1]
+    assert len(packed) < 400 < len(msgspec.msgpack.encode(event))
+    assert isinstance(event, Observed)

@@ -1,0 +1,132 @@
+"""What tests look at inside a session: the one module here that knows its private names."""
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import ray
+
+
+def session_of(split):
+    """Its control plane."""
+    return split._parts.session
+
+
+def actor_of(split, tier):
+    """The actor that plays the tier now."""
+    return _actors(split).call_log.actors[tier]
+
+
+def give_so(split, tier, give_part):
+    """Have that function give parts of weights on a tier."""
+
+    def change(actor):
+        actor._held.give_part = give_part
+
+    ray.get(actor_of(split, tier).__ray_call__.remote(change), timeout=60)
+
+
+def scheduler_of(split):
+    """The session's scheduler, an actor."""
+    return _actors(split).scheduler
+
+
+def credentials_of(split):
+    """What its connections have to show."""
+    return split._parts.session.credentials
+
+
+def session_id_of(split):
+    """As its actors are named."""
+    return split._parts.session._settings.session_id
+
+
+def workload_of(split):
+    """The one of the signature used last."""
+    return split._parts.workloads.latest
+
+
+def count_workloads(split):
+    """How many signatures it knows."""
+    return len(split._parts.workloads._known)
+
+
+def loop_state(split):
+    """The control loop's state of the workload used last, and how many events it has kept."""
+    workload = workload_of(split).id
+
+    def look(actor):
+        loop = actor._loops.known(workload)
+        return loop.state, len(loop.recording.kept(loop.state)[1])
+
+    return ray.get(scheduler_of(split).__ray_call__.remote(look), timeout=30)
+
+
+def pretend_open(split, credentials, arguments, workload):
+    """Let it infer `arguments` as that workload, without a cluster; see pretend_closed()."""
+    session, now = split._parts.session, SimpleNamespace(threads=lambda tier: 1)
+    session._settings = replace(session._settings, credentials=credentials)
+    session._membership._now = SimpleNamespace(placement=now)
+    split._parts.workloads._known[arguments.key] = workload
+    split._is_open = True
+
+
+def pretend_closed(split):
+    """Nothing of a cluster is left to be ended."""
+    split._parts.session._membership._now = None
+
+
+def _actors(split):
+    return split._parts.session._membership.now
+
+
+def held_here(split):
+    """How much the caller's process holds of each kind that comes with an input size."""
+    parts = split._parts
+    workloads, threads, session = parts.workloads, parts.threads, parts.session
+    return {
+        "signatures": len(workloads._known),
+        "workloads": len(workloads._by_forms),
+        "exports": len(workloads._exports._made),
+        "loaded programs": len(workloads._loaded),
+        "watched plans": len(threads.watch._watched),
+        "runtimes heard of": len(threads.verdicts._found),
+        "runtimes measured": len(threads.benchmark._all),
+        "planned workloads": len(session.planning._workloads),
+        "sent programs": len(session._programs._known),
+    }
+
+
+def held_on_tiers(split):
+    """The same of the tier that holds most of each kind, and of the scheduler."""
+
+    def look(actor):
+        import gc
+
+        from edgesplit.node.program.program import Program
+
+        held = actor._held
+        gc.collect()
+        frozen = gc.get_freeze_count()
+        gc.unfreeze()  # or what load() has frozen would not be among the objects
+        programs = sum(isinstance(one, Program) for one in gc.get_objects())
+        if frozen:
+            gc.freeze()
+        return {
+            "workloads": len(held.workloads),
+            "workloads of the worker": len(actor._server.worker.programs),
+            "programs": len(held._engines),
+            "storages": len(held._storages),
+            "program objects": programs,
+        }
+
+    def loops(actor):
+        from ray.experimental.internal_kv import _internal_kv_list
+
+        kept = _internal_kv_list(f"{session_id}/".encode(), namespace=b"edgesplit")
+        return {"loops": len(actor._loops.ids), "checkpoints": len(kept)}
+
+    now, session_id = _actors(split), session_id_of(split)
+    tiers = [actor.__ray_call__.remote(look) for actor in now.call_log.actors.values()]
+    seen = ray.get(tiers, timeout=60)
+    of_scheduler = ray.get(now.scheduler.__ray_call__.remote(loops), timeout=60)
+    return {kind: max(one[kind] for one in seen) for kind in seen[0]} | of_scheduler

@@ -1,0 +1,101 @@
+"""What a tier holds: programs are loaded where there is room, and given up whole."""
+
+import gc
+import weakref
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch import nn
+
+from edgesplit.errors import HeadroomError
+from edgesplit.node.process import headroom
+from edgesplit.node.process.headroom import Memory
+from edgesplit.node.program.export.model import export
+from edgesplit.node.program.host_programs import HostPrograms
+from edgesplit.node.program.profiler import payload_forms
+from edgesplit.node.program.program_file import DescribedProgram
+from edgesplit.node.program.shipping import pack
+from edgesplit.node.tier.held_programs import HeldPrograms
+
+MIB = 2**20
+
+
+@pytest.fixture
+def held(monkeypatch, tmp_path):
+    """Of a tier whose host keeps programs in an empty folder."""
+    monkeypatch.setenv("EDGESPLIT_CACHE", str(tmp_path / "cache"))
+    server = SimpleNamespace(
+        settle_thread=lambda: None,
+        settings=SimpleNamespace(threads=1, flushes_denormals=False),
+        worker=SimpleNamespace(programs={}),
+    )
+    made = HeldPrograms(server)
+    yield made
+    made.close()
+
+
+def free(monkeypatch, n_bytes):
+    """So many bytes may be taken."""
+    monkeypatch.setattr(
+        headroom, "_tightest", lambda: Memory(1024 * MIB, n_bytes + int(0.07 * 1024 * MIB))
+    )
+
+
+def described(model, x):
+    exported = export(model, (x,))
+    return exported, DescribedProgram.of(pack(exported.program))
+
+
+def kept(model, x):
+    """On the tier's host, as its caller puts it there."""
+    exported, program = described(model, x)
+    HostPrograms().mapped(program.description, program.packed.by_name)
+    return exported, program
+
+
+def test_weights_that_find_no_room_are_refused_and_the_old_program_stays(held, monkeypatch):
+    small, large = nn.Linear(8, 8), nn.Linear(1024, 1024)
+    exported, old = kept(small, torch.rand(1, 8))
+    held.load("old", old.name)
+    _, new = kept(large, torch.rand(1, 1024))
+    free(monkeypatch, 3 * MIB)
+    words = r"this model would take 4 MB more memory; of 1074 MB here 78 MB can be had, and 75 MB"
+    with pytest.raises(HeadroomError, match=words):
+        held.load("new", new.name)
+    x = torch.rand(1, 8)
+    held.describe("w", "old", payload_forms(exported.program, [x]))
+    assert torch.equal(held.workloads["w"].segment(0, 1)([x])[0], small(x))
+    free(monkeypatch, 5 * MIB)
+    assert held.load("new", new.name) == 1
+
+
+def test_what_two_programs_share_needs_room_once(held, monkeypatch):
+    class Scaled(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = nn.Linear(1024, 1024)
+
+        def forward(self, x):
+            return self.inner(x) * float(x.shape[0])
+
+    model = Scaled()
+    _, first = kept(model, torch.rand(2, 1024))
+    held.load("first", first.name)
+    free(monkeypatch, 0)
+    _, second = kept(model, torch.rand(3, 1024))
+    assert second.name != first.name
+    assert held.load("second", second.name)
+
+
+def test_a_program_that_is_given_up_is_gone_although_load_froze_it(held):
+    exported, program = kept(nn.Linear(8, 8), torch.rand(1, 8))
+    held.load("p", program.name)
+    held.describe("w", "p", payload_forms(exported.program, [torch.rand(1, 8)]))
+    engine = held.workloads["w"].engine
+    segment = weakref.ref(engine.eager(0, 1))
+    gc.freeze()  # as the next load does
+    del engine
+    held.forget(("w",), ("p",))
+    assert segment() is None
+    gc.unfreeze()
