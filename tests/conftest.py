@@ -1,4 +1,4 @@
-"""How two processes share the tests: file by file, the testbed as one, which begins first."""
+"""How two processes share the tests, and which of them get a second try."""
 
 import os
 import sys
@@ -24,6 +24,10 @@ LONG = (
     "tests/cluster/ray/test_users_ray.py", "tests/cluster/session/", "tests/experiments/",
 )  # fmt: skip
 
+# No clock, process or socket of theirs depends on the machine: they have one try.
+PURE = ("tests/core/", "tests/test_")
+SECOND_TRIES = 3  # that a run bears: more of them are a fault, whatever they end with
+
 
 def pytest_addoption(parser):
     """Here, not beside the corpus, or pytest would know the option for that folder only."""
@@ -35,10 +39,32 @@ def pytest_addoption(parser):
 def pytest_collection_modifyitems(items):
     """The longest work first, in the order of LONG; what is short is left for the end."""
     items.sort(key=lambda item: _rank(item.nodeid))
+    for item in items:
+        if not item.nodeid.startswith(PURE):
+            item.add_marker(pytest.mark.flaky(reruns=1))
 
 
 def _rank(nodeid):
     return next((n for n, begin in enumerate(LONG) if nodeid.startswith(begin)), len(LONG))
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Name what passed the second time, and why it failed before."""
+    tried_again = terminalreporter.stats.get("rerun", [])
+    if tried_again:
+        terminalreporter.section(f"second tries: {len(tried_again)} of {SECOND_TRIES} borne")
+    for report in tried_again:
+        terminalreporter.write_line(f"{report.nodeid} ({report.when})")
+        terminalreporter.write_line(report.longreprtext)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish(session):
+    """Too many second tries fail the run."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    is_over = reporter is not None and len(reporter.stats.get("rerun", [])) > SECOND_TRIES
+    if is_over and session.exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 @pytest.hookimpl(optionalhook=True)

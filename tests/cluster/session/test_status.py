@@ -7,7 +7,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 
 import pytest
 import ray
@@ -16,6 +15,7 @@ from click.testing import CliRunner
 from faults import freeze
 from inside_session import actor_of, scheduler_of
 from labelled_cluster import NODE, labelled_cluster
+from waiting import until
 
 from edgesplit import Config, EdgeSplit
 from edgesplit.cli import main
@@ -70,14 +70,6 @@ def invoke(*arguments):
 
 def tiers_of(nodes):
     return {node.tier for node in nodes}
-
-
-def until(condition, limit_s=30.0):
-    """What condition() returns once that is true."""
-    deadline_s = time.monotonic() + limit_s
-    while not (found := condition()):
-        assert time.monotonic() < deadline_s, "in vain"
-    return found
 
 
 # No cluster
