@@ -88,6 +88,19 @@ class Connection:
         """Whether the peer has not taken yet what was posted."""
         return self._outgoing.is_behind
 
+    @property
+    def posted_bytes(self) -> int:
+        """Of all frames that were given to it so far, before they are encrypted."""
+        return self._outgoing.posted_bytes
+
+    def delivered_bytes(self) -> int:
+        """Of posted_bytes, what the peer's kernel has confirmed. Costs microseconds; any thread.
+
+        Never less than it was before. Too little by what the kernel adds to what it holds: some
+        0.1 % with TLS.
+        """
+        return self._outgoing.delivered_bytes()
+
     def receive(self) -> tuple[wire.Message, list[Any]]:
         """The next message and the values in its body, waiting as long as it takes to begin.
 

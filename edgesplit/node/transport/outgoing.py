@@ -28,9 +28,14 @@ class _Frame:
 
 
 class Outgoing:
-    """Several threads may call it. room: where bytes that wait are held."""
+    """Several threads may call it. room: where bytes that wait are held.
+
+    posted_bytes: of all frames so far.
+    """
 
     def __init__(self, stream: Stream, room: Room | None) -> None:
+        self.posted_bytes = 0
+        self._delivered_bytes, self._looking = 0, threading.Lock()
         self._stream, self._room = stream, room
         self._waiting = collections.deque[_Frame]()  # the first may be half sent
         self._lock = threading.Lock()
@@ -43,6 +48,18 @@ class Outgoing:
     def is_behind(self) -> bool:
         """Whether the peer has not taken yet what it was sent."""
         return bool(self._waiting)
+
+    def delivered_bytes(self) -> int:
+        """Of these, what the peer's kernel has confirmed; never less than it was before.
+
+        Read in this order: what is sent meanwhile makes it less than it is, and never more.
+        """
+        with self._looking:
+            sent_bytes = self._stream.sent_bytes
+            with contextlib.suppress(OSError):  # it is closed: what is known stays
+                delivered_bytes = sent_bytes - self._stream.unacknowledged_bytes()
+                self._delivered_bytes = max(self._delivered_bytes, delivered_bytes)
+            return self._delivered_bytes
 
     def send(self, parts: list[memoryview]) -> None:
         """Return once the peer has taken it. Raises OSError where it is gone or takes too long."""
@@ -68,9 +85,11 @@ class Outgoing:
         with self._lock:
             if self._is_closed:
                 raise BrokenPipeError("the connection is closed")
+            n_bytes = sum([part.nbytes for part in parts])
+            self.posted_bytes += n_bytes
             if not self._waiting and self._stream.send_some(parts):
                 return True
-            frame = _Frame(parts, sum([part.nbytes for part in parts]))
+            frame = _Frame(parts, n_bytes)
             self._waiting.append(frame)
             if self._room is not None:
                 self._room.add(frame.n_bytes)

@@ -4,16 +4,24 @@ A stream has one reader and one sender at a time; close() may be called by any t
 """
 
 import contextlib
+import fcntl
 import select
 import socket
 import struct
+import sys
+import termios
 from typing import Protocol
 
 _STALL_TIMEOUT_S = 60  # of a peer that stops in the middle of a frame, either way
 
 
 class Stream(Protocol):
-    """What Connection needs of a socket."""
+    """What Connection needs of a socket.
+
+    sent_bytes: of all parts so far, what the kernel has taken; set after it has.
+    """
+
+    sent_bytes: int
 
     def handshake(self, timeout_s: float) -> None:
         """Agree with the peer before anything else. Raises TransportSecurityError, OSError."""
@@ -26,6 +34,9 @@ class Stream(Protocol):
 
     def can_send(self, timeout_s: float) -> bool:
         """Whether more would be taken within the time, or the peer is gone."""
+
+    def unacknowledged_bytes(self) -> int:
+        """Of what the kernel has taken, what the peer's has not. Any thread; raises OSError."""
 
     def receive_into(self, view: memoryview, is_whole: bool, deadline_s: float) -> int:
         """Put what comes next into `view`; how many bytes, 0 once the peer has closed.
@@ -50,6 +61,7 @@ class PlainStream:
 
     def __init__(self, connected: socket.socket) -> None:
         set_options(connected)
+        self.sent_bytes = 0
         self._socket = connected
         self._poller, self._sendable = select.poll(), select.poll()
         self._poller.register(connected, select.POLLIN)
@@ -66,6 +78,7 @@ class PlainStream:
                     sent = self._socket.sendmsg(parts, (), socket.MSG_DONTWAIT)
                 except BlockingIOError:
                     return False
+                self.sent_bytes += sent
                 while parts and sent >= parts[0].nbytes:
                     sent -= parts.pop(0).nbytes
                 if parts and sent:
@@ -78,6 +91,10 @@ class PlainStream:
     def can_send(self, timeout_s: float) -> bool:
         """See Stream."""
         return bool(self._sendable.poll(max(0, int(timeout_s * 1000))))
+
+    def unacknowledged_bytes(self) -> int:
+        """See Stream."""
+        return unacknowledged_bytes(self._socket)
 
     def receive_into(self, view: memoryview, is_whole: bool, deadline_s: float) -> int:
         """See Stream. The kernel comes back after a minute in any case."""
@@ -104,6 +121,15 @@ def set_options(connected: socket.socket) -> None:
     # A time limit in the kernel: Python's own would cost a poll() for every call.
     limit = struct.pack("ll", _STALL_TIMEOUT_S, 0)
     connected.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
+
+
+def unacknowledged_bytes(connected: socket.socket) -> int:
+    """What was written and has not come to the peer's kernel. Raises OSError once it is closed."""
+    try:
+        found = fcntl.ioctl(connected, termios.TIOCOUTQ, bytes(4))
+    except ValueError as error:  # it has no descriptor any more
+        raise OSError("the connection is closed") from error
+    return int.from_bytes(found, sys.byteorder)
 
 
 def close(connected: socket.socket) -> None:
