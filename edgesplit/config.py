@@ -79,6 +79,9 @@ class Config:
         fallback: "anywhere": when a tier fails, the tier that holds the payload, or this process,
             runs the remaining layers; "none": the request fails, for measuring a plan as it is.
             Default: "anywhere".
+        hedge: largest share of requests whose layers may run twice: a tier that waits for the next
+            one runs the rest itself too where the answer is late enough to be worth the joules,
+            and the first answer counts; 0 to 1, 0: never. Default: 0.05.
         in_flight: requests that map() keeps under way. Default: 6.
         max_frame_bytes: bytes of the largest payload. Default: 256 MiB.
         transport_security: "tls": payloads are encrypted, and only holders of the session key can
@@ -114,6 +117,7 @@ class Config:
     interval_s: float = 1.0
     timeout_s: float = 60.0
     fallback: Literal["anywhere", "none"] = "anywhere"
+    hedge: float = 0.05
     start_timeout_s: float = 120.0
     in_flight: int = 6
     max_frame_bytes: int = DEFAULT_MAX_FRAME_BYTES
@@ -179,7 +183,10 @@ class Config:
             )
         if not isinstance(self.exact, (bool, np.bool_)):
             raise ConfigError(f"exact is True or False, given {self.exact!r}")
+        if not (is_finite(self.hedge) and 0 <= self.hedge <= 1):
+            raise ConfigError(f"hedge is a share of requests from 0 to 1, given {self.hedge!r}")
         object.__setattr__(self, "tolerance", float(self.tolerance))
+        object.__setattr__(self, "hedge", float(self.hedge))
 
     def _check_emulation(self) -> None:
         if self.emulation is None:

@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import astuple, dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -13,6 +13,7 @@ from edgesplit.core.cost import CostModel
 from edgesplit.core.failover import failover_timeouts
 from edgesplit.core.goal import Goal
 from edgesplit.core.graph import Graph
+from edgesplit.core.hedge import HedgeRule, hedge_rules
 from edgesplit.core.layer_times import TORCH
 from edgesplit.core.plan import Plan
 from edgesplit.core.profile import Profile
@@ -61,11 +62,13 @@ class Route:
     """A plan as the wire carries it.
 
     failover_after_s: how long the caller waits for a sign of life of the first tier; 0: no limit.
+    hedge: when the caller runs the model beside the tiers; None: never.
     """
 
     plan: Plan
     hops: list[wire.Hop]
     failover_after_s: float
+    hedge: HedgeRule | None = None
 
     @cached_property
     def text(self) -> str:
@@ -83,9 +86,9 @@ class ActiveWorkload:
     """What is fixed of a workload, and the plan in force, which the watch replaces.
 
     answer: the form of the answer. fails_over: whether another tier may run the layers of a
-    planned one that fails. activations: every plan that was in force, oldest first. used_s:
-    perf_counter's, of the last request. route: that of the plan in force, from activate() on: one
-    reference, so that a request sees one plan.
+    planned one that fails; hedges: or of one that is late. activations: every plan that was in
+    force, oldest first. used_s: perf_counter's, of the last request. route: that of the plan in
+    force, from activate() on: one reference, so that a request sees one plan.
     """
 
     id: str
@@ -96,6 +99,7 @@ class ActiveWorkload:
     goal: Goal
     addresses: dict[str, str]
     fails_over: bool
+    hedges: bool = False
     activations: list[Activation] = field(default_factory=list)
     used_s: float = 0.0
     route: Route = field(init=False)
@@ -135,13 +139,25 @@ class ActiveWorkload:
         return route
 
     def _made(self, plan: Plan) -> Route:
-        waits_s = [0.0] * (len(plan.stages) + 1)
+        count = len(plan.stages) + 1  # the caller and each stage
+        waits_s = [0.0] * count
+        rules: list[HedgeRule | None] = [None] * count
         if self.fails_over:
             model = CostModel(self.graph, self.profile, self.goal)
             longest = wire.LONGEST_TIMEOUT_S
             waits_s = [*(min(s, longest) for s in failover_timeouts(model, plan)), 0.0]
+            if self.hedges:
+                rules = [*hedge_rules(model, plan), None]
         hops = [
-            wire.Hop(s.tier, self.addresses[s.tier], s.start, s.stop, s.runtime, wait_s)
-            for s, wait_s in zip(plan.stages, waits_s[1:], strict=True)
+            wire.Hop(
+                s.tier,
+                self.addresses[s.tier],
+                s.start,
+                s.stop,
+                s.runtime,
+                wait_s,
+                None if rule is None else wire.Hedge(*astuple(rule)),
+            )
+            for s, wait_s, rule in zip(plan.stages, waits_s[1:], rules[1:], strict=True)
         ]
-        return Route(plan, hops, waits_s[0])
+        return Route(plan, hops, waits_s[0], rules[0])

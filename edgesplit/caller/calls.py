@@ -4,6 +4,7 @@ import collections
 import itertools
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,12 +13,13 @@ from edgesplit.caller.answer_check import AnswerCheck
 from edgesplit.caller.call_arguments import CallArguments
 from edgesplit.caller.history import History
 from edgesplit.caller.local_fallback import LocalFallback
-from edgesplit.caller.requests import PendingRequest, RequestSender
+from edgesplit.caller.requests import PendingRequest, RequestSender, Surroundings
 from edgesplit.caller.workloads import Workloads
 from edgesplit.cluster.session.session import Session
 from edgesplit.cluster.session.watch import PlanWatch
 from edgesplit.config import Config
 from edgesplit.core.given import number_above_0
+from edgesplit.core.hedge import HedgeBudget
 from edgesplit.core.plan import Plan, parse_plan
 from edgesplit.errors import InputError
 from edgesplit.node.process.messages import warn
@@ -62,6 +64,9 @@ class Calls:
         self._workloads, self._config, self._check = workloads, config, check
         self._ids = map(f"{id(self):x}-{{}}".format, itertools.count())
         self._fallback = LocalFallback(bool(config.flush_denormals))
+        self._shared = Surroundings(
+            self._run_here, self._begin_here, self._told, HedgeBudget(config.hedge)
+        )
         self._clients: dict[str, Client] = {}
         self._is_closed = False
         self.history = History()
@@ -70,7 +75,7 @@ class Calls:
         """One request."""
         arguments = CallArguments(args, kwargs)
         workload = self._workloads.of(arguments)
-        with RequestSender(self._client, self._run_here) as sender:
+        with RequestSender(self._client, self._shared) as sender:
             pending = self._pending(options, arguments, workload)
             sender.send(pending)
             changed = self._workloads.look()  # while the tiers compute
@@ -82,7 +87,7 @@ class Calls:
     def map(self, options: CallOptions, batches: Iterable[Any]) -> Iterator[Any]:
         """One request per batch, several under way at once, in order."""
         waiting = collections.deque[PendingRequest]()
-        with RequestSender(self._client, self._run_here) as sender:
+        with RequestSender(self._client, self._shared) as sender:
             for batch in batches:
                 # Copied at once: the program may change it as soon as this generator pauses.
                 arguments = CallArguments(batch if isinstance(batch, tuple) else (batch,), {})
@@ -171,6 +176,13 @@ class Calls:
     def _run_here(self, program: Program, values: list[Any], timeout_s: float) -> list[Any]:
         threads = self._session.threads(self._config.tiers[0])
         return self._fallback.run(program, values, threads, timeout_s)
+
+    def _begin_here(self, program: Program, values: list[Any]) -> "Future[list[Any]]":
+        return self._fallback.begin(program, values, self._session.threads(self._config.tiers[0]))
+
+    def _told(self, pending: PendingRequest, progress: wire.Progress) -> None:
+        if pending.updates_beliefs:
+            self._watch.transferring(pending.workload.id, progress)
 
     def _client(self, address: str) -> Client:
         """Connections to the tier that listens there."""

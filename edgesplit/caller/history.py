@@ -49,7 +49,7 @@ class History:
             row = (
                 self._workloads.number(workload.id, (workload.graph.name, workload.profile)),
                 self._plans.number(route.text, route.plan),
-                (pending.id, pending.sent_s - self.began_s, latency_s, outcome.why),
+                (pending.id, pending.sent_s - self.began_s, latency_s, outcome.why, outcome.hedged),
                 [_timing_row(timing) for timing in outcome.timings],
             )
             self._finished.append(msgspec.msgpack.encode(row))
@@ -74,9 +74,9 @@ class History:
 
     def _record(self, row: Any, goal: Goal) -> Record:
         (name, profile), plan = self._workloads.item(row[0]), self._plans.item(row[1])
-        id_, at_s, latency_s, why = row[2]
+        id_, at_s, latency_s, why, hedged = row[2]
         timings = tuple(TierTiming(*values) for values in row[3])
-        done = Finished(id_, at_s, name, plan, latency_s, timings, why)
+        done = Finished(id_, at_s, name, plan, latency_s, timings, why, hedged)
         return record_of(done, profile, goal)
 
 

@@ -28,7 +28,7 @@ class LocalFallback:
 
     def run(self, program: Program, values: list[Any], threads: int, timeout_s: float) -> list[Any]:
         """The payload at the last cut. Raises RequestError, DeadlineExceeded."""
-        work = self._submit(program, values, threads)
+        work = self.begin(program, values, threads)
         try:
             return work.result(timeout_s)
         except FutureTimeoutError:
@@ -47,7 +47,8 @@ class LocalFallback:
             if self._pool is not None:
                 self._pool.shutdown(wait=False, cancel_futures=True)
 
-    def _submit(self, program: Program, values: list[Any], threads: int) -> "Future[list[Any]]":
+    def begin(self, program: Program, values: list[Any], threads: int) -> "Future[list[Any]]":
+        """The same, without waiting for it; what the model raises is the future's."""
         with self._lock:
             if self._pool is None:
                 begun_with, pool = torch.get_num_threads(), ThreadPoolExecutor(1, _NAME)

@@ -14,10 +14,12 @@ COLUMNS = (
     *("id", "at_s", "model", "plan", "latency_s", "compute_s", "link_s"),
     *("end_energy_j", "end_energy_k2_j", "total_energy_j", "total_energy_k2_j"),
     *("boundary", "energy", "energy_scope", "energy_source", "energy_note", "emulated"),
-    *("finished_by", "why"),
+    *("finished_by", "why", "hedged"),
 )
 
-_AS_RECORDED = ("id", "at_s", "model", "latency_s", "compute_s", "link_s", "finished_by", "why")
+_AS_RECORDED = (
+    *("id", "at_s", "model", "latency_s", "compute_s", "link_s", "finished_by", "why", "hedged"),
+)
 
 
 def frame_of(records: Iterable[Record], boundary: str, is_emulated: bool) -> DataFrame:
@@ -28,7 +30,8 @@ def frame_of(records: Iterable[Record], boundary: str, is_emulated: bool) -> Dat
     *_k2_j: expanded uncertainty (k=2), NaN where none is known. Joules that do not stand out of it
     are NaN and the note says what they are below: a mean over the rest would be too high, use
     EdgeSplit.metered() for sums. finished_by: the tier that ran the last layer, or `caller`; why:
-    empty where that was planned, else what kept the planned tier from it. Per tier that took part:
+    empty where that was planned, else what kept the planned tier from it. hedged: who ran layers
+    twice, and whether its answer came first. Per tier that took part:
     TIER_compute_s, TIER_queue_s, TIER_sent_bytes, TIER_energy_j, TIER_energy_k2_j and
     TIER_energy_from (kind, source, scope), NaN where it did not.
     """
@@ -52,19 +55,7 @@ def _row(record: Record) -> dict[str, object]:
         for name, energy in (("end", end), ("total", whole))
         if not energy.is_resolved
     }
-    row: dict[str, object] = {
-        name: getattr(record, name)
-        for name in (
-            "id",
-            "at_s",
-            "model",
-            "latency_s",
-            "compute_s",
-            "link_s",
-            "finished_by",
-            "why",
-        )
-    }
+    row: dict[str, object] = {name: getattr(record, name) for name in _AS_RECORDED}
     row |= {
         "plan": str(record.plan),
         "end_energy_j": _shown_j(end),

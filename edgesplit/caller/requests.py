@@ -7,20 +7,23 @@ tier that is lost, refuses for reasons of its own or is busy costs time and noth
 import random
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import msgspec
 
 from edgesplit.caller.active_workload import ActiveWorkload, Route
+from edgesplit.caller.caller_hedge import CallerHedge
+from edgesplit.core.hedge import HedgeBudget
 from edgesplit.errors import DeadlineExceeded, RequestError
 from edgesplit.node.program.program import Program
 from edgesplit.node.transport import wire
 from edgesplit.node.transport.channel import Channel, Outcome
 from edgesplit.node.transport.client import Client
 
-RunHere = Callable[[Program, list[Any], float], list[Any]]
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.005, 0.5  # before a busy tier is asked again
 
 
@@ -29,8 +32,9 @@ class PendingRequest:
     """A request under way, with all it takes to send it again.
 
     values: its payload at cut 0. sent_s, deadline_s: perf_counter's, of the whole call.
-    updates_beliefs: whether the plan in force learns from it. channel: where it was sent; None:
-    error says why it was not.
+    updates_beliefs: whether the plan in force learns from it. tried_s: when it was sent last;
+    expected: (when, seconds until the answer), as a tier said since. channel: where it was sent;
+    None: error says why it was not.
     """
 
     id: str
@@ -42,6 +46,8 @@ class PendingRequest:
     sent_s: float
     deadline_s: float
     updates_beliefs: bool
+    tried_s: float = 0.0
+    expected: tuple[float, float] | None = None
     channel: Channel | None = None
     error: RequestError | None = None
     has_reconnected: bool = False
@@ -53,16 +59,35 @@ class PendingRequest:
         """Until the time limit."""
         return self.deadline_s - time.perf_counter()
 
+    @property
+    def wire_id(self) -> str:
+        """Its name as it was sent last."""
+        return self.request.id
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What requests of one session share beside connections.
+
+    run_here(program, values, timeout_s): the payload at the last cut, computed by the caller;
+    begin_here(program, values): the same, not waited for. told(pending, progress): hears how a
+    request is doing. budget: of requests that the caller runs beside the tiers.
+    """
+
+    run_here: Callable[[Program, list[Any], float], list[Any]]
+    begin_here: Callable[[Program, list[Any]], "Future[list[Any]]"]
+    told: Callable[["PendingRequest", wire.Progress], None]
+    budget: HedgeBudget
+
 
 class RequestSender:
     """The requests of one call, over one channel at a time; one that breaks is replaced.
 
     client_of(address): where the first tier listens may change from one request to the next.
-    run_here(program, values, timeout_s): the payload at the last cut, computed by the caller.
     """
 
-    def __init__(self, client_of: Callable[[str], Client], run_here: RunHere) -> None:
-        self._client_of, self._run_here = client_of, run_here
+    def __init__(self, client_of: Callable[[str], Client], shared: Surroundings) -> None:
+        self._client_of, self._shared = client_of, shared
         self._channel: Channel | None = None
         self._address = ""  # that the channel leads to
         self._lent = ExitStack()
@@ -79,7 +104,10 @@ class RequestSender:
         try:
             channel = self._usable(pending.route.hops[0].address)
             failover_after_s, answer = pending.route.failover_after_s, pending.workload.answer
-            channel.send(pending.request, pending.buffers, failover_after_s, answer)
+            told = partial(self._told, pending)
+            pending.tried_s, pending.expected = time.perf_counter(), None
+            channel.send(pending.request, pending.buffers, failover_after_s, answer, told)
+            self._shared.budget.sent()
             pending.channel = channel
         except RequestError as error:
             pending.error = error
@@ -109,7 +137,17 @@ class RequestSender:
     def _received(self, pending: PendingRequest) -> Outcome:
         if pending.channel is None:
             raise pending.error or RequestError("it was not sent")
-        return pending.channel.receive(pending.request.id, max(0.0, pending.left_s))
+        rule = pending.route.hedge
+        if rule is None:
+            return pending.channel.receive(pending.request.id, max(0.0, pending.left_s))
+        program = pending.workload.shipped.exported.program
+        begin = partial(self._shared.begin_here, program, pending.values)
+        hedge = CallerHedge(rule, self._shared.budget, begin, pending.route.plan.route[0])
+        return hedge.receive(pending.channel, pending)
+
+    def _told(self, pending: PendingRequest, progress: wire.Progress) -> None:
+        pending.expected = time.perf_counter(), progress.expected_s
+        self._shared.told(pending, progress)
 
     def _send_again(self, pending: PendingRequest) -> None:
         """Under another name: the first may still be under way somewhere."""
@@ -136,7 +174,7 @@ class RequestSender:
         if pending.left_s <= 0:
             raise DeadlineExceeded(f"no time is left to finish here: {error}", "timeout") from error
         program = pending.workload.shipped.exported.program
-        values = self._run_here(program, pending.values, pending.left_s)
+        values = self._shared.run_here(program, pending.values, pending.left_s)
         return Outcome(values, (), f"{pending.route.plan.route[0]} {error.reason}")
 
     def _usable(self, address: str) -> Channel:

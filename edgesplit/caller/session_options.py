@@ -16,5 +16,6 @@ class SessionOptions:
     policy: Policy
     settings: Settings
     fails_over: bool
+    hedges: bool
     mode: Mode = "eval"
     policy_name: str = ""

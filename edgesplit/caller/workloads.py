@@ -234,9 +234,9 @@ class Workloads:
         goal, addresses = self._wanted.goal, self._session.addresses()
         graph, payloads = known
         answer = answer_form(shipped.exported.program, payloads)
-        fails_over = self._wanted.fails_over
+        rescue = self._wanted.fails_over, self._wanted.hedges
         return ActiveWorkload(
-            workload_id, shipped, graph, answer, profile, goal, addresses, fails_over
+            workload_id, shipped, graph, answer, profile, goal, addresses, *rescue
         )
 
     def _load(self, shipped: ShippedProgram) -> None:

@@ -21,8 +21,8 @@ class Record:
 
     compute_s, link_s: sums over the route; timings has them per tier. energy: by tier, also of
     tiers that had no part in it. end: the tier that holds the input. why: empty where all went as
-    planned, else why another tier or the caller ran the layers. The caller's joules are not
-    counted.
+    planned, else why another tier or the caller ran the layers. caller_hedge: see hedged. The
+    caller's joules are not counted, nor those of a planned tier whose answer came second.
     """
 
     id: str
@@ -36,11 +36,21 @@ class Record:
     end: str
     timings: tuple[TierTiming, ...]
     why: str = ""
+    caller_hedge: str = ""
 
     @property
     def finished_by(self) -> str:
         """The tier that ran the last layer, or `caller`."""
         return self.timings[-1].tier if self.timings else CALLER
+
+    @property
+    def hedged(self) -> str:
+        """Who ran layers that others ran too, and whether it came first: `end won`, `edge lost`.
+
+        Empty where nobody did.
+        """
+        by_caller = [f"{CALLER} {self.caller_hedge}"] if self.caller_hedge else []
+        return ", ".join([*by_caller, *(f"{t.tier} {t.hedged}" for t in self.timings if t.hedged)])
 
     @property
     def end_energy(self) -> Energy:
@@ -68,6 +78,7 @@ class Finished:
     """What the caller knows of a request that came back.
 
     timings: none where the caller ran the layers itself; why then says for what reason.
+    caller_hedge: `won` or `lost` where the caller ran the model beside the tiers.
     """
 
     id: str
@@ -77,6 +88,7 @@ class Finished:
     latency_s: float
     timings: tuple[TierTiming, ...]
     why: str = ""
+    caller_hedge: str = ""
 
 
 def record_of(done: Finished, profile: Profile, goal: Goal) -> Record:
@@ -112,6 +124,7 @@ def record_of(done: Finished, profile: Profile, goal: Goal) -> Record:
         profile.entry_tier,
         done.timings,
         done.why or (done.timings[-1].failed_over if done.timings else ""),
+        done.caller_hedge,
     )
 
 

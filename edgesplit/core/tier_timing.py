@@ -20,7 +20,10 @@ class TierTiming:
     failed_over: empty where all went as planned. Else this tier also ran the layers that were the
     next tiers', and it says why: the next tier's name and one of `silent`, `unreachable` and the
     other reasons of a refusal. Such a timing sent nothing on, and its compute_s is of both
-    together.
+    together. A hedge that came first is such a timing, with the reason `late`.
+    hedged: empty where no layers were run twice; `won` where this tier ran the next tiers' layers
+    too and came first, `lost` where the next tier did. hedge_j: of energy_j, what that run took;
+    of one that lost, until the answer came.
     """
 
     tier: str
@@ -37,6 +40,8 @@ class TierTiming:
     energy_u_j: float | None = None
     runtime: str = TORCH
     failed_over: str = ""
+    hedged: str = ""
+    hedge_j: float = 0.0
 
     @property
     def given_up(self) -> tuple[str, str] | None:

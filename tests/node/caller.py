@@ -10,7 +10,8 @@ from tiers import Additions
 
 from edgesplit.caller.active_workload import Route
 from edgesplit.caller.local_fallback import LocalFallback
-from edgesplit.caller.requests import PendingRequest, RequestSender
+from edgesplit.caller.requests import PendingRequest, RequestSender, Surroundings
+from edgesplit.core.hedge import HedgeBudget
 from edgesplit.core.plan import parse_plan
 from edgesplit.node.transport import tensors, wire
 from edgesplit.node.transport.client import Client
@@ -37,12 +38,20 @@ class Caller:
         shipped = SimpleNamespace(exported=exported)
         self._workload = SimpleNamespace(shipped=shipped, answer=answer)
         self._ids = itertools.count()
+        self.budget, self.told = HedgeBudget(0.05), []
 
     def sender(self):
-        return RequestSender(lambda address: self.client, self._run_here)
+        shared = Surroundings(self._run_here, self._begin_here, self._told, self.budget)
+        return RequestSender(lambda address: self.client, shared)
 
     def _run_here(self, program, values, timeout_s):
         return self.fallback.run(program, values, 1, timeout_s)
+
+    def _begin_here(self, program, values):
+        return self.fallback.begin(program, values, 1)
+
+    def _told(self, pending, progress):
+        self.told.append(progress)
 
     def pending(self, n=0, failover_after_s=0.3, timeout_s=BOUND_S, x=X):
         values, now_s = [x + n], time.perf_counter()

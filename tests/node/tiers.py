@@ -46,10 +46,19 @@ class Tiers:
         self._kind = codec_here()
         self._ids = (f"test-{n}" for n in itertools.count())
 
-    def request(self, values, stages, timeout_s=5.0, program="p", failover_after_s=0.0):
+    def request(self, values, stages, timeout_s=5.0, program="p", failover_after_s=0.0, hedges=()):
+        """hedges: rules by tier."""
+        hedges = dict(hedges)
         specs, buffers = self._kind.pack(values)
         hops = [
-            wire.Hop(t, self.addresses[t], a, b, failover_after_s=failover_after_s)
+            wire.Hop(
+                t,
+                self.addresses[t],
+                a,
+                b,
+                failover_after_s=failover_after_s,
+                hedge=hedges.get(t),
+            )
             for t, a, b in stages
         ]
         return (
@@ -64,10 +73,14 @@ class Tiers:
             buffers,
         )
 
-    def infer(self, values, stages, timeout_s=5.0, program="p", failover_after_s=0.0):
-        request, buffers = self.request(values, stages, timeout_s, program, failover_after_s)
+    def infer(
+        self, values, stages, timeout_s=5.0, program="p", failover_after_s=0.0, hedges=(), told=None
+    ):
+        request, buffers = self.request(
+            values, stages, timeout_s, program, failover_after_s, hedges
+        )
         with self.client.channel() as channel:
-            channel.send(request, buffers, failover_after_s)
+            channel.send(request, buffers, failover_after_s, told=told)
             return channel.receive(request.id, timeout_s)
 
 

@@ -30,6 +30,7 @@ from edgesplit.core.control.event import (
     Tick,
     TierJoined,
     TierLost,
+    Transferring,
 )
 from edgesplit.core.control.standing import Standing, standing
 from edgesplit.core.control.state import current_profile
@@ -107,6 +108,18 @@ class Scheduler:
         """Learn from finished requests, oldest first."""
         for timings in requests:
             await self._runner.feed(workload_id, Observed(self._loops.now_s(), timings))
+
+    async def transferring(
+        self,
+        workload_id: str,
+        link: tuple[str, str],
+        sent_bytes: int,
+        seconds: float,
+        is_over: bool,
+    ) -> None:
+        """Learn from a payload that has not arrived yet. See the event."""
+        event = Transferring(self._loops.now_s(), *link, sent_bytes, seconds, is_over)
+        await self._runner.feed(workload_id, event)
 
     async def add_layer_times(self, workload_id: str, tier: str, times: LayerTimes) -> None:
         """A tier can from now on run this workload in that runtime."""

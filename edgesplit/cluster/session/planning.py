@@ -14,6 +14,7 @@ from edgesplit.core.goal import Goal
 from edgesplit.core.profile import Profile
 from edgesplit.core.tier_timing import TierTiming
 from edgesplit.errors import ClusterError
+from edgesplit.node.transport.wire import Progress
 
 
 class Planning:
@@ -118,6 +119,13 @@ class Planning:
         """Tell the scheduler of finished requests; does not wait."""
         with self._membership.attached() as now:
             now.scheduler.observe.remote(workload_id, list(requests))
+
+    def transferring(self, workload_id: str, progress: Progress) -> None:
+        """Tell the scheduler of a payload that is still on its way; does not wait."""
+        link = progress.source, progress.target
+        seen = progress.sent_bytes, progress.moving_s, progress.is_over
+        with self._membership.attached() as now:
+            now.scheduler.transferring.remote(workload_id, link, *seen)
 
     def next_activation(self, workload_id: str, version: int, timeout_s: float) -> Any:
         """A pending answer: the activation newer than `version`, or None after the timeout.

@@ -15,6 +15,7 @@ from edgesplit.cluster.session.membership import SessionActors
 from edgesplit.cluster.session.session import Session
 from edgesplit.core.tier_timing import TierTiming
 from edgesplit.errors import ClosedError, ClusterError
+from edgesplit.node.transport.wire import Progress
 
 _PERIOD_S = 0.05  # of telling the scheduler: each telling costs the caller about a millisecond
 _ASK_S = 10.0
@@ -44,6 +45,8 @@ class PlanWatch:
         self._session = session
         self._watched: dict[str, _Watched] = {}
         self._finished: collections.deque[tuple[str, tuple[TierTiming, ...]]] = collections.deque()
+        # The latest word of each link: what was told before is in it.
+        self._transferring: dict[tuple[str, str, str], Progress] = {}
         self._is_lost = False
         self._has_said = False  # so, since the last answer
         self._stopped = threading.Event()
@@ -73,6 +76,11 @@ class PlanWatch:
         """A request has come back. Cheap: called on the hot path."""
         self._finished.append((workload_id, timings))
 
+    def transferring(self, workload_id: str, progress: Progress) -> None:
+        """A payload is on its way over a link for long. Cheap: called while its answer is due."""
+        if progress.moving_s > 0:
+            self._transferring[workload_id, progress.source, progress.target] = progress
+
     def _run(self) -> None:
         while not self._stopped.wait(_PERIOD_S):
             try:
@@ -88,6 +96,7 @@ class PlanWatch:
                     _log.warning("scheduler lost, requests go on with the last plan: %s", error)
                 self._is_lost = self._has_said = True
                 self._finished.clear()
+                self._transferring.clear()
                 self._stopped.wait(_RETRY_S)
 
     def _ask(self, now: SessionActors) -> None:
@@ -104,6 +113,11 @@ class PlanWatch:
         )
 
     def _tell(self) -> None:
+        while self._transferring:
+            (workload_id, *_), progress = self._transferring.popitem()
+            watched = self._watched.get(workload_id)
+            if watched is not None and not watched.is_older:
+                self._session.planning.transferring(workload_id, progress)
         batches: dict[str, list[tuple[TierTiming, ...]]] = {}
         while self._finished:
             workload_id, timings = self._finished.popleft()

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from edgesplit.core.control.estimate import Estimate, estimate
-from edgesplit.core.control.event import LinkProbed, TierMeasured
+from edgesplit.core.control.event import LinkProbed, TierMeasured, Transferring
 from edgesplit.core.plan import Stage
 from edgesplit.core.profile import Link, Profile, Tier
 from edgesplit.core.tier_timing import TierTiming, Transfer, transfers
@@ -21,6 +21,7 @@ _COMPUTE_LEAST_S = 2e-4  # a shorter segment is mostly call overhead
 _PAYLOAD_LEAST_BYTES = 4096  # a smaller payload is a few packets: its time is latency
 _TRANSFER_LEAST_S = 3e-4  # what scheduling jitter can hide on a busy machine
 _SURE_S, _SURE_FACTOR = 2.0, 2.0  # so late, and so much too slow, is no jitter: believed at once
+_TELLING_S = 1.0  # of a payload that moves: the rate it shows is the link's
 _TRANSFER_PER_LATENCY = 0.5  # of the round trip's latency: what its jitter can hide
 
 
@@ -132,6 +133,23 @@ def learn_probe(beliefs: Beliefs, event: LinkProbed) -> Beliefs:
     return _learn_rate(
         beliefs, pair, (event.sent_bytes, event.seconds - delay_s, delay_s), event.at_s
     )
+
+
+def learn_transferring(beliefs: Beliefs, event: Transferring) -> Beliefs:
+    """What a payload adds that has not arrived yet: that its link is slower than believed.
+
+    A second of bulk that moves at less than half the rate is believed at once. One that was given
+    up before counts as one measurement, which others may confirm. A faster one says so at its end.
+    """
+    if event.sent_bytes < _PAYLOAD_LEAST_BYTES or event.seconds < _TRANSFER_LEAST_S:
+        return beliefs
+    pair = event.source, event.target
+    rate, observed = beliefs.links[pair].rate, event.sent_bytes / event.seconds
+    if observed * _SURE_FACTOR >= rate.value:
+        return beliefs
+    if event.seconds >= _TELLING_S:
+        return beliefs.with_rate(pair, rate.replaced(observed), event.at_s)
+    return beliefs.with_rate(pair, rate.updated(observed), event.at_s) if event.is_over else beliefs
 
 
 def _learn_compute(

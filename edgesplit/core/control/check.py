@@ -15,6 +15,7 @@ from edgesplit.core.control.event import (
     TierJoined,
     TierLost,
     TierMeasured,
+    Transferring,
 )
 from edgesplit.core.control.state import ControlState
 from edgesplit.errors import EventError, UnknownNameError
@@ -33,6 +34,12 @@ def check(state: ControlState, event: Event) -> None:
             _check_durations(event, event.seconds, event.latency_s)
             if event.sent_bytes <= 0 or event.seconds <= 0:
                 raise EventError(f"a probe sends bytes and takes time, given {event}")
+        case Transferring():
+            if (event.source, event.target) not in state.beliefs.links:
+                raise UnknownNameError(f"no link {event.source}->{event.target}, given {event}")
+            _check_durations(event, event.seconds)
+            if event.sent_bytes < 0:
+                raise EventError(f"a payload has no fewer than 0 bytes, given {event}")
         case TierMeasured():
             _check_segment(state, event.tier, event.start, event.stop)
             _check_durations(event, event.seconds)

@@ -22,6 +22,21 @@ class Observed:
 
 
 @dataclass(frozen=True)
+class Transferring:
+    """A payload is on its way over a link: sent_bytes of it have left within `seconds`.
+
+    Only seconds in which something moved. is_over: it was given up, and no more of it leaves.
+    """
+
+    at_s: float
+    source: str
+    target: str
+    sent_bytes: int
+    seconds: float
+    is_over: bool = False
+
+
+@dataclass(frozen=True)
 class LinkProbed:
     """The answer to Probe. seconds: round trip of sent_bytes there and a small message back.
 
@@ -122,6 +137,7 @@ class Tick:
 
 Event = (
     Observed
+    | Transferring
     | LinkProbed
     | TierMeasured
     | LayerTimesMeasured

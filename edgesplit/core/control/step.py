@@ -19,6 +19,7 @@ from edgesplit.core.control.belief import (
     learn_measure,
     learn_probe,
     learn_request,
+    learn_transferring,
 )
 from edgesplit.core.control.check import check
 from edgesplit.core.control.decide import (
@@ -47,6 +48,7 @@ from edgesplit.core.control.event import (
     TierJoined,
     TierLost,
     TierMeasured,
+    Transferring,
 )
 from edgesplit.core.control.state import (
     Basis,
@@ -109,7 +111,7 @@ def step(state: ControlState, event: Event) -> Step:
         actions += more
     elif state.hopes:
         state = look_for_probes(state)
-    if isinstance(event, Observed | LinkProbed | TierMeasured):
+    if isinstance(event, Observed | Transferring | LinkProbed | TierMeasured):
         state, more = confirm(state, probes_for_new_doubts(state))
         actions += more
     state, more = repeat(state)
@@ -126,6 +128,8 @@ def _take(state: ControlState, event: Event) -> tuple[ControlState, bool, list[A
             is_news = doubted(trusts) != doubted(state.trusts)
             state = replace(state, beliefs=beliefs, trusts=trusts)
             return replace(state, request_gap_s=gap_s, requested_s=event.at_s), is_news, []
+        case Transferring():
+            return replace(state, beliefs=learn_transferring(state.beliefs, event)), False, []
         case LinkProbed():
             trusts = after_probe(state.trusts, event.target, event.at_s)
             is_news = doubted(trusts) != doubted(state.trusts)

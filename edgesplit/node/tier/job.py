@@ -4,13 +4,16 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgesplit.core.layer_times import TORCH
 from edgesplit.core.tier_timing import TierTiming
 from edgesplit.node.runtime.table import without_torch
 from edgesplit.node.transport import wire
 from edgesplit.node.transport.connection import Connection
+
+if TYPE_CHECKING:
+    from edgesplit.node.tier.hedge_run import HedgeRun
 
 
 class UpstreamConnection:
@@ -38,12 +41,12 @@ class UpstreamConnection:
             return now_s, gap_s
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class Job:
     """A request that has arrived here, its payload, and when (this machine's monotonic clock).
 
     body_bytes: of the frame that it came in. sender: the connection to answer on; upstream: its
-    tier, None for the caller.
+    tier, None for the caller. is_cancelled: by the sender, who waits for no answer any more.
     """
 
     request: wire.Request
@@ -53,6 +56,12 @@ class Job:
     upstream: str | None
     arrived_s: float
     gap_s: float
+    is_cancelled: bool = False
+
+    @property
+    def is_pointless(self) -> bool:
+        """Whether nobody waits for its answer any more."""
+        return self.is_cancelled or self.sender.is_gone
 
     @property
     def hop(self) -> wire.Hop:
@@ -98,7 +107,7 @@ class Done:
     """A job with the payload it produced, or with why it failed (reason, message).
 
     runtime: what its own layers were run in. failed_over: why the layers behind its own were run
-    here too; empty where they were not.
+    here too; empty where they were not. hedge: of which this is the end; hedge_j: its joules.
     """
 
     job: Job
@@ -110,14 +119,20 @@ class Done:
     failure: tuple[str, str] | None = None
     runtime: str = TORCH
     failed_over: str = ""
+    hedge: "HedgeRun | None" = None
+    hedge_j: float = 0.0
 
 
 @dataclass(frozen=True)
 class Remainder:
-    """What is left of a job whose next tier will not answer, from the payload that is here."""
+    """What is left of a job from the payload that is here: the next tier will not answer.
+
+    hedge: or may not, in time.
+    """
 
     done: Done
     why: str
+    hedge: "HedgeRun | None" = None
 
     @property
     def job(self) -> Job:
@@ -166,6 +181,8 @@ def timing_of(done: Done, hop_s: float, sizes: tuple[int, int]) -> TierTiming:
         energy_u_j=done.energy_u_j,
         runtime=TORCH if is_relay else done.runtime,
         failed_over=done.failed_over,
+        hedged="won" if done.hedge is not None else "",
+        hedge_j=max(done.hedge_j, 0.0),
     )
 
 

@@ -10,13 +10,13 @@ from edgesplit.node.transport.connection import Connection
 OPEN = LinkShape(float("inf"))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Held:
     """A frame that waits for its turn. link: where it goes; what is closed takes no time."""
 
     n_bytes: int
     link: Connection
-    send: Callable[[], None]
+    send: Callable[[], object]
 
 
 class EmulatedLink:
@@ -36,6 +36,30 @@ class EmulatedLink:
         self._held.append(held)
         if len(self._held) == 1:
             self._begin(now_s)
+
+    def left_bytes(self, held: Held, now_s: float) -> float:
+        """Of that frame and of those before it; 0 once it has left."""
+        if held not in self._held:
+            return 0.0
+        gone = (now_s - self._since_s) * self._shape.bytes_per_s
+        left = max(0.0, self._left_bytes - gone)
+        for frame in list(self._held)[1:]:
+            if self._held[0] is held:
+                break
+            left += frame.n_bytes
+            if frame is held:
+                break
+        return left
+
+    def withdraw(self, held: Held, now_s: float) -> bool:
+        """Whether that frame was still in it: it leaves at once then, and never arrives."""
+        if held not in self._held:
+            return False
+        is_first = self._held[0] is held
+        self._held.remove(held)
+        if is_first:
+            self._begin(now_s)
+        return True
 
     def reshape(self, shape: LinkShape, now_s: float) -> None:
         """Another rate and latency from now on, for what waits already too."""

@@ -1,28 +1,30 @@
-"""A tier's downstream side: requests that were sent on, and failing over from a silent next tier.
+"""A tier's downstream side: requests that were sent on, hedged, and failed over from a silent tier.
 
-Whoever takes a waiting request out of `_sent` decides its fate: a reply, a broken connection, a
-silence and a time limit may come at once, and one of them wins.
+Whoever takes a waiting request out of `_sent` decides its fate: a reply, a hedge's end, a broken
+connection, a silence and a time limit may come at once, and one of them wins.
 """
 
+import contextlib
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import partial
 from typing import Protocol
 
 import msgspec
 
+from edgesplit.core.hedge import HedgeBudget
 from edgesplit.errors import WireError
 from edgesplit.node.process.threads import begin
+from edgesplit.node.tier.hedge_run import HedgeRun
 from edgesplit.node.tier.job import Done, Job, n_bytes_of, timing_of
 from edgesplit.node.tier.next_tier import Dial, NextTier
+from edgesplit.node.tier.sent_request import LOOK_S, SentRequest
 from edgesplit.node.tier.shaper import Shaper
 from edgesplit.node.transport import wire
 from edgesplit.node.transport.connection import Connection
 from edgesplit.node.transport.judge import check_timings
 from edgesplit.node.transport.peer import Watchdog
-
-_GRACE_S = 0.1  # per tier further on
 
 
 class Upstream(Protocol):
@@ -37,32 +39,28 @@ class Upstream(Protocol):
     def fail_over(self, done: Done, reason: str, message: str) -> None:
         """Do what the next tier does not."""
 
+    def hedge(self, done: Done, hedge: HedgeRun) -> None:
+        """Do what the next tier does too."""
 
-@dataclass(frozen=True)
-class _Sent:
-    """A request passed on to the next tier, waiting for its reply."""
+    def pass_on(self, done: Done) -> None:
+        """Send what a hedge has made, which is the answer."""
 
-    done: Done
-    to: NextTier
-    link: Connection
-    sent_s: float
-    sent_bytes: int
-
-    @property
-    def limit_s(self) -> float:
-        """When to refuse it: tiers further on do so first, since they know where it is stuck."""
-        job = self.done.job
-        behind = len(job.request.route) - job.request.at - 2
-        return job.deadline_s + behind * _GRACE_S
+    def tell(self, job: Job, message: wire.Progress) -> None:
+        """Say how it is doing to whoever sent it."""
 
 
 class Outbound:
-    """Requests on their way to other tiers, over connections that dial(next_tier) makes."""
+    """Requests on their way to other tiers, over connections that dial(next_tier) makes.
 
-    def __init__(self, tier: str, shaper: Shaper, dial: Dial, upstream: Upstream) -> None:
+    budget: of requests that are run twice.
+    """
+
+    def __init__(
+        self, tier: str, shaper: Shaper, dial: Dial, upstream: Upstream, budget: HedgeBudget
+    ) -> None:
         self._tier, self._shaper, self._dial = tier, shaper, dial
-        self._upstream = upstream
-        self._sent: dict[str, _Sent] = {}
+        self._upstream, self._budget = upstream, budget
+        self._sent: dict[str, SentRequest] = {}
         self._next_tiers: dict[str, NextTier] = {}  # by address
         self._watchdog = Watchdog(self._look, "watchdog")
 
@@ -106,6 +104,9 @@ class Outbound:
     ) -> None:
         job, failover_after_s = done.job, done.job.hop.failover_after_s
         left_s = job.deadline_s - time.perf_counter()
+        if job.is_pointless:
+            self._upstream.refuse(job, "gone", "nobody waits for it any more")
+            return
         if left_s <= 0:
             self._upstream.refuse(job, "timeout", "the time limit passed while computing")
             return
@@ -115,7 +116,7 @@ class Outbound:
             reason = "silent" if isinstance(error, TimeoutError) else "unreachable"
             self._upstream.fail_over(done, reason, f"cannot connect to {to.tier}: {error}")
             return
-        sent = _Sent(done, to, link, time.perf_counter(), n_bytes_of(buffers))
+        sent = SentRequest(done, to, link, time.perf_counter(), n_bytes_of(buffers))
         if not self._keep(sent):
             # Its reply could not be told from the other's, which would then wait here for ever.
             why = f"a request {job.request.id!r} is under way already"
@@ -128,17 +129,18 @@ class Outbound:
             values=specs,
         )
         try:
-            self._shaper.send(link, to.tier, request, buffers)
+            sent.way = self._shaper.send(link, to.tier, request, buffers)
         except OSError as error:
             self.lost(to, link, str(error))
 
-    def _keep(self, sent: _Sent) -> bool:
+    def _keep(self, sent: SentRequest) -> bool:
         """Whether it is waited for from now on; not where one of its name is."""
         job = sent.done.job
         if self._sent.setdefault(job.request.id, sent) is not sent:
             return False
         look_s = sent.to.peer.expect(job.request.id, job.hop.failover_after_s, sent.sent_s)
-        self._watchdog.by(min(look_s, sent.limit_s))
+        self._budget.sent()
+        self._watchdog.by(min(look_s, sent.limit_s, sent.sent_s + LOOK_S))
         return True
 
     def awaits(self, message: wire.Message) -> bool:
@@ -160,8 +162,9 @@ class Outbound:
             raise WireError(why)
         sent = self._taken(request_id)
         if sent is not None:
-            why = f"{sent.to.tier} sent what cannot be an answer: {why}"
-            self._upstream.fail_over(sent.done, "malformed", why)
+            self._fail_over(
+                sent, "malformed", f"{sent.to.tier} sent what cannot be an answer: {why}"
+            )
 
     def no_room(self, request_id: str) -> None:
         """There is no memory for its answer just now: whoever asked may ask again."""
@@ -176,12 +179,21 @@ class Outbound:
         if isinstance(message, wire.Echo):
             to.echoed(message)
             return
+        if isinstance(message, wire.Progress):
+            self._hear(message, now_s)
+            return
         sent = self._taken(message.id)
         if sent is None:
+            to.peer.forget(message.id)
             return  # done without it meanwhile: a late reply is dropped
         if isinstance(message, wire.Reply):
             sizes = (sent.sent_bytes, n_bytes_of(body))
             timing = timing_of(sent.done, now_s - sent.sent_s, sizes)
+            if sent.hedge is not None:
+                spent_j = sent.hedge.cancel()
+                timing = replace(
+                    timing, hedged="lost", hedge_j=spent_j, energy_j=timing.energy_j + spent_j
+                )
             reply = msgspec.structs.replace(message, timings=[timing, *message.timings])
             self._upstream.answer(sent.done.job, reply, body)
         elif isinstance(message, wire.Refusal) and message.reason in wire.RECOVERABLE_REASONS:
@@ -189,19 +201,79 @@ class Outbound:
         else:
             self._upstream.answer(sent.done.job, message)
 
-    def _do_without(self, sent: _Sent, refusal: wire.Refusal) -> None:
+    def _do_without(self, sent: SentRequest, refusal: wire.Refusal) -> None:
         """Finish here, or pass on the refusal as it came."""
         if sent.done.job.hop.failover_after_s:
-            self._upstream.fail_over(sent.done, refusal.reason, refusal.message)
+            self._fail_over(sent, refusal.reason, refusal.message)
         else:
             self._upstream.answer(sent.done.job, refusal)
+
+    def _fail_over(self, sent: SentRequest, reason: str, message: str) -> None:
+        """Do what the next tier does not; a hedge that is at it already goes on alone."""
+        if sent.hedge is None:
+            self._upstream.fail_over(sent.done, reason, message)
+            return
+        made = sent.hedge.adopt(f"{sent.to.tier} {reason}")
+        if made is not None and made.failure is not None:
+            self._upstream.fail_over(sent.done, reason, message)
+        elif made is not None:
+            self._upstream.pass_on(replace(made, failed_over=sent.hedge.why, hedge=None))
+
+    # Hedges
+
+    def _hear(self, progress: wire.Progress, now_s: float) -> None:
+        """A tier further on has said how it is doing: passed on."""
+        sent = self._sent.get(progress.id)
+        if sent is not None:
+            sent.heard(progress, now_s)
+            self._upstream.tell(sent.job, progress)
+
+    def hedge_ended(self, hedge: HedgeRun, done: Done) -> Done | None:
+        """What is to be answered with it, if anything: it came first, or is alone."""
+        request_id = done.job.request.id
+        sent = self._sent.get(request_id)
+        is_first = done.failure is None and sent is not None and sent.hedge is hedge
+        if sent is not None and is_first and self._sent.pop(request_id, None) is sent:
+            self._give_up(sent)
+            return done
+        if hedge.ended(done):
+            return replace(done, failed_over=hedge.why, hedge=None)
+        return None
+
+    def cancel(self, job: Job) -> None:
+        """Whoever sent that request waits for it no more: nor does this tier."""
+        sent = self._sent.get(job.request.id)
+        if sent is not None and sent.job is job and self._taken(job.request.id) is not None:
+            if sent.hedge is not None:
+                sent.hedge.cancel()
+            self._give_up(sent)
+
+    def _give_up(self, sent: SentRequest) -> None:
+        """The next tier need not answer. What of the payload is still here need not leave.
+
+        Half a frame can be taken back with its connection only: where others wait on that, the rest
+        of it goes its way. One on which nothing moves is left to the watchdog, which finds out
+        whether the tier lives; whatever comes back, or its silence, is a sign.
+        """
+        now_s, request_id = time.perf_counter(), sent.job.request.id
+        sent.look(now_s)
+        if not sent.has_arrived:
+            self._upstream.tell(sent.job, sent.last_words(now_s))
+        if sent.way is not None and sent.way.withdraw():
+            sent.to.peer.forget(request_id)
+        elif sent.is_moving and not any(s.link is sent.link for s in list(self._sent.values())):
+            sent.to.peer.forget(request_id)
+            sent.link.abort()
+        else:
+            with contextlib.suppress(OSError):  # it is lost: so is the request there
+                self._shaper.send(sent.link, sent.to.tier, wire.Cancel(id=request_id))
 
     def lost(self, to: NextTier, link: Connection, why: str) -> None:
         """A connection that this tier made has broken: it does without what waits for it."""
         reason = to.lost(link)
         for request_id, sent in list(self._sent.items()):
             if sent.link is link and self._taken(request_id) is not None:
-                self._upstream.fail_over(sent.done, reason, f"connection to {to.tier} lost: {why}")
+                self._fail_over(sent, reason, f"connection to {to.tier} lost: {why}")
 
     # The watchdog's thread
 
@@ -214,16 +286,30 @@ class Outbound:
                 limit = f"{sent.done.job.request.timeout_s:g} s"
                 why = f"no answer from {sent.to.tier} within {limit}"
                 self._upstream.refuse(sent.done.job, "timeout", why)
+            else:
+                self._look_after(sent, now_s)
+        if self._sent:
+            next_s.append(now_s + LOOK_S)
         return min([*next_s, *(sent.limit_s for sent in list(self._sent.values()))])
+
+    def _look_after(self, sent: SentRequest, now_s: float) -> None:
+        """See how a request is doing, say so, and run the rest here where it is late."""
+        sent.look(now_s)
+        if sent.is_late(now_s) and self._budget.take():
+            hedge = HedgeRun(f"{sent.to.tier} {wire.LATE}")
+            sent.hedged(hedge, now_s)
+            self._upstream.hedge(sent.done, hedge)
+        words = sent.words(now_s)
+        if words is not None:
+            self._upstream.tell(sent.job, words)
 
     def _silent(self, request_ids: list[str]) -> None:
         for request_id in request_ids:
             sent = self._taken(request_id)
             if sent is not None:
-                why = f"no sign of life from {sent.to.tier}"
-                self._upstream.fail_over(sent.done, "silent", why)
+                self._fail_over(sent, "silent", f"no sign of life from {sent.to.tier}")
 
-    def _taken(self, request_id: str) -> _Sent | None:
+    def _taken(self, request_id: str) -> SentRequest | None:
         """The waiting request, which is then waited for no more; None for whoever comes second."""
         sent = self._sent.pop(request_id, None)
         if sent is not None:

@@ -5,11 +5,14 @@ outbound.py; what they share are dicts used one operation at a time. What cannot
 refused to its sender and harms nobody else.
 """
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from edgesplit.core.hedge import HedgeBudget
 from edgesplit.errors import WireError
+from edgesplit.node.tier.hedge_run import HedgeRun
 from edgesplit.node.tier.job import Done, Job, UpstreamConnection, n_bytes_of, timing_of
 from edgesplit.node.tier.next_tier import Dial
 from edgesplit.node.tier.outbound import Outbound
@@ -27,6 +30,7 @@ class ServeSettings:
 
     ports: the first of them that is free is taken; empty: any. credentials: the session's, which
     whoever connects must have too; None: anybody may. flushes_denormals: segments compute so.
+    hedge: the largest share of requests that are run twice.
     """
 
     tier: str
@@ -37,6 +41,7 @@ class ServeSettings:
     max_frame_bytes: int = wire.DEFAULT_MAX_FRAME_BYTES
     credentials: Credentials | None = None
     flushes_denormals: bool = False
+    hedge: float = 0.05
 
 
 # Of requests under way here: computing, waiting to be sent on, or for their replies.
@@ -64,11 +69,12 @@ class Router:
         self._shaper = shaper
         self._codec = codec
         self._jobs: dict[int, Job] = {}  # taken and not answered yet, by identity
-        self.outbound = Outbound(settings.tier, shaper, dial, self)
+        budget = HedgeBudget(settings.hedge)
+        self.outbound = Outbound(settings.tier, shaper, dial, self, budget)
 
     def check(self, message: wire.Message) -> None:
         """Raise WireError for what is no frame for this tier, before its body is received."""
-        if isinstance(message, wire.Probe):
+        if isinstance(message, wire.Probe | wire.Cancel):
             return
         if not isinstance(message, wire.Request):
             raise WireError(f"a {type(message).__name__} is not expected here")
@@ -87,6 +93,8 @@ class Router:
         """
         if isinstance(message, wire.Probe):
             self._shaper.send(link.connection, message.sender, wire.Echo(id=message.id))
+        elif isinstance(message, wire.Cancel):
+            self._cancel(message.id, link)
         elif isinstance(message, wire.Request):
             upstream = message.route[message.at - 1].tier if message.at else None
             self._take(Job(message, values, body_bytes, link, upstream, *link.arrival()))
@@ -100,6 +108,14 @@ class Router:
             self.pass_on(Done(job, job.values))
         elif not self._worker.submit(job):
             self.refuse(job, "busy", f"{self._settings.max_queue} requests are queued already")
+
+    def _cancel(self, request_id: str, link: UpstreamConnection) -> None:
+        """Its sender waits no more: what has not begun never does. Unknown: it was answered."""
+        for job in list(self._jobs.values()):
+            if job.sender is link and job.request.id == request_id:
+                job.is_cancelled = True
+                self.outbound.cancel(job)
+                self.refuse(job, "gone", "it was cancelled")
 
     def senders(self) -> set[UpstreamConnection]:
         """Connections that wait for an answer."""
@@ -118,11 +134,16 @@ class Router:
 
     def _pass_on(self, done: Done) -> None:
         job = done.job
+        if done.hedge is not None:
+            answer = self.outbound.hedge_ended(done.hedge, done)
+            if answer is None:
+                return
+            done = answer
         if done.failure is not None:
             self.refuse(job, *done.failure)
             return
-        if job.sender.is_gone:
-            self.refuse(job, "gone", "the sender has closed the connection")
+        if job.is_pointless:
+            self.refuse(job, "gone", "nobody waits for it any more")
             return
         specs, buffers = self._codec.pack(done.values)
         if job.after is not None and not done.failed_over:
@@ -138,6 +159,16 @@ class Router:
             self._worker.finish(done, reason)
         else:
             self.refuse(done.job, reason, message)
+
+    def hedge(self, done: Done, hedge: HedgeRun) -> None:
+        """Run here what the next tier does too."""
+        self._worker.hedge(done, hedge)
+
+    def tell(self, job: Job, message: wire.Progress) -> None:
+        """Say how a job is doing to its sender, if that waits."""
+        if id(job) in self._jobs:
+            with contextlib.suppress(OSError):  # whoever asked is gone
+                self._shaper.send(job.sender.connection, job.upstream, message)
 
     def refuse(self, job: Job, reason: str, message: str) -> None:
         """Tell the sender why there is no result."""

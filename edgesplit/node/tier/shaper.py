@@ -10,10 +10,11 @@ from collections.abc import Callable, Sequence
 
 from edgesplit.node.tier.emulate import TierEmulation
 from edgesplit.node.tier.lane import OPEN, EmulatedLink, Held
+from edgesplit.node.tier.transmission import InLane, OnConnection, Transmission
 from edgesplit.node.transport import wire
 from edgesplit.node.transport.connection import Connection
 
-SendFrame = Callable[[], None]
+SendFrame = Callable[[], object]
 
 
 class Shaper:
@@ -55,20 +56,21 @@ class Shaper:
         target: str | None,
         message: wire.Message,
         buffers: Sequence[wire.Buffer] = (),
-    ) -> None:
+    ) -> Transmission:
         """Post now, or once the emulated link to `target` would have brought it over.
 
         Nobody waits in here for a peer to read. target None: the caller, never held back. Raises
         OSError where the peer is gone.
         """
         if target is None or target not in self._emulation.shapes:
-            link.post(message, buffers)
-            return
+            return OnConnection(link, link.post(message, buffers))
         n_bytes = sum([buffer.nbytes for buffer in buffers])
         held = Held(n_bytes, link, lambda: link.post(message, buffers))
         with self._changed:
-            self._lanes[target].add(held, time.perf_counter())
+            lane = self._lanes[target]
+            lane.add(held, time.perf_counter())
             self._changed.notify()
+        return InLane(lane, held, self._changed)
 
     def _run(self) -> None:
         while self._running:

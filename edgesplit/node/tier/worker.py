@@ -14,6 +14,7 @@ from edgesplit.core.layer_times import TORCH
 from edgesplit.errors import RequestError, RuntimeUnavailableError
 from edgesplit.node.meter import Meter
 from edgesplit.node.tier.emulate import TierEmulation
+from edgesplit.node.tier.hedge_run import HedgeRun
 from edgesplit.node.tier.job import Done, Job, Ran, Remainder
 
 _log = logging.getLogger(__name__)
@@ -88,6 +89,10 @@ class Worker:
         assert after is not None, "there is a next tier to fail over from"
         self._queue.put(Remainder(done, f"{after.tier} {reason}"))
 
+    def hedge(self, done: Done, hedge: HedgeRun) -> None:
+        """Queue what the next tier does too. Never refused, as finish()."""
+        self._queue.put(Remainder(done, hedge.why, hedge))
+
     def call(self, function: Callable[[], Any]) -> "Future[Any]":
         """Run `function` on the compute thread, between jobs, with its thread settings."""
         future: Future[Any] = Future()
@@ -123,10 +128,14 @@ class Worker:
             program.ran(Ran(*task.layers, done.runtime, task.values, done.values, done.compute_s))
 
     def _answer(self, task: Job | Remainder) -> Done:
+        done = self._tried(task)
+        return replace(done, hedge=task.hedge) if isinstance(task, Remainder) else done
+
+    def _tried(self, task: Job | Remainder) -> Done:
         job = _job(task)
         began_s = time.perf_counter()
-        if job.sender.is_gone:
-            return _failed(job, "gone", "the sender has closed the connection")
+        if job.is_pointless or not _is_wanted(task):
+            return _failed(job, "gone", "nobody waits for it any more")
         if began_s > job.deadline_s:
             return _failed(job, "timeout", "the time limit passed while the request was queued")
         done = self._in(task, task.runtimes[0], began_s)
@@ -165,6 +174,8 @@ class Worker:
     def _run(self, task: Job | Remainder, prepared: tuple[RunSegment, str], began_s: float) -> Done:
         segment, runtime = prepared
         metered = self.meter.start()
+        if isinstance(task, Remainder) and task.hedge is not None:
+            task.hedge.began(self.meter.power.compute_w)
         start_s = time.perf_counter()
         values = segment(task.values)
         if self.emulation.slowdown > 1.0:
@@ -190,7 +201,12 @@ def _added(rest: Remainder, now: Done) -> Done:
         energy_j=before.energy_j + now.energy_j,
         energy_u_j=u_j,
         failed_over=rest.why,
+        hedge_j=0.0 if rest.hedge is None else now.energy_j,
     )
+
+
+def _is_wanted(task: Job | Remainder) -> bool:
+    return isinstance(task, Job) or task.hedge is None or task.hedge.is_wanted
 
 
 def _job(task: Job | Remainder) -> Job:

@@ -1,7 +1,8 @@
 """One connection of the caller, used by one thread at a time: requests out, answers matched."""
 
+import contextlib
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,12 +22,25 @@ class Outcome:
     """What became of a request: the outputs, and a timing per tier in route order.
 
     why: empty where the tiers answered. Else the caller ran the model itself, for that reason, and
-    there are no timings.
+    there are no timings. hedged: `won` or `lost`, where it ran the model beside the tiers.
     """
 
     values: list[Any]
     timings: tuple[TierTiming, ...]
     why: str = ""
+    hedged: str = ""
+
+
+Told = Callable[[wire.Progress], None]
+
+
+@dataclass(frozen=True)
+class _Waiting:
+    """What is known of a request that waits for its answer."""
+
+    route: Sequence[wire.Hop]
+    answer: AnswerForm | None
+    told: Told | None
 
 
 class Channel:
@@ -41,7 +55,7 @@ class Channel:
         self._connection, self._max_frame_bytes = connection, max_frame_bytes
         self._peer, self._watchdog = peer, watchdog
         self._ready: dict[str, Outcome | RequestError] = {}
-        self._waiting: dict[str, tuple[Sequence[wire.Hop], AnswerForm | None]] = {}
+        self._waiting: dict[str, _Waiting] = {}
         self._owed: set[str] = set()  # sent, and no answer has come; also of those who gave up
         self._is_within = False  # a frame; it stays so where anything at all interrupts the thread
         self._has_failed = False
@@ -52,13 +66,14 @@ class Channel:
         buffers: Sequence[wire.Buffer],
         failover_after_s: float = 0.0,
         answer: AnswerForm | None = None,
+        told: Told | None = None,
     ) -> None:
         """Send a request; its answer comes from receive(). Raises RequestError.
 
         failover_after_s: how long the tier may be silent; 0: until the time limit. answer: what its
-        values have to look like; None: nobody knows.
+        values have to look like; None: nobody knows. told: hears how it is doing.
         """
-        self._waiting[request.id] = request.route, answer
+        self._waiting[request.id] = _Waiting(request.route, answer, told)
         now_s = time.perf_counter()
         limit_s = now_s + request.timeout_s + _GRACE_S + _LOOK_S  # receive() ends before that
         self._watchdog.by(self._peer.expect(request.id, failover_after_s, now_s, limit_s))
@@ -72,16 +87,31 @@ class Channel:
 
     def receive(self, request_id: str, timeout_s: float) -> Outcome:
         """The answer to `request_id`. Raises DeadlineExceeded or RequestError."""
-        deadline_s = time.perf_counter() + timeout_s + _GRACE_S
+        if not self.wait(request_id, time.perf_counter() + timeout_s + _GRACE_S):
+            self._done(request_id)
+            raise DeadlineExceeded(
+                f"request {request_id}: no answer within {timeout_s:g} s; "
+                "raise timeout_s, or look at `edgesplit doctor`",
+                "timeout",
+            )
+        self._done(request_id)
+        outcome = self._ready.pop(request_id)
+        if isinstance(outcome, RequestError):
+            raise outcome
+        return outcome
+
+    def cancel(self, request_id: str) -> None:
+        """Nobody waits for it any more. Its tier is told, and says `gone` before the next reply."""
+        self._done(request_id)
+        with contextlib.suppress(OSError):
+            self._connection.post(wire.Cancel(id=request_id))
+
+    def wait(self, request_id: str, until_s: float) -> bool:
+        """Whether receive() has its answer by then (perf_counter's). Raises RequestError."""
         while request_id not in self._ready:
-            left_s = deadline_s - time.perf_counter()
+            left_s = until_s - time.perf_counter()
             if left_s <= 0:
-                self._done(request_id)
-                raise DeadlineExceeded(
-                    f"request {request_id}: no answer within {timeout_s:g} s; "
-                    "raise timeout_s, or look at `edgesplit doctor`",
-                    "timeout",
-                )
+                return False
             if self._connection.is_closed:
                 raise self._lost(request_id, EOFError("closed"))
             if not self._connection.wait(min(left_s, _LOOK_S)):
@@ -92,11 +122,7 @@ class Channel:
                 raise self._spoilt(request_id, error) from error
             except (EOFError, OSError, ValueError) as error:  # ValueError: closed under poll()
                 raise self._lost(request_id, error) from error
-        self._done(request_id)
-        outcome = self._ready.pop(request_id)
-        if isinstance(outcome, RequestError):
-            raise outcome
-        return outcome
+        return True
 
     @property
     def is_broken(self) -> bool:
@@ -142,27 +168,38 @@ class Channel:
         self._is_within = True
         message, body_bytes = self._connection.receive_header(self._most_bytes())
         if isinstance(message, wire.Reply):
-            if message.id not in self._waiting:
-                raise WireError("a reply to what was not asked")
-            hops, answer = self._waiting[message.id]
-            check_timings(hops, message.timings)
-            if answer is not None:
-                answer.check(message.values)
-            values = self._connection.receive_values(message, body_bytes)
-            self._ready[message.id] = Outcome(values, tuple(message.timings))
+            self._replied(message, body_bytes)
         elif isinstance(message, wire.Refusal):
             self._refused(message)
-        else:
+        elif not isinstance(message, wire.Progress):
             raise WireError(f"a {type(message).__name__} is not expected here")
-        self._owed.discard(message.id)
         self._is_within = False
         self._peer.heard(time.perf_counter())
+        if not isinstance(message, wire.Progress):
+            self._owed.discard(message.id)
+        elif (waiting := self._waiting.get(message.id)) is not None and waiting.told is not None:
+            waiting.told(message)
+
+    def _replied(self, message: wire.Reply, body_bytes: int) -> None:
+        waiting = self._waiting.get(message.id)
+        if waiting is None and message.id in self._owed:  # it was cancelled too late
+            self._connection.skip(body_bytes)
+            return
+        if waiting is None:
+            raise WireError("a reply to what was not asked")
+        check_timings(waiting.route, message.timings)
+        if waiting.answer is not None:
+            waiting.answer.check(message.values)
+        values = self._connection.receive_values(message, body_bytes)
+        self._ready[message.id] = Outcome(values, tuple(message.timings))
 
     def _most_bytes(self) -> int:
         """Of a reply's body, whichever is the next to come."""
         most = 0
-        for _, answer in list(self._waiting.values()):
-            known = None if answer is None else answer.body_bytes
+        if self._owed - self._waiting.keys():  # of one that was cancelled nothing is known
+            return self._max_frame_bytes
+        for waiting in list(self._waiting.values()):
+            known = None if waiting.answer is None else waiting.answer.body_bytes
             most = max(most, self._max_frame_bytes if known is None else known)
         return most
 

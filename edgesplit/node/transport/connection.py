@@ -79,9 +79,16 @@ class Connection:
         """
         self._outgoing.send(_parts(message, buffers))
 
-    def post(self, message: wire.Message, buffers: Sequence[wire.Buffer] = ()) -> None:
-        """The same without waiting for the peer: the buffers must stay as they are from now on."""
-        self._outgoing.post(_parts(message, buffers))
+    def post(self, message: wire.Message, buffers: Sequence[wire.Buffer] = ()) -> int:
+        """The same without waiting for the peer: the buffers must stay as they are from now on.
+
+        Returns posted_bytes with this frame.
+        """
+        return self._outgoing.post(_parts(message, buffers))
+
+    def withdraw(self, end_bytes: int) -> bool:
+        """Whether the frame that ended there had not begun to leave: it never does then."""
+        return self._outgoing.withdraw(end_bytes)
 
     @property
     def is_behind(self) -> bool:
@@ -176,6 +183,11 @@ class Connection:
     def give_up(self) -> None:
         """The peer is silent: close, which ends what another thread sends or receives here."""
         self.is_given_up = True
+        self.close()
+
+    def abort(self) -> None:
+        """Close, and send nothing more of what the kernel holds: it is of no use any more."""
+        self._stream.discard()
         self.close()
 
     def close(self) -> None:

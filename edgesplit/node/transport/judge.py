@@ -83,7 +83,8 @@ def _has_finished(after: wire.Hop | None, finished: str) -> bool:
     """Whether it names the tier that failed where the timings end early, and only there."""
     if after is None:
         return not finished
-    return finished in {f"{after.tier} {reason}" for reason in wire.RECOVERABLE_REASONS}
+    reasons = (*wire.RECOVERABLE_REASONS, wire.LATE)
+    return finished in {f"{after.tier} {reason}" for reason in reasons}
 
 
 def _is_possible(timing: TierTiming) -> bool:
@@ -95,6 +96,8 @@ def _is_possible(timing: TierTiming) -> bool:
         and 0 <= timing.own_s <= wire.LONGEST_TIMEOUT_S
         and 0 <= timing.hop_s <= wire.LONGEST_TIMEOUT_S
         and timing.gap_s >= 0
+        and timing.hedged in ("", "won", "lost")
+        and (0 <= timing.hedge_j <= _MOST_J or math.isnan(timing.hedge_j))
         and (0 <= joules <= _MOST_J or math.isnan(joules))
         and (0 <= u_j <= _MOST_J or math.isnan(u_j))
         and 0 <= timing.sent_bytes < _MOST_BYTES

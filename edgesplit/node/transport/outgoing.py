@@ -19,12 +19,14 @@ _LOOK_S = 1.0  # between two looks whether another thread has closed the connect
 _LINGER_S = 1.0  # for the next frame, before the thread ends
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class _Frame:
-    """parts: what is left of it."""
+    """parts: what is left of it. end_bytes: posted_bytes with it. skipped_bytes: never sent."""
 
     parts: list[memoryview]
     n_bytes: int
+    end_bytes: int
+    skipped_bytes: int = 0
 
 
 class Outgoing:
@@ -34,7 +36,7 @@ class Outgoing:
     """
 
     def __init__(self, stream: Stream, room: Room | None) -> None:
-        self.posted_bytes = 0
+        self.posted_bytes = self._skipped_bytes = 0
         self._delivered_bytes, self._looking = 0, threading.Lock()
         self._stream, self._room = stream, room
         self._waiting = collections.deque[_Frame]()  # the first may be half sent
@@ -55,7 +57,7 @@ class Outgoing:
         Read in this order: what is sent meanwhile makes it less than it is, and never more.
         """
         with self._looking:
-            sent_bytes = self._stream.sent_bytes
+            sent_bytes = self._stream.sent_bytes + self._skipped_bytes
             with contextlib.suppress(OSError):  # it is closed: what is known stays
                 delivered_bytes = sent_bytes - self._stream.unacknowledged_bytes()
                 self._delivered_bytes = max(self._delivered_bytes, delivered_bytes)
@@ -63,13 +65,27 @@ class Outgoing:
 
     def send(self, parts: list[memoryview]) -> None:
         """Return once the peer has taken it. Raises OSError where it is gone or takes too long."""
-        if not self._send_now(parts):
+        if not self._send_now(parts)[1]:
             self._send_waiting()
 
-    def post(self, parts: list[memoryview]) -> None:
-        """Return at once. Raises OSError where the peer is gone."""
-        if not self._send_now(parts):
+    def post(self, parts: list[memoryview]) -> int:
+        """Return at once: posted_bytes with this frame. Raises OSError where the peer is gone."""
+        end_bytes, is_gone = self._send_now(parts)
+        if not is_gone:
             self._wake()
+        return end_bytes
+
+    def withdraw(self, end_bytes: int) -> bool:
+        """Whether the frame that ended there was still to begin: nothing of it is sent then."""
+        with self._lock:
+            for frame in list(self._waiting)[1:]:  # the first may be half sent
+                if frame.end_bytes == end_bytes:
+                    if self._room is not None:
+                        self._room.give_back(frame.n_bytes)
+                    frame.parts.clear()
+                    frame.skipped_bytes, frame.n_bytes = frame.n_bytes, 0
+                    return True
+        return False
 
     def close(self) -> None:
         """Drop what waits. The owner of the stream closes it."""
@@ -80,20 +96,20 @@ class Outgoing:
             self._waiting.clear()
             self._changed.notify()
 
-    def _send_now(self, parts: list[memoryview]) -> bool:
-        """Whether all is gone; else it waits for its turn."""
+    def _send_now(self, parts: list[memoryview]) -> tuple[int, bool]:
+        """posted_bytes with it, and whether all is gone; else it waits for its turn."""
         with self._lock:
             if self._is_closed:
                 raise BrokenPipeError("the connection is closed")
             n_bytes = sum([part.nbytes for part in parts])
             self.posted_bytes += n_bytes
             if not self._waiting and self._stream.send_some(parts):
-                return True
-            frame = _Frame(parts, n_bytes)
+                return self.posted_bytes, True
+            frame = _Frame(parts, n_bytes, self.posted_bytes)
             self._waiting.append(frame)
             if self._room is not None:
                 self._room.add(frame.n_bytes)
-            return False
+            return self.posted_bytes, False
 
     def _send_waiting(self) -> None:
         try:
@@ -123,6 +139,7 @@ class Outgoing:
             if self._is_closed:  # and nothing waits any more
                 raise BrokenPipeError("the connection was closed")
             self._waiting.popleft()
+            self._skipped_bytes += frame.skipped_bytes
             if self._room is not None:
                 self._room.give_back(frame.n_bytes)
 

@@ -52,6 +52,9 @@ class Stream(Protocol):
     def end_sending(self) -> None:
         """Tell the peer that nothing follows. Raises OSError."""
 
+    def discard(self) -> None:
+        """Let close() drop what the kernel has not sent yet, instead of sending it."""
+
     def close(self) -> None:
         """Close both ways and end a receive_into() under way; safe to call twice."""
 
@@ -108,6 +111,10 @@ class PlainStream:
         """See Stream."""
         self._socket.shutdown(socket.SHUT_WR)
 
+    def discard(self) -> None:
+        """See Stream."""
+        discard(self._socket)
+
     def close(self) -> None:
         """See Stream."""
         close(self._socket)
@@ -130,6 +137,12 @@ def unacknowledged_bytes(connected: socket.socket) -> int:
     except ValueError as error:  # it has no descriptor any more
         raise OSError("the connection is closed") from error
     return int.from_bytes(found, sys.byteorder)
+
+
+def discard(connected: socket.socket) -> None:
+    """Let close() drop what waits in the kernel: the peer sees a reset."""
+    with contextlib.suppress(OSError):
+        connected.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
 def close(connected: socket.socket) -> None:

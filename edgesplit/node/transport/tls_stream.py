@@ -13,7 +13,7 @@ import threading
 import time
 
 from edgesplit.errors import TransportSecurityError
-from edgesplit.node.transport.stream import close, set_options, unacknowledged_bytes
+from edgesplit.node.transport.stream import close, discard, set_options, unacknowledged_bytes
 
 _RECORD_BYTES = 1 << 14  # what one record of TLS holds at most
 _CHUNK_BYTES = 1 << 18  # per call of the kernel; from 128 KiB on it makes no difference
@@ -107,6 +107,10 @@ class TlsStream:
     def end_sending(self) -> None:
         """See Stream. Frames have lengths, so an end within one shows without TLS's own word."""
         self._socket.shutdown(socket.SHUT_WR)
+
+    def discard(self) -> None:
+        """See Stream."""
+        discard(self._socket)
 
     def close(self) -> None:
         """See Stream."""

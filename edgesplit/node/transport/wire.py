@@ -21,7 +21,7 @@ from edgesplit.errors import WireError
 from edgesplit.node.transport.strides import is_dense, places
 
 MAGIC = b"ESP"
-VERSION = 3
+VERSION = 4
 DEFAULT_MAX_FRAME_BYTES = 1 << 28  # 256 MiB: 80 times VGG-16's largest payload at batch 1
 MAX_VALUES = 4096
 MAX_HEADER_BYTES = 1 << 20
@@ -46,6 +46,7 @@ _ADDRESSABLE_BYTES = 1 << 62
 Name = Annotated[str, msgspec.Meta(max_length=128)]
 Size = Annotated[int, msgspec.Meta(ge=0, lt=1 << 48)]
 Dims = Annotated[list[Size], msgspec.Meta(max_length=32)]
+Seconds = Annotated[float, msgspec.Meta(ge=0, le=2 * LONGEST_TIMEOUT_S)]
 
 
 class TensorSpec(msgspec.Struct, frozen=True, array_like=True):
@@ -59,11 +60,21 @@ class TensorSpec(msgspec.Struct, frozen=True, array_like=True):
 ValueSpec = TensorSpec | bool | int | float
 
 
+class Hedge(msgspec.Struct, frozen=True, array_like=True):
+    """When a tier runs the rest itself while it waits for the next one: core's HedgeRule."""
+
+    rest_s: Seconds
+    answer_s: Seconds
+    price_s: Seconds
+    sending: Seconds
+    limit_s: Seconds
+
+
 class Hop(msgspec.Struct, frozen=True, array_like=True):
     """One stage of the route with the address that runs it.
 
     failover_after_s: how long its tier goes without a sign of life from the next one before it runs
-    the rest itself; 0: it never does.
+    the rest itself; 0: it never does. hedge: when it does so beside the next one; None: never.
     """
 
     tier: Name
@@ -71,7 +82,8 @@ class Hop(msgspec.Struct, frozen=True, array_like=True):
     start: Size
     stop: Size
     runtime: Name = TORCH
-    failover_after_s: Annotated[float, msgspec.Meta(ge=0, le=LONGEST_TIMEOUT_S)] = 0.0
+    failover_after_s: Seconds = 0.0
+    hedge: Hedge | None = None
 
 
 class Request(msgspec.Struct, frozen=True, tag="request", kw_only=True):
@@ -108,6 +120,7 @@ class Refusal(msgspec.Struct, frozen=True, tag="refusal", kw_only=True):
 
 
 RECOVERABLE_REASONS = frozenset({"unknown", "unable", "unreachable", "silent", "malformed"})
+LATE = "late"  # no refusal's: why a tier that hedged has run the rest
 _REASONS = RECOVERABLE_REASONS | {"failed", "busy", "timeout", "gone"}
 
 
@@ -124,7 +137,30 @@ class Echo(msgspec.Struct, frozen=True, tag="echo", kw_only=True):
     id: Name
 
 
-Message = Request | Reply | Refusal | Probe | Echo
+class Cancel(msgspec.Struct, frozen=True, tag="cancel", kw_only=True):
+    """Nobody waits for that request any more. It is told along the route; nothing answers it."""
+
+    id: Name
+
+
+class Progress(msgspec.Struct, frozen=True, tag="progress", kw_only=True):
+    """How a request is doing, told back along its route while its answer takes long.
+
+    source, target: of a payload that is being sent on; sent_bytes of it left within moving_s, in
+    which something moved. is_over: no more of it will. expected_s: until the answer, as the source
+    expects it.
+    """
+
+    id: Name
+    source: Name
+    target: Name
+    sent_bytes: Size
+    moving_s: Seconds
+    expected_s: Seconds
+    is_over: bool = False
+
+
+Message = Request | Reply | Refusal | Probe | Echo | Cancel | Progress
 Buffer = Any  # flat memory with nbytes: a numpy array or a memoryview
 
 _encoder = msgspec.msgpack.Encoder()

@@ -1,0 +1,215 @@
+"""When a sender runs the rest of a request itself while the next tier may still answer.
+
+A failover timeout finds what is lost; a hedge bounds what is late. The sender compares the answer
+that it expects with its own, which costs joules: they are seconds too, at the rate of the score.
+docs/reliability.md gives the rule.
+"""
+
+import collections
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from edgesplit.core.cost import CostModel, Terms
+from edgesplit.core.layer_times import TORCH
+from edgesplit.core.plan import Plan, Stage
+
+LEAST_S = 0.1  # after it was sent: what comes sooner is no tail, and shows no rate yet
+_MARGIN_S, _MARGIN_FACTOR = 0.05, 1.25  # an own run that takes longer than predicted must not lose
+_RECENT_S = 0.5  # of a payload's progress: its rate of late
+WINDOW = 200  # requests, over which duplicates are counted
+LONGEST_S = 1e6  # that a price may be: some eleven days
+
+
+@dataclass(frozen=True)
+class HedgeRule:
+    """Of one sender of a plan. In seconds.
+
+    rest_s: what it takes itself for all remaining layers. answer_s: from the payload's arrival at
+    the next tier to the answer's arrival here, as predicted. price_s: how much sooner its own
+    answer has to be to be worth its joules. sending: what a second of sending counts for, with the
+    joules that giving up saves; at least 1. limit_s: what is left of the latency limit when the
+    payload leaves, as predicted; 0: there is none.
+    """
+
+    rest_s: float
+    answer_s: float
+    price_s: float
+    sending: float = 1.0
+    limit_s: float = 0.0
+
+    def is_due(self, elapsed_s: float, sending_s: float, waiting_s: float) -> bool:
+        """Whether to begin now, `elapsed_s` after the payload began to leave.
+
+        sending_s: until all of it has left; waiting_s: from then on until the answer; as expected.
+        """
+        if elapsed_s < LEAST_S:
+            return False
+        own_s, expected_s = _MARGIN_FACTOR * self.rest_s + _MARGIN_S, sending_s + waiting_s
+        if expected_s <= own_s:
+            return False
+        if expected_s + (self.sending - 1.0) * sending_s > own_s + self.price_s:
+            return True
+        # A limit comes before the score.
+        return elapsed_s + own_s < self.limit_s < elapsed_s + expected_s
+
+    def waiting_s(self, waited_s: float) -> float:
+        """Until the answer, `waited_s` after the payload has arrived.
+
+        What is overdue takes as long again: who waits as long as an own run would take, and then
+        begins one, takes at most twice as long as who knew.
+        """
+        overdue_s = waited_s - self.answer_s
+        if overdue_s < max(self.answer_s, LEAST_S):
+            return max(0.0, -overdue_s)  # a prediction may be wrong by half
+        return overdue_s
+
+
+@dataclass
+class PayloadProgress:
+    """How a payload leaves: looks at what is left of it, and what they say of the rest.
+
+    n_bytes: of all of it, and of what was before it on its link. moving_s: seconds between looks in
+    which some of it left; a pause counts for nothing, since it says nothing of the rate.
+    """
+
+    n_bytes: int
+    began_s: float
+    left_bytes: int = -1
+    moving_s: float = 0.0
+    _looks: collections.deque[tuple[float, int]] = field(default_factory=collections.deque)
+
+    def __post_init__(self) -> None:
+        self.left_bytes = self.n_bytes
+        self._looks.append((self.began_s, self.n_bytes))
+
+    @property
+    def sent_bytes(self) -> int:
+        """What has left so far."""
+        return self.n_bytes - self.left_bytes
+
+    @property
+    def is_moving(self) -> bool:
+        """Whether some of it has left of late, and some has not."""
+        return 0 < self.left_bytes < self._looks[0][1]
+
+    def look(self, now_s: float, left_bytes: int) -> None:
+        """One more look; times never run back."""
+        if len(self._looks) == 1 and left_bytes > self.n_bytes:
+            self.n_bytes = self.left_bytes = left_bytes
+            self._looks[0] = now_s, left_bytes
+        last_s, last_bytes = self._looks[-1]
+        self.left_bytes = min(last_bytes, max(0, left_bytes))
+        if self.left_bytes < last_bytes:
+            self.moving_s += now_s - last_s
+        self._looks.append((now_s, self.left_bytes))
+        while len(self._looks) > 2 and self._looks[1][0] <= now_s - _RECENT_S:
+            self._looks.popleft()
+
+    def expected_s(self) -> float:
+        """Until all of it has left, at the slower of its rate of late and that of all the time.
+
+        While nothing moves it is expected to go on as long as it has lasted.
+        """
+        if not self.left_bytes:
+            return 0.0
+        (since_s, then_bytes), (now_s, _) = self._looks[0], self._looks[-1]
+        elapsed_s, recent_s = now_s - self.began_s, now_s - since_s
+        recent_bytes = then_bytes - self.left_bytes
+        if not self.sent_bytes:
+            return elapsed_s
+        whole_s = elapsed_s * self.left_bytes / self.sent_bytes
+        if not recent_bytes:
+            return max(whole_s, recent_s)
+        return max(whole_s, recent_s * self.left_bytes / recent_bytes)
+
+
+class HedgeBudget:
+    """Bounds duplicates: at most `share` of any WINDOW requests in a row are run twice."""
+
+    def __init__(self, share: float) -> None:
+        self._most = math.floor(share * WINDOW + 1e-9)
+        self._sent = 0
+        self._taken = collections.deque[int]()  # their numbers
+
+    def sent(self) -> None:
+        """One more request was sent."""
+        self._sent += 1
+
+    def take(self) -> bool:
+        """Whether one more may be run twice, which it then is."""
+        while self._taken and self._taken[0] <= self._sent - WINDOW:
+            self._taken.popleft()
+        if len(self._taken) >= self._most:
+            return False
+        self._taken.append(self._sent)
+        return True
+
+
+def hedge_rules(model: CostModel, plan: Plan) -> tuple[HedgeRule | None, ...]:
+    """Per sender: the caller's for the first tier, then each tier's for the next.
+
+    As many as the plan has stages. None: neither time nor a limit is worth joules to the goal, or a
+    link is not known. The caller is taken to be as fast as the first tier, on whose host it is.
+    """
+    return tuple(_rule(model, plan, at) for at in range(len(plan.stages)))
+
+
+def _rule(model: CostModel, plan: Plan, at: int) -> HedgeRule | None:
+    """Of whoever sends to the stage `at`."""
+    names = model.profile.names
+    route = [names.index(tier) for tier in plan.route]
+    hops = list(zip(route[:-1], route[1:], plan.cuts, strict=True))
+    hop_s = [float(model.transfer.latency_s[hop]) for hop in hops]
+    stage_s = [_stage_s(model, stage) for stage in plan.stages]
+    sender, start = (route[at - 1], plan.stages[at - 1].stop) if at else (route[0], 0)
+    rest_s = _rest_s(model, sender, start)
+    answer_s = sum(stage_s[at:]) + sum(hop_s[at:])
+    tx_w, begun_s = 0.0, 0.0
+    if at:
+        link = model.profile.link(names[route[at - 1]], names[route[at]])
+        payload_bytes = model.graph.payload_bytes[plan.cuts[at - 1]]
+        answer_s += hop_s[at - 1] - (payload_bytes / link.bytes_per_s if link else 0.0)
+        tx_w = _transmit_w(model, sender)
+        begun_s = sum(stage_s[:at]) + sum(hop_s[: at - 1])
+    per_s = _score_of(model, 1.0, (0.0, 0.0))
+    seconds = np.zeros((len(names), 1))
+    seconds[sender] = rest_s
+    spent = model.computing(seconds)
+    price = _score_of(model, 0.0, (float(spent.end_j[sender, 0]), float(spent.total_j[sender, 0])))
+    sending = _score_of(model, 0.0, (tx_w if sender == 0 else 0.0, tx_w))
+    limit_s = max(0.0, (model.goal.latency_limit_s or 0.0) - begun_s)
+    if not math.isfinite(answer_s) or not (per_s or limit_s):
+        return None
+    price_s = min(price / per_s, LONGEST_S) if per_s else LONGEST_S
+    return HedgeRule(
+        rest_s, answer_s, price_s, 1.0 + min(sending / per_s, LONGEST_S) if per_s else 1.0, limit_s
+    )
+
+
+def _score_of(model: CostModel, seconds: float, joules: tuple[float, float]) -> float:
+    """What those seconds and joules (the end tier's, all tiers') add to a score."""
+    end_j, total_j = (np.array(j) for j in joules)
+    return float(model.score(Terms(np.array(seconds), end_j, total_j)))
+
+
+def _transmit_w(model: CostModel, tier: int) -> float:
+    power = model.profile.tiers[tier].power
+    is_gross = model.goal.boundary == "gross"
+    gross_w = max(0.0, power.transmit_w - power.wait_w)
+    return gross_w if is_gross else power.above_idle_w("transmit")
+
+
+def _stage_s(model: CostModel, stage: Stage) -> float:
+    tier = model.profile.tier(stage.tier)
+    if not len(stage):
+        return 0.0
+    return float(sum(tier.layer_s_in(stage.runtime)[stage.start : stage.stop])) * tier.slowdown
+
+
+def _rest_s(model: CostModel, sender: int, start: int) -> float:
+    """In torch where it has that, as it would fail over."""
+    tier = model.profile.tiers[sender]
+    runtime = TORCH if TORCH in tier.runtimes else tier.runtime
+    return float(sum(tier.layer_s_in(runtime)[start:])) * tier.slowdown

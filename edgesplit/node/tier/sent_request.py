@@ -1,0 +1,124 @@
+"""A request that was sent on to the next tier: how it is doing, until it is answered."""
+
+from dataclasses import dataclass, field
+
+import msgspec
+
+from edgesplit.core.hedge import HedgeRule, PayloadProgress
+from edgesplit.node.tier.hedge_run import HedgeRun
+from edgesplit.node.tier.job import Done, Job
+from edgesplit.node.tier.next_tier import NextTier
+from edgesplit.node.tier.transmission import Transmission
+from edgesplit.node.transport import wire
+from edgesplit.node.transport.connection import Connection
+
+LOOK_S = 0.05  # between two looks
+TELL_S = 0.1  # between two words about it to whoever sent it here
+_GRACE_S = 0.1  # per tier further on
+_FRESH_S = 0.3  # so old may be what a tier further on expects
+
+
+@dataclass(eq=False)
+class SentRequest:
+    """Waits for its reply. link: that it left on; way: how much of it is still here.
+
+    hedge: the run of the rest on this tier, once that has begun.
+    """
+
+    done: Done
+    to: NextTier
+    link: Connection
+    sent_s: float
+    sent_bytes: int
+    way: Transmission | None = None
+    hedge: HedgeRun | None = None
+    _rule: HedgeRule | None = None
+    _progress: PayloadProgress = field(init=False)
+    _arrived_s: float | None = None
+    _hedged_s: float = 0.0
+    _told_s: float = 0.0
+    _heard: tuple[float, float] | None = None  # what a tier further on expects, and when it said so
+
+    def __post_init__(self) -> None:
+        self._progress = PayloadProgress(self.sent_bytes, self.sent_s)
+        self._told_s = self.sent_s
+        if self.job.hop.hedge is not None:
+            self._rule = HedgeRule(*msgspec.structs.astuple(self.job.hop.hedge))
+
+    @property
+    def job(self) -> Job:
+        """The request, as it came here."""
+        return self.done.job
+
+    @property
+    def limit_s(self) -> float:
+        """When to refuse it: tiers further on do so first, since they know where it is stuck."""
+        behind = len(self.job.request.route) - self.job.request.at - 2
+        return self.job.deadline_s + behind * _GRACE_S
+
+    @property
+    def has_arrived(self) -> bool:
+        """Whether the next tier has all of it."""
+        return self._arrived_s is not None
+
+    @property
+    def is_moving(self) -> bool:
+        """Whether some of it has left of late, and some has not."""
+        return self._progress.is_moving
+
+    def look(self, now_s: float) -> None:
+        """See how much of it has left."""
+        if self.way is None or self._arrived_s is not None:
+            return
+        self._progress.look(now_s, self.way.left_bytes())
+        if not self._progress.left_bytes:
+            self._arrived_s = now_s
+
+    def heard(self, progress: wire.Progress, now_s: float) -> None:
+        """A tier further on has said how it is doing: so the payload has arrived."""
+        self._heard = now_s, progress.expected_s
+        self._arrived_s = self._arrived_s or now_s
+
+    def is_late(self, now_s: float) -> bool:
+        """Whether running the rest here is worth it now. Only once."""
+        if self._rule is None or self.hedge is not None:
+            return False
+        sending_s, waiting_s = self._expected_s(now_s)
+        return self._rule.is_due(now_s - self.sent_s, sending_s, waiting_s)
+
+    def hedged(self, hedge: HedgeRun, now_s: float) -> None:
+        """The rest is run here too, from now on."""
+        self.hedge, self._hedged_s = hedge, now_s
+
+    def words(self, now_s: float) -> wire.Progress | None:
+        """What to tell whoever sent it here; None: not yet, or nothing that is new to them."""
+        is_news = self.hedge is not None or not self.has_arrived
+        if now_s - self._told_s < TELL_S or not is_news:
+            return None
+        return self.last_words(now_s, is_over=False)
+
+    def last_words(self, now_s: float, is_over: bool = True) -> wire.Progress:
+        """The same, whenever that was. is_over: no more of the payload is sent."""
+        self._told_s = now_s
+        return wire.Progress(
+            id=self.job.request.id,
+            source=self.job.hop.tier,
+            target=self.to.tier,
+            sent_bytes=self._progress.sent_bytes,
+            moving_s=self._progress.moving_s,
+            expected_s=min(sum(self._expected_s(now_s)), wire.LONGEST_TIMEOUT_S),
+            is_over=is_over,
+        )
+
+    def _expected_s(self, now_s: float) -> tuple[float, float]:
+        """Until the payload has left, and from then on until the answer."""
+        sending_s, waiting_s = self._progress.expected_s(), 0.0
+        if self._rule is not None:
+            waited_s = 0.0 if self._arrived_s is None else now_s - self._arrived_s
+            waiting_s = self._rule.waiting_s(waited_s)
+        if self._heard is not None and now_s - self._heard[0] < _FRESH_S:
+            sending_s, waiting_s = 0.0, max(0.0, self._heard[1] - (now_s - self._heard[0]))
+        if self.hedge is not None and self._rule is not None:
+            own_s = max(0.0, self._rule.rest_s - (now_s - self._hedged_s))
+            return 0.0, min(sending_s + waiting_s, own_s)
+        return sending_s, waiting_s
