@@ -53,14 +53,14 @@ class Caller:
     def _told(self, pending, progress):
         self.told.append(progress)
 
-    def pending(self, n=0, failover_after_s=0.3, timeout_s=BOUND_S, x=X):
+    def pending(self, n=0, failover_after_s=0.3, timeout_s=BOUND_S, x=X, hedge=None):
         values, now_s = [x + n], time.perf_counter()
         specs, buffers = tensors.pack(values)
         hops, request_id = [wire.Hop("end", self.address, 0, 9)], f"r{next(self._ids)}"
         request = wire.Request(
             id=request_id, program="p", route=hops, at=0, timeout_s=timeout_s, values=specs
         )
-        route = Route(PLAN, hops, failover_after_s)
+        route = Route(PLAN, hops, failover_after_s, hedge)
         deadline_s = now_s + timeout_s
         return PendingRequest(
             request_id, request, buffers, values, self._workload, route, now_s, deadline_s, True
@@ -68,12 +68,16 @@ class Caller:
 
     def infer(self, n=0, x=X, **more):
         """Why it was finished elsewhere, if it was; what came back is right."""
+        return self.outcome(n, x, **more).why
+
+    def outcome(self, n=0, x=X, **more):
+        """What became of it, which is right."""
         with self.sender() as sender:
             pending = self.pending(n, x=x, **more)
             sender.send(pending)
             outcome = sender.receive(pending)
         assert torch.equal(outcome.values[0], x + n + 36)
-        return outcome.why
+        return outcome
 
     def close(self):
         self.client.close()

@@ -135,11 +135,15 @@ class HeldPrograms:
         """Build and check a segment; once it has run, its first request finds it ready.
 
         Building is done here and not on the compute thread, where requests are served meanwhile.
+        What is left behind the segment is built too, for hedges: a late request has no time for it.
         Raises RuntimeUnavailableError where the runtime cannot run the layers well enough.
         """
         workload = self.workloads[workload_id]
         workload.segment(start, stop, runtime)
         workload.check(start, stop, runtime, self._exactness, self.on_worker)
+        n_layers = len(workload.forms) - 1
+        if stop < n_layers and self._server.settings.hedge and workload.engine.has_eager:
+            workload.segment(stop, n_layers)
 
     def _kept_profiles(self, name: str, given: Forms) -> KeptProfiles:
         settings = self._server.settings

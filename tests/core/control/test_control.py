@@ -20,6 +20,7 @@ from edgesplit.core.control.event import (
     TierJoined,
     TierLost,
     TierMeasured,
+    Transferring,
 )
 from edgesplit.core.control.state import ControlState, Settings, current_profile
 from edgesplit.core.control.step import begin, step
@@ -297,6 +298,9 @@ def test_a_fixed_policy_is_quiet_whatever_happens(plan):
         (LinkProbed(2.0, "end", "cloud", 1000, 0.1, 0.01), UnknownNameError),
         (LinkProbed(2.0, "end", "edge", 0, 0.1, 0.01), EventError),
         (LinkProbed(2.0, "end", "edge", 1000, 0.1, -0.01), EventError),
+        (Transferring(2.0, "end", "cloud", 1000, 0.1), UnknownNameError),
+        (Transferring(2.0, "end", "edge", -1, 0.1), EventError),
+        (Transferring(2.0, "end", "edge", 1000, math.nan), EventError),
         (TierMeasured(2.0, "mars", 0, 1, 0.1), UnknownNameError),
         (TierMeasured(2.0, "end", 3, 99, 0.1), EventError),
         (TierMeasured(2.0, "end", 0, 1, math.inf), EventError),
@@ -336,3 +340,46 @@ def test_mobile_sized_requests_confirm_a_change_without_probes():
         actions += more
     assert of_kind(actions, Prepare)
     assert not of_kind(actions[: actions.index(of_kind(actions, Prepare)[0])], ProbeLink)
+
+
+def moving(at_s: float, rate: float, seconds: float, is_over: bool = False) -> Transferring:
+    return Transferring(at_s, "edge", "cloud", int(rate * seconds), seconds, is_over)
+
+
+def test_a_slow_second_of_a_payload_under_way_is_believed():
+    state, actions = step(started(), moving(1.0, SLOW, 0.9))
+    assert believed_rate(state) == pytest.approx(FAST)
+    state, actions = step(state, moving(1.1, SLOW, 1.0))
+    assert believed_rate(state) == pytest.approx(SLOW, rel=1e-3)
+    assert of_kind(actions, Prepare) == [Prepare(EDGE)]  # while the request is still under way
+    state, actions = step(state, moving(1.2, SLOW, 1.1))  # which is no more news
+    assert of_kind(actions, Prepare) == []
+
+
+def test_a_payload_that_was_given_up_raises_a_doubt_that_is_asked_about():
+    state, actions = step(started(), moving(1.0, SLOW, 0.3, is_over=True))
+    assert believed_rate(state) > FAST / 2
+    assert [ask.target for ask in of_kind(actions, ProbeLink)] == ["cloud"]
+    for at_s in (1.1, 1.2, 1.3):
+        state, actions = step(state, moving(at_s, SLOW, 0.3, is_over=True))
+    assert believed_rate(state) == pytest.approx(SLOW, rel=1e-3)
+    assert of_kind(actions, Prepare) == [Prepare(EDGE)]
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        moving(1.0, FAST, 2.0),
+        moving(1.0, 0.6 * FAST, 2.0),  # near what is believed: its end will tell
+        moving(1.0, 10 * FAST, 2.0),
+        Transferring(1.0, "edge", "cloud", 0, 0.0),  # a pause
+        Transferring(1.0, "edge", "cloud", 1000, 2.0),  # a few packets
+    ],
+)
+def test_what_says_nothing_of_the_rate_changes_nothing(event):
+    state = started()
+    assert step(state, event)[0].beliefs == state.beliefs
+
+
+def believed_rate(state: ControlState) -> float:
+    return state.beliefs.links["edge", "cloud"].rate.value

@@ -27,6 +27,7 @@ from edgesplit.core.control.event import (
     TierJoined,
     TierLost,
     TierMeasured,
+    Transferring,
 )
 from edgesplit.core.control.event_file import EventLog, lines_of, read_lines
 from edgesplit.core.control.replay import decisions, replay
@@ -62,6 +63,7 @@ GOALS = st.builds(
 )  # fmt: skip
 KINDS = {
     Observed: st.builds(Observed, SECONDS, st.lists(TIMINGS, max_size=4).map(tuple)),
+    Transferring: st.builds(Transferring, SECONDS, NAMES, NAMES, WHOLE, SECONDS, st.booleans()),
     LinkProbed: st.builds(LinkProbed, SECONDS, NAMES, NAMES, WHOLE, SECONDS, SECONDS),
     TierMeasured: st.builds(TierMeasured, SECONDS, NAMES, WHOLE, WHOLE, SECONDS, RUNTIMES),
     LayerTimesMeasured: st.builds(LayerTimesMeasured, SECONDS, NAMES, TIMES),
