@@ -112,10 +112,12 @@ class Station:
         while tally.lost and time.monotonic() < until_s:
             time.sleep(_LOOK_S)
         errors = tally.errors - mark.tally.errors
+        records = self._split.records(mark.at_s)
         found = {
             "requests": tally.requests - mark.tally.requests,
             "right": tally.right - mark.tally.right,
-            "by_fallback": int((self._split.records(mark.at_s)["why"] != "").sum()),
+            "by_fallback": int((records["why"] != "").sum()),
+            "hedged": int((records["hedged"] != "").sum()),
             "errors": errors.total(),
             "lost": tally.lost,
             "wrong": tally.wrong - mark.tally.wrong,

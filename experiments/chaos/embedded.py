@@ -70,7 +70,8 @@ def _one(split: EdgeSplit, scene: Scene, load: Load, some: tuple[Fault, ...]) ->
     return {
         "fault": " + ".join(map(str, some)),
         "requests": tally.requests - before.requests,
-        "by_fallback": _by_fallback(split, since_s),
+        "by_fallback": _count(split, since_s, "why"),
+        "hedged": _count(split, since_s, "hedged"),
         "errors": tally.errors.total() - before.errors,
         "wrong": tally.wrong - before.wrong,
         "longest_wait_s": round(tally.longest_wait_s, 3),
@@ -78,9 +79,9 @@ def _one(split: EdgeSplit, scene: Scene, load: Load, some: tuple[Fault, ...]) ->
     }
 
 
-def _by_fallback(split: EdgeSplit, since_s: float) -> int:
-    """Requests sent since that moment that another tier or the caller finished."""
-    return int((split.records(since_s)["why"] != "").sum())
+def _count(split: EdgeSplit, since_s: float, column: str) -> int:
+    """Requests sent since that moment whose records say something there."""
+    return int((split.records(since_s)[column] != "").sum())
 
 
 def _back(split: EdgeSplit) -> float | None:
@@ -102,6 +103,7 @@ def _summary(split: EdgeSplit, load: Load, rows: list[dict[str, Any]]) -> dict[s
         "requests": tally.requests,
         "right": tally.right,
         "by_fallback": sum(row["by_fallback"] for row in rows),
+        "hedged": sum(row["hedged"] for row in rows),
         "errors": tally.errors.total(),
         "lost": tally.lost,
         "wrong": tally.wrong,

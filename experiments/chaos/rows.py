@@ -106,7 +106,9 @@ def _of_ended(
         hosts.lift(fault)
         hosts.restore(fault)
     bed.shape(_DIRECT, None)
-    counts = dict.fromkeys(("requests", "right", "by_fallback", "errors", "lost", "wrong"))
+    counts = dict.fromkeys(
+        ("requests", "right", "by_fallback", "hedged", "errors", "lost", "wrong")
+    )
     return {
         **told,
         "moment": case.moment,

@@ -6,7 +6,7 @@ _NAMES = {
     "end:0-2 | edge:2-8": "two tiers",
     "end:0-2 | edge:2-5 | cloud:5-8": "three tiers",
 }
-_COLUMNS = ("requests", "right", "by_fallback", "errors", "lost", "wrong")
+_COLUMNS = ("requests", "right", "by_fallback", "hedged", "errors", "lost", "wrong")
 
 
 def table_text(summary: dict[str, Any]) -> str:

@@ -23,7 +23,7 @@ from experiments.chaos.matrix import SCORE, Case, pair
 from experiments.chaos.rows import row
 
 WORKERS = ("end", "edge")
-SUMS = ("requests", "right", "by_fallback", "errors", "lost", "wrong")
+SUMS = ("requests", "right", "by_fallback", "hedged", "errors", "lost", "wrong")
 LEAST_PAIRS, PAIRS = 10, 5  # at least, and in one session
 NARROW_BYTES_PER_S = 5e6  # of end-edge under `score`, so that its plans use the direct link
 _NODES_S = 120.0

@@ -28,11 +28,16 @@ class Figures:
 
 @dataclass(frozen=True)
 class Answer:
-    """The plan that a request was sent on and its figures, or None and the error it ended in."""
+    """The plan that a request was sent on and its figures, or None and the error it ended in.
+
+    why: what kept it from the plan; hedged: who ran layers twice; as in its record.
+    """
 
     plan: str
     figures: Figures | None
     error: str = ""
+    why: str = ""
+    hedged: str = ""
 
 
 def ask(split: EdgeSplit, x: Any, plan: Plan | None = None) -> Answer:
@@ -50,7 +55,7 @@ def ask(split: EdgeSplit, x: Any, plan: Plan | None = None) -> Answer:
     if math.isnan(record.total_energy_j):
         return Answer(str(record.plan), None, "a tier's meter failed during the request")
     figures = Figures(record.latency_s, record.end_energy_j, record.total_energy_j)
-    return Answer(str(record.plan), figures)
+    return Answer(str(record.plan), figures, why=record.why, hedged=record.hedged)
 
 
 def mean(answers: Iterable[Answer]) -> Figures:

@@ -172,13 +172,20 @@ def scene_named(
 
 @contextmanager
 def session_on(
-    scene: Scene, model: str, goal: Goal, runtimes: tuple[str, ...] = ()
+    scene: Scene,
+    model: str,
+    goal: Goal,
+    runtimes: tuple[str, ...] = (),
+    as_users_do: bool = False,
 ) -> Iterator[EdgeSplit]:
     """An open EdgeSplit of the named model, attached to the scene. Raises EdgeSplitError.
 
-    runtimes: as in Config; empty: those of the scene's.
+    runtimes: as in Config; empty: those of the scene's. as_users_do: requests fail over and are
+    hedged, instead of measuring each plan as it is.
     """
     config = scene.config()
+    if as_users_do:
+        config = replace(config, fallback="anywhere")
     if runtimes:
         config = replace(config, runtimes=runtimes)
     split = EdgeSplit(load_model(model), goal, address=scene.address, config=config)

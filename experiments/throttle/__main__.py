@@ -140,7 +140,8 @@ def _measure(
     if not missing and not is_steady_missing:
         return
     advance = bars("throttled and restored", wanted.runs, wanted.runs - len(missing))
-    with session_on(place, wanted.model, Goal(min_end_layers=wanted.keep_layers)) as split:
+    goal = Goal(min_end_layers=wanted.keep_layers)
+    with session_on(place, wanted.model, goal, as_users_do=True) as split:
         x = inputs_for(wanted.model, "dummy")[0]
         split.infer(x)
         if not journal.has(kind="provenance"):

@@ -176,6 +176,8 @@ def request_rows(run: Run, label: str) -> list[Row]:
             "payload_bytes": run.payload_bytes[one.answer.plan],
             "end_energy_j": figures.end_energy_j if figures else None,
             "total_energy_j": figures.total_energy_j if figures else None,
+            "why": one.answer.why,
+            "hedged": one.answer.hedged,
             "error": one.answer.error,
         }
         for one in run.requests

@@ -102,7 +102,7 @@ class SegmentActor:
         Raises RuntimeUnavailableError where the runtime cannot run the layers well enough.
         """
         self._held.prepare(workload_id, start, stop, runtime)
-        self._measurements.measure(workload_id, start, stop, runtime)
+        self._measurements.warm_up(workload_id, start, stop, runtime)
 
     def incarnation(self) -> str:
         """Another one for each start of this actor: one that was restarted remembers nothing."""

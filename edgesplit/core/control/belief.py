@@ -21,7 +21,7 @@ _COMPUTE_LEAST_S = 2e-4  # a shorter segment is mostly call overhead
 _PAYLOAD_LEAST_BYTES = 4096  # a smaller payload is a few packets: its time is latency
 _TRANSFER_LEAST_S = 3e-4  # what scheduling jitter can hide on a busy machine
 _SURE_S, _SURE_FACTOR = 2.0, 2.0  # so late, and so much too slow, is no jitter: believed at once
-_TELLING_S = 1.0  # of a payload that moves: the rate it shows is the link's
+_TELLING_S, _TELLING_LEAST_S = 1.0, 0.4  # of a payload that moves: the rate it shows is believed
 _TRANSFER_PER_LATENCY = 0.5  # of the round trip's latency: what its jitter can hide
 
 
@@ -138,8 +138,9 @@ def learn_probe(beliefs: Beliefs, event: LinkProbed) -> Beliefs:
 def learn_transferring(beliefs: Beliefs, event: Transferring) -> Beliefs:
     """What a payload adds that has not arrived yet: that its link is slower than believed.
 
-    A second of bulk that moves at less than half the rate is believed at once. One that was given
-    up before counts as one measurement, which others may confirm. A faster one says so at its end.
+    A second of bulk that moves at less than half the rate is believed at once, half a second at a
+    quarter of it, and so on. One that was given up before counts as one measurement, which others
+    may confirm. A faster one says so at its end.
     """
     if event.sent_bytes < _PAYLOAD_LEAST_BYTES or event.seconds < _TRANSFER_LEAST_S:
         return beliefs
@@ -147,7 +148,7 @@ def learn_transferring(beliefs: Beliefs, event: Transferring) -> Beliefs:
     rate, observed = beliefs.links[pair].rate, event.sent_bytes / event.seconds
     if observed * _SURE_FACTOR >= rate.value:
         return beliefs
-    if event.seconds >= _TELLING_S:
+    if event.seconds >= max(_TELLING_LEAST_S, _TELLING_S * _SURE_FACTOR * observed / rate.value):
         return beliefs.with_rate(pair, rate.replaced(observed), event.at_s)
     return beliefs.with_rate(pair, rate.updated(observed), event.at_s) if event.is_over else beliefs
 

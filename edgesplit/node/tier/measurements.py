@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
+from weakref import WeakValueDictionary
 
 from edgesplit.core.energy.window import Metered
 from edgesplit.core.layer_times import TORCH, LayerTimes
@@ -31,6 +32,8 @@ class Measurements:
 
     def __init__(self, server: SegmentServer, held: HeldPrograms) -> None:
         self._server, self._held = server, held
+        # Ranges that have run, while they are kept.
+        self._warm = WeakValueDictionary[tuple[str, int, int, str], Any]()
 
     def profile(self, workload_id: str, example: PackedPayload) -> LayerTimes:
         """Layer times in torch; beside requests, as measure_runtime().
@@ -87,6 +90,17 @@ class Measurements:
         workload = self._held.workloads[workload_id]
         segment, forms = workload.segment(start, stop, runtime), workload.forms[start]
         return self._slowdown * float(self._held.on_worker(lambda: measure_segment(segment, forms)))
+
+    def warm_up(self, workload_id: str, start: int, stop: int, runtime: str = TORCH) -> None:
+        """Run a prepared range once, between two requests, where that was not done yet.
+
+        Else a new plan that has the same range would wait for the request that runs now.
+        """
+        key = workload_id, start, stop, runtime
+        segment = self._held.workloads[workload_id].segment(start, stop, runtime)
+        if start < stop and self._warm.get(key) is not segment:
+            self.measure(workload_id, start, stop, runtime)
+            self._warm[key] = segment
 
     def probe(self, target: tuple[str, str], n_bytes: int, timeout_s: float) -> tuple[float, float]:
         """(round trip of n_bytes, half the round trip of a small message), in seconds.

@@ -347,12 +347,14 @@ def moving(at_s: float, rate: float, seconds: float, is_over: bool = False) -> T
 
 
 def test_a_slow_second_of_a_payload_under_way_is_believed():
-    state, actions = step(started(), moving(1.0, SLOW, 0.9))
+    state, _ = step(started(), moving(1.0, 0.4 * FAST, 0.7))
+    state, _ = step(state, moving(1.1, SLOW, 0.39))
     assert believed_rate(state) == pytest.approx(FAST)
-    state, actions = step(state, moving(1.1, SLOW, 1.0))
+    assert believed_rate(step(state, moving(1.2, 0.4 * FAST, 0.9))[0]) == pytest.approx(0.4 * FAST)
+    state, actions = step(state, moving(1.2, SLOW, 0.41))
     assert believed_rate(state) == pytest.approx(SLOW, rel=1e-3)
     assert of_kind(actions, Prepare) == [Prepare(EDGE)]  # while the request is still under way
-    state, actions = step(state, moving(1.2, SLOW, 1.1))  # which is no more news
+    state, actions = step(state, moving(1.3, SLOW, 0.51))  # which is no more news
     assert of_kind(actions, Prepare) == []
 
 

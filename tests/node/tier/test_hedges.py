@@ -185,11 +185,15 @@ def test_a_cancelled_request_is_given_up_along_the_route(three, gated):
         channel.send(later, more)
         channel.cancel(later.id)
         channel.cancel(request.id)
-        gated.held[3, 6].set()
-        third, values = three.request([X], STAGES, LONG_S)
+        # Behind them on every connection, and the edge has nothing to compute for it.
+        past = [("end", 0, 3), ("edge", 3, 3), ("cloud", 3, 9)]
+        third, values = three.request([X], past, LONG_S)
         channel.send(third, values)
         assert torch.equal(channel.receive(third.id, LONG_S).values[0], X + 36)
         assert channel.is_fit  # both were said to be gone
+        gated.held[3, 6].set()
+    assert infer(three)[-1].tier == "cloud"
+    assert gated.begun.count((3, 6)) == 2  # the first, and the last
     assert gated.begun.count((6, 9)) == 1
 
 
