@@ -64,7 +64,7 @@ LINK_CLASSES = {
         (0.05, 4.0, 7.0, 10.0, 13.0, 17.0),
         (0.01, 0.09, 0.2, 0.35, 0.25, 0.1),
         1 / 15,
-        0.13,
+        0.15,
         "an uplink to low orbits, whose satellite changes every 15 s; assumed",
     ),
 }
