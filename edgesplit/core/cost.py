@@ -11,7 +11,8 @@ from edgesplit.core.goal import Goal
 from edgesplit.core.graph import Graph
 from edgesplit.core.plan import Plan, Stage
 from edgesplit.core.power import PHASES
-from edgesplit.core.profile import Profile, ScoreReference
+from edgesplit.core.profile import Link, Profile, ScoreReference
+from edgesplit.core.scatter import Part, sum_of
 from edgesplit.errors import PlanError, ProfileError
 
 Array = NDArray[np.float64]
@@ -23,6 +24,7 @@ class Cost:
 
     feasible: within the latency limit, the memory of each tier and the layers kept on the end.
     end_energy_u_j, total_energy_u_j: standard uncertainty from the watts; None where none is known.
+    quantile_s: the latency that is not exceeded with the goal's probability; None: it has none.
     """
 
     plan: Plan
@@ -34,6 +36,12 @@ class Cost:
     feasible: bool
     end_energy_u_j: float | None = None
     total_energy_u_j: float | None = None
+    quantile_s: float | None = None
+
+    @property
+    def limited_s(self) -> float:
+        """The seconds that a latency limit bounds."""
+        return self.latency_s if self.quantile_s is None else self.quantile_s
 
 
 @dataclass(frozen=True)
@@ -51,9 +59,14 @@ class CostModel:
     compute.x[t, k]: tier t running layers 0..k in the runtime in use; prefix_s[r, t, k]: seconds in
     each of its runtimes. transfer.x[u, v, k]: payload at cut k from tier u to v and the reply back;
     infinite where there is no link. Tiers and runtimes are in the profile's order.
+
+    level: a search under a latency limit takes the mean of each tier's and link's seconds beyond
+        that quantile of its own; None: as expected. What a plan costs does not depend on it.
     """
 
-    def __init__(self, graph: Graph, profile: Profile, goal: Goal) -> None:
+    def __init__(
+        self, graph: Graph, profile: Profile, goal: Goal, level: float | None = None
+    ) -> None:
         if len(profile.tiers[0].layer_s) != len(graph):
             raise ProfileError(
                 f"profile has {len(profile.tiers[0].layer_s)} layers, {graph.name} {len(graph)}"
@@ -62,7 +75,12 @@ class CostModel:
             raise PlanError(
                 f"min_end_layers is {goal.min_end_layers}, but {graph.name} has {len(graph)} layers"
             )
-        self.graph, self.profile, self.goal = graph, profile, goal
+        self.graph, self.profile, self.goal, self.level = graph, profile, goal, level
+
+    def at(self, level: float | None) -> "CostModel":
+        """The same model at that level."""
+        profile = replace(self.profile, score_reference=self.score_reference)
+        return CostModel(self.graph, profile, self.goal, level)
 
     @cached_property
     def _watts(self) -> dict[str, Array]:
@@ -89,6 +107,22 @@ class CostModel:
             for r, times in enumerate(tier.layer_times, 1):
                 seconds[r, t, 1:] = np.cumsum(np.asarray(times.layer_s) * tier.slowdown)
         return seconds
+
+    @cached_property
+    def factors(self) -> tuple[Array, Array] | None:
+        """What the level makes of a second: of tiers, (tiers,), and of links, (tiers, tiers)."""
+        if self.level is None:
+            return None
+        count = len(self.profile.tiers)
+        tiers, links = np.ones(count), np.ones((count, count))
+        for t, tier in enumerate(self.profile.tiers):
+            tiers[t] = tier.scatter.shortfall(self.level) if tier.scatter else 1.0
+        index = {name: i for i, name in enumerate(self.profile.names)}
+        for link in self.profile.links:
+            if link.scatter:
+                pair = index[link.source], index[link.target]
+                links[pair] = link.scatter.shortfall(self.level)
+        return tiers, links
 
     @cached_property
     def compute(self) -> Terms:
@@ -191,13 +225,14 @@ class CostModel:
         plan.check(self.graph, self.profile.names).check_runtimes(self.profile.offered)
         index = {name: i for i, name in enumerate(self.profile.names)}
         route = [index[tier] for tier in plan.route]
-        sums = [0.0, 0.0, 0.0]
+        sums, parts = [0.0, 0.0, 0.0], list[Part]()
         compute_s = 0.0
         fits = plan.stages[0].stop >= self.goal.min_end_layers
         for t, stage in zip(route, plan.stages, strict=True):
             part = self._segment(t, stage)
             sums = [a + b for a, b in zip(sums, part, strict=True)]
             compute_s += part[0]
+            parts.append((part[0], self.profile.tiers[t].scatter))
             need = self.weight_prefix[stage.stop] - self.weight_prefix[stage.start]
             fits = fits and bool(need <= self.memory_bytes[t])
         for u, v, cut in zip(route[:-1], route[1:], plan.cuts, strict=True):
@@ -207,13 +242,24 @@ class CostModel:
                     f"plan {plan}: no link {plan.route[route.index(u)]}->{self.profile.names[v]}"
                 )
             sums = [a + b for a, b in zip(sums, hop, strict=True)]
+            parts.append((hop[0], self._link(u, v).scatter))
         latency_s, end_j, total_j = sums
-        limit = self.goal.latency_limit_s
-        feasible = fits and (limit is None or latency_s <= limit)
-        parts = zip(self._shares, (end_j, total_j, latency_s), strict=True)
-        score = sum(share * value for share, value in parts if share)
+        limit, probability = self.goal.latency_limit_s, self.goal.probability
+        quantile_s = None if probability is None else sum_of(parts).quantile(probability)
+        limited_s = latency_s if quantile_s is None else quantile_s
+        feasible = fits and (limit is None or limited_s <= limit)
+        shares = zip(self._shares, (end_j, total_j, latency_s), strict=True)
+        score = sum(share * value for share, value in shares if share)
         end_u_j, total_u_j = self._uncertainty(plan, latency_s)
-        return Cost(plan, latency_s, compute_s, end_j, total_j, score, feasible, end_u_j, total_u_j)
+        return Cost(
+            plan, latency_s, compute_s, end_j, total_j, score, feasible, end_u_j, total_u_j,
+            quantile_s,
+        )  # fmt: skip
+
+    def _link(self, u: int, v: int) -> Link:
+        link = self.profile.link(self.profile.names[u], self.profile.names[v])
+        assert link is not None, "its transfer is finite"
+        return link
 
     def _segment(self, t: int, stage: Stage) -> list[float]:
         """Seconds, end joules and total joules of one segment, added as `compute` adds them."""

@@ -20,6 +20,8 @@ class Goal:
 
     end_energy, total_energy, latency: the weights, each >= 0, sum 1.
     latency_limit_s: a slower plan is chosen only where no plan is faster.
+    probability: with which a request is to be within that limit, from 0.5 to below 1. None: its
+        expected latency is to be.
     min_end_layers: layers that stay on the tier that holds the input. With 1 or more the raw input
         never leaves it.
     memory_bytes: by tier, the most bytes of weights of its segment. Tiers left out have no limit.
@@ -40,6 +42,7 @@ class Goal:
     min_end_layers: int = 0
     memory_bytes: Mapping[str, int] = field(default_factory=dict)
     boundary: Boundary = "marginal"
+    probability: float | None = None
 
     def __post_init__(self) -> None:
         weights = (self.end_energy, self.total_energy, self.latency)
@@ -65,3 +68,13 @@ class Goal:
             raise GoalError(f"memory_bytes must be 0 or more per tier, given {self.memory_bytes!r}")
         if not (isinstance(self.boundary, str) and self.boundary in ("marginal", "gross")):
             raise GoalError(f"boundary must be 'marginal' or 'gross', given {self.boundary!r}")
+        probability = self.probability
+        if probability is not None and not (is_finite(probability) and 0.5 <= probability < 1):
+            raise GoalError(
+                "probability must be from 0.5 to below 1, such as 0.99, or None, given "
+                f"{probability!r}"
+            )
+        if probability is not None and limit is None:
+            raise GoalError(
+                f"probability={probability!r} is that of a latency limit; give latency_limit_s too"
+            )

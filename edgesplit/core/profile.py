@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from edgesplit.core.given import is_finite, is_number
+from edgesplit.core.scatter import Scatter
 from edgesplit.core.tier import Tier
 from edgesplit.errors import ProfileError, UnknownNameError
 
@@ -14,8 +15,9 @@ __all__ = ["Link", "Profile", "ScoreReference", "Tier"]
 class Link:
     """A directed link between two tiers: seconds until the first byte, then bytes per second.
 
-    provenance: where the figures are from. Raises ProfileError for a rate of 0 or a negative
-    latency.
+    provenance: where the figures are from. scatter: how measured seconds of a payload's way and
+    the reply's way back lie around the predicted ones; None: not at all. Raises ProfileError for a
+    rate of 0 or a negative latency.
 
     Example:
         >>> Link("end", "edge", latency_s=0.001, bytes_per_s=40e6).pair
@@ -27,6 +29,7 @@ class Link:
     latency_s: float
     bytes_per_s: float
     provenance: str = "given"
+    scatter: Scatter | None = None
 
     def __post_init__(self) -> None:
         is_rate = is_number(self.bytes_per_s) and self.bytes_per_s > 0

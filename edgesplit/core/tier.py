@@ -6,6 +6,7 @@ from edgesplit.core.energy.metering import Metering
 from edgesplit.core.given import is_finite, is_name
 from edgesplit.core.layer_times import NAME_HINT, TORCH, LayerTimes, are_seconds, is_runtime_name
 from edgesplit.core.power import Power
+from edgesplit.core.scatter import Scatter
 from edgesplit.errors import ProfileError, UnknownNameError
 
 
@@ -19,6 +20,7 @@ class Tier:
     metering: how its joules are counted; None: from its power.
     layer_times: those of the other runtimes, sorted by name.
     unused: pairs of a runtime that cannot be used here and the reason.
+    scatter: how its measured seconds lie around these times the slowdown; None: not at all.
 
     Raises ProfileError for a value of the wrong kind or out of range.
 
@@ -37,6 +39,7 @@ class Tier:
     error: float | None = None
     layer_times: tuple[LayerTimes, ...] = ()
     unused: tuple[tuple[str, str], ...] = ()
+    scatter: Scatter | None = None
 
     def __post_init__(self) -> None:
         if not (is_name(self.name) and isinstance(self.power, Power)):

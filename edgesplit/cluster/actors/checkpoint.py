@@ -16,7 +16,7 @@ from ray.experimental.internal_kv import (
 
 from edgesplit.core.control.state import ControlState
 
-FORMAT = 3
+FORMAT = 4
 _SPACE = b"edgesplit"
 _DROP_TIMEOUT_S = 5.0
 _log = logging.getLogger(__name__)

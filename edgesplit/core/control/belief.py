@@ -11,10 +11,12 @@ from edgesplit.core.control.estimate import Estimate, estimate
 from edgesplit.core.control.event import LinkProbed, TierMeasured, Transferring
 from edgesplit.core.plan import Stage
 from edgesplit.core.profile import Link, Profile, Tier
+from edgesplit.core.scatter import Scatter, assumed_scatter
 from edgesplit.core.tier_timing import TierTiming, Transfer, transfers
 
 Pair = tuple[str, str]
 
+_TIER_SIGMA, _LINK_SIGMA = 0.1, 0.3  # of ratios, before the first is measured
 _LATENCY_SIGMA = 0.3  # small messages scatter more than bulk: wake-ups, Wi-Fi contention
 _LATENCY_LEAST_S = 5e-5  # below, a latency is the kernel's, and no plan depends on it
 _COMPUTE_LEAST_S = 2e-4  # a shorter segment is mostly call overhead
@@ -27,10 +29,14 @@ _TRANSFER_PER_LATENCY = 0.5  # of the round trip's latency: what its jitter can 
 
 @dataclass(frozen=True)
 class TierBelief:
-    """slowdown: measured / profiled seconds. seen_s: when it was last measured."""
+    """slowdown: measured / profiled seconds. seen_s: when it was last measured.
+
+    scatter: of measured seconds, queueing included, around what was believed just before.
+    """
 
     slowdown: Estimate
     seen_s: float
+    scatter: Scatter
 
     def in_doubt(self, since_s: float) -> bool:
         """True while a change seen at or after since_s is likely but not confirmed."""
@@ -39,12 +45,16 @@ class TierBelief:
 
 @dataclass(frozen=True)
 class LinkBelief:
-    """rate in bytes/s, latency in seconds; seen_s, probed_s: when each was last measured."""
+    """rate in bytes/s, latency in seconds; seen_s, probed_s: when each was last measured.
+
+    scatter: of the seconds of a payload and its reply, around what was believed just before.
+    """
 
     rate: Estimate
     latency: Estimate
     seen_s: float
     probed_s: float
+    scatter: Scatter
 
     def in_doubt(self, since_s: float) -> bool:
         """True while a change seen at or after since_s is likely but not confirmed."""
@@ -69,8 +79,21 @@ class Beliefs:
 
     def with_tier(self, name: str, slowdown: Estimate, at_s: float) -> "Beliefs":
         """The same with one tier measured once more."""
-        tiers = {**self.tiers, name: TierBelief(slowdown, at_s)}
+        belief = replace(self.tiers[name], slowdown=slowdown, seen_s=at_s)
+        tiers = {**self.tiers, name: belief}
         return replace(self, tiers=tiers, alarms=self.alarms + slowdown.changed)
+
+    def with_tier_ratio(self, name: str, ratio: float) -> "Beliefs":
+        """The same with one more ratio of a tier's measured to its believed seconds."""
+        belief = self.tiers[name]
+        belief = replace(belief, scatter=belief.scatter.updated(ratio))
+        return replace(self, tiers={**self.tiers, name: belief})
+
+    def with_link_ratio(self, pair: Pair, ratio: float) -> "Beliefs":
+        """The same with one more ratio of a hop's measured to its believed seconds."""
+        belief = self.links[pair]
+        belief = replace(belief, scatter=belief.scatter.updated(ratio))
+        return replace(self, links={**self.links, pair: belief})
 
     def with_rate(self, pair: Pair, rate: Estimate, at_s: float) -> "Beliefs":
         """The same with one link's rate measured once more."""
@@ -86,13 +109,17 @@ class Beliefs:
 def believe(profile: Profile, at_s: float) -> Beliefs:
     """What is believed before the first measurement: the profile as calibrated."""
     return Beliefs(
-        {tier.name: TierBelief(estimate(tier.slowdown), at_s) for tier in profile.tiers},
+        {
+            tier.name: TierBelief(estimate(tier.slowdown), at_s, assumed_scatter(_TIER_SIGMA))
+            for tier in profile.tiers
+        },
         {
             link.pair: LinkBelief(
                 estimate(link.bytes_per_s),
                 estimate(max(link.latency_s, _LATENCY_LEAST_S), _LATENCY_SIGMA),
                 at_s,
                 at_s,
+                assumed_scatter(_LINK_SIGMA),
             )
             for link in profile.links
         },
@@ -110,7 +137,8 @@ def learn_request(
         if timing.failed_over:
             continue
         stage = Stage(timing.tier, timing.start, timing.stop, timing.runtime)
-        beliefs = _learn_compute(beliefs, profile, stage, timing.compute_s, at_s)
+        seconds = (timing.compute_s, timing.queue_s)
+        beliefs = _learn_compute(beliefs, profile, stage, seconds, at_s)
     for transfer in transfers(timings):
         beliefs = _learn_transfer(beliefs, transfer, at_s)
     return beliefs
@@ -119,12 +147,13 @@ def learn_request(
 def learn_measure(beliefs: Beliefs, profile: Profile, event: TierMeasured) -> Beliefs:
     """What a measured segment adds."""
     stage = Stage(event.tier, event.start, event.stop, event.runtime)
-    return _learn_compute(beliefs, profile, stage, event.seconds, event.at_s)
+    return _learn_compute(beliefs, profile, stage, (event.seconds, 0.0), event.at_s)
 
 
 def learn_probe(beliefs: Beliefs, event: LinkProbed) -> Beliefs:
     """What a probed link adds: the latency of both directions, the rate of the probed one."""
     pair = (event.source, event.target)
+    beliefs = _learn_hop(beliefs, pair, (event.sent_bytes, 0), event.seconds)
     latency_s = max(event.latency_s, _LATENCY_LEAST_S)
     for way in (pair, pair[::-1]):
         latency = beliefs.links[way].latency.updated(latency_s)
@@ -154,21 +183,28 @@ def learn_transferring(beliefs: Beliefs, event: Transferring) -> Beliefs:
 
 
 def _learn_compute(
-    beliefs: Beliefs, profile: Profile, stage: Stage, seconds: float, at_s: float
+    beliefs: Beliefs, profile: Profile, stage: Stage, measured: tuple[float, float], at_s: float
 ) -> Beliefs:
-    """Compare with the layer times of the runtime that ran the segment, unless it was dropped."""
+    """Compare with the layer times of the runtime that ran the segment, unless it was dropped.
+
+    measured: seconds of computing, and in the queue before.
+    """
+    seconds, queue_s = measured
     tier, slowdown = profile.tier(stage.tier), beliefs.tiers[stage.tier].slowdown
     if stage.runtime not in tier.runtimes:
         return beliefs
     profiled_s = sum(tier.layer_s_in(stage.runtime)[stage.start : stage.stop])
     if profiled_s * slowdown.value < _COMPUTE_LEAST_S or seconds <= 0:
         return beliefs
+    ratio = (seconds + queue_s) / (profiled_s * slowdown.value)
+    beliefs = beliefs.with_tier_ratio(tier.name, ratio)
     return beliefs.with_tier(tier.name, slowdown.updated(seconds / profiled_s), at_s)
 
 
 def _learn_transfer(beliefs: Beliefs, seen: Transfer, at_s: float) -> Beliefs:
     """Charge the round trip to the direction that carried more, the other one as believed."""
     pair, back = (seen.source, seen.target), (seen.target, seen.source)
+    beliefs = _learn_hop(beliefs, pair, (seen.sent_bytes, seen.reply_bytes), seen.seconds)
     there_link, back_link = beliefs.links[pair], beliefs.links[back]
     delay_s = _delay_s(there_link) + _delay_s(back_link)
     if seen.sent_bytes >= seen.reply_bytes:
@@ -177,6 +213,20 @@ def _learn_transfer(beliefs: Beliefs, seen: Transfer, at_s: float) -> Beliefs:
         return _learn_rate(beliefs, pair, (seen.sent_bytes, seconds, delay_s), at_s)
     seconds = seen.seconds - delay_s - seen.sent_bytes / there_link.rate.value
     return _learn_rate(beliefs, back, (seen.reply_bytes, seconds, delay_s), at_s)
+
+
+def _learn_hop(beliefs: Beliefs, pair: Pair, sizes: tuple[int, int], seconds: float) -> Beliefs:
+    """Compare a payload's way and the reply's back with what is believed, where they stand out.
+
+    sizes: bytes there and back.
+    """
+    out, back = beliefs.links[pair], beliefs.links[pair[::-1]]
+    busy_s = sizes[0] / out.rate.value + sizes[1] / back.rate.value
+    delay_s = out.latency.value + back.latency.value
+    least_s = max(_TRANSFER_LEAST_S, _TRANSFER_PER_LATENCY * delay_s)
+    if max(sizes) < _PAYLOAD_LEAST_BYTES or max(busy_s, seconds - delay_s) < least_s:
+        return beliefs
+    return beliefs.with_link_ratio(pair, seconds / (busy_s + delay_s))
 
 
 def _delay_s(link: LinkBelief) -> float:
@@ -221,6 +271,13 @@ def _link_now(link: Link, belief: LinkBelief) -> Link:
     latency_s = belief.latency.value if belief.latency.count else link.latency_s
     rate = belief.rate.value if belief.rate.count else link.bytes_per_s
     return replace(link, latency_s=latency_s, bytes_per_s=rate, provenance="observed")
+
+
+def with_scatter(profile: Profile, beliefs: Beliefs) -> Profile:
+    """`profile` with what is believed of how measured seconds lie around expected ones."""
+    tiers = tuple(replace(t, scatter=beliefs.tiers[t.name].scatter) for t in profile.tiers)
+    links = tuple(replace(ln, scatter=beliefs.links[ln.pair].scatter) for ln in profile.links)
+    return replace(profile, tiers=tiers, links=links)
 
 
 def profile_if_suspicions_hold(profile: Profile, beliefs: Beliefs, since_s: float) -> Profile:

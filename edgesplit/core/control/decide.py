@@ -37,7 +37,7 @@ def candidate(state: ControlState, model: CostModel, current: Cost | None) -> Co
     noise would make plans feasible and infeasible by turns.
     """
     limit = state.goal.latency_limit_s
-    if limit is None or current is None or current.latency_s > limit:
+    if limit is None or current is None or current.limited_s > limit:
         return chosen(state, model, limit)
     return chosen(state, model, _with_headroom(limit, state.settings))
 
@@ -63,10 +63,10 @@ def is_worth(state: ControlState, best: Cost, current: Cost | None) -> bool:
     if current is None:
         return True
     settings, limit = state.settings, state.goal.latency_limit_s
-    if limit is not None and current.latency_s > limit:
-        faster = best.latency_s < (1 - settings.min_gain) * current.latency_s
+    if limit is not None and current.limited_s > limit:
+        faster = best.limited_s < (1 - settings.min_gain) * current.limited_s
         return best.feasible or faster
-    if limit is not None and best.latency_s > _with_headroom(limit, settings):
+    if limit is not None and best.limited_s > _with_headroom(limit, settings):
         return False
     if (current.feasible and not best.feasible) or current.score <= 0:
         return False
@@ -98,8 +98,8 @@ def is_better(state: ControlState, plan: Cost, current: Cost | None) -> bool:
     if current is None:
         return True
     limit = state.goal.latency_limit_s
-    if limit is not None and current.latency_s > limit:
-        return plan.feasible or plan.latency_s < current.latency_s
+    if limit is not None and current.limited_s > limit:
+        return plan.feasible or plan.limited_s < current.limited_s
     return plan.score < current.score
 
 
@@ -112,9 +112,11 @@ def reason(state: ControlState, best: Cost, current: Cost | None) -> str:
     if current is None:
         return f"{cause}: score {best.score:.3f}"
     limit = state.goal.latency_limit_s
-    if limit is not None and current.latency_s > limit:
+    if limit is not None and current.limited_s > limit:
+        probability = state.goal.probability
+        what = "latency" if probability is None else f"latency kept with {probability:g}"
         return (
-            f"{cause}: latency {current.latency_s:.3f} -> {best.latency_s:.3f} s, "
+            f"{cause}: {what} {current.limited_s:.3f} -> {best.limited_s:.3f} s, "
             f"limit {limit:.3f} s"
         )
     return f"{cause}: score {current.score:.3f} -> {best.score:.3f}"

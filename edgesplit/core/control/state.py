@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Literal
 
-from edgesplit.core.control.belief import Beliefs, Pair, apply
+from edgesplit.core.control.belief import Beliefs, Pair, apply, with_scatter
 from edgesplit.core.control.event import MeasureTier, ProbeLink
 from edgesplit.core.control.trust import Trusts, doubted
 from edgesplit.core.cost import Cost
@@ -152,5 +152,9 @@ class ControlState:
 
 
 def current_profile(state: ControlState) -> Profile:
-    """The profile with every estimate applied; lost tiers keep their links here."""
-    return apply(state.profile, state.beliefs)
+    """The profile with every estimate applied; lost tiers keep their links here.
+
+    How the figures scatter is only in it where the goal asks for it.
+    """
+    now = apply(state.profile, state.beliefs)
+    return now if state.goal.probability is None else with_scatter(now, state.beliefs)

@@ -20,6 +20,7 @@ from edgesplit.core.control.belief import (
     learn_probe,
     learn_request,
     learn_transferring,
+    with_scatter,
 )
 from edgesplit.core.control.check import check
 from edgesplit.core.control.decide import (
@@ -80,14 +81,16 @@ def begin(
     where the policy has no plan that fits.
     """
     profile = replace(profile, score_reference=CostModel(graph, profile, goal).score_reference)
-    best = CostModel(graph, profile, goal).cost(policy(graph, profile, goal))
+    beliefs = believe(profile, at_s)
+    seen = profile if goal.probability is None else with_scatter(profile, beliefs)
+    best = CostModel(graph, seen, goal).cost(policy(graph, seen, goal))
     state = ControlState(
         graph,
         profile,
         goal,
         policy,
         settings,
-        believe(profile, at_s),
+        beliefs,
         Basis(goal, profile, frozenset()),
         now_s=at_s,
         decided_s=at_s,

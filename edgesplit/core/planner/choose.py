@@ -15,6 +15,8 @@ from edgesplit.core.planner.space import Space, Walk, all_links, tier_space
 
 # Arcs times cuts a space may grow to (8 bytes each, several arrays of them).
 MOST_ARC_CUTS = 4_000_000
+# Levels at which a promised plan is looked for: from expected seconds to the promised one.
+LEVELS = 8
 # Tiers that are left to choose from where it would grow further: those of the best walk first.
 MOST_TIERS = 8
 
@@ -24,7 +26,7 @@ class Decision:
     """The plan decided for, with its cost.
 
     binding: the latency limit changed the answer. is_proved: no plan within the limits scores
-    less; False where there was too much to search.
+    less; False where there was too much to search, or the limit binds with a probability.
     """
 
     cost: Cost
@@ -51,6 +53,8 @@ def choose_within(model: CostModel, limit_s: float | None) -> Decision:
 
     Whether the plan's cost is feasible is said under the goal's.
     """
+    if limit_s is not None and model.goal.probability is not None:
+        return _promised(model, limit_s, model.goal.probability)
     relaxed = _relaxed(model)
     best = _decision(relaxed, lambda space: best_walk(space, None))
     if best is None:
@@ -60,6 +64,38 @@ def choose_within(model: CostModel, limit_s: float | None) -> Decision:
     within = _decision(relaxed, lambda space: best_walk(space, limit_s))
     assert within is not None, "what fits the memory limits still does"
     return replace(within, binding=True)
+
+
+def _promised(model: CostModel, limit_s: float, probability: float) -> Decision:
+    """The plan of least score whose quantile is within the limit, as far as additive terms find it.
+
+    Where the plan of least score breaks the limit, plans are chosen, exactly, with each part's
+    seconds at its own expected shortfall, at higher and higher levels; the first whose quantile of
+    the sum is within the limit is taken. One chosen within the limit at the last level keeps it:
+    a sum's shortfall is at most the sum of the shortfalls, and a quantile at most its shortfall
+    (Acerbi and Tasche, Journal of Banking and Finance 26, 2002). Where none is within the limit,
+    the one of least quantile of those and of the fastest ones.
+    """
+    best = _decision(_relaxed(model), lambda space: best_walk(space, None))
+    if best is None:
+        return _ignoring_memory(model)
+    if best.cost.limited_s <= limit_s:
+        return best
+    left, steps = 1 - probability, range(LEVELS)
+    spaces = [_relaxed(model.at(1 - left ** (k / (LEVELS - 1)))) for k in steps]
+    tried = list[Decision]()
+    for find in (lambda space: best_walk(space, limit_s), _fastest_walk):
+        for space in spaces:
+            found = _decision(space, find)
+            assert found is not None, "what fits the memory limits still does"
+            tried.append(replace(found, binding=True, is_proved=False))
+            if found.cost.limited_s <= limit_s:
+                return tried[-1]
+    return min(tried, key=lambda decision: decision.cost.limited_s)
+
+
+def _fastest_walk(space: Space) -> Walk | None:
+    return shortest(space, space.limited)
 
 
 def choose_fastest(model: CostModel) -> Decision:
@@ -79,7 +115,7 @@ def best_walk(space: Space, limit_s: float | None) -> Walk | None:
     problem = Problem(space, limit_s)
     if problem.fits(best):
         return best
-    fastest = shortest(space, space.seconds)
+    fastest = shortest(space, space.limited)
     assert fastest is not None, "what fits the memory limits still does"
     return within_limit(problem, best, fastest) if problem.fits(fastest) else fastest
 

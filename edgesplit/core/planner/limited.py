@@ -31,9 +31,11 @@ class Problem:
     limit_s: float
 
     def point(self, walk: Walk) -> tuple[float, float]:
-        """Its seconds, exactly as CostModel.cost has them, and its score."""
+        """Its seconds at the model's level, and its score; expected seconds as CostModel.cost has
+        them, exactly.
+        """
         space = self.space
-        return space.total(space.seconds, walk), space.total(space.score, walk)
+        return space.total(space.limited, walk), space.total(space.score, walk)
 
     def fits(self, walk: Walk) -> bool:
         """Whether a walk is within the limit."""
@@ -117,7 +119,7 @@ def _price_of_seconds(problem: Problem, best: Walk, fastest: Walk) -> tuple[floa
     incumbent = _Incumbent(fastest, quick[1])
     while True:
         price = max(0.0, (quick[1] - slow[1]) / (slow[0] - quick[0]))
-        mixed = space.score.plus(space.seconds, price)
+        mixed = space.score.plus(space.limited, price)
         walk = shortest(space, mixed) or fastest
         point = problem.point(walk)
         gain = quick[1] + price * quick[0] - point[1] - price * point[0]
@@ -134,15 +136,15 @@ def _price_of_seconds(problem: Problem, best: Walk, fastest: Walk) -> tuple[floa
 def _useful_arcs(problem: Problem, price: float, incumbent: _Incumbent) -> _Arcs:
     """Hops that a walk better than the incumbent could use."""
     space, limit_s, best = problem.space, problem.limit_s, incumbent.score
-    mixed = space.score.plus(space.seconds, price)
+    mixed = space.score.plus(space.limited, price)
     mix, rest_mix = through(space, mixed, best + price * limit_s)
-    seconds, rest_s = through(space, space.seconds, limit_s)
+    seconds, rest_s = through(space, space.limited, limit_s)
     score, rest_score = through(space, space.score, best)
     arc, cut = np.nonzero(np.isfinite(mix) & np.isfinite(seconds) & np.isfinite(score))
     order = np.lexsort((cut, space.source[arc]))
     arc, cut = arc[order], cut[order]
     target = space.target[arc]
-    moves = (space.seconds.move[arc, cut], space.score.move[arc, cut])
+    moves = (space.limited.move[arc, cut], space.score.move[arc, cut])
     rests = (rest_s[target, cut], rest_score[target, cut], rest_mix[target, cut])
     return _Arcs(arc, cut, space.source[arc], target, *moves, *rests, mix[arc, cut])
 
@@ -180,7 +182,7 @@ class _LabelSearch:
         """Run the remaining layers where each label has arrived; keep the best as incumbent."""
         labels, problem, space = hops[-1], self._problem, self._problem.space
         place, cut, end = labels.place, labels.cut, space.n_layers
-        seconds = labels.seconds + space.seconds.segment(place, cut, end)
+        seconds = labels.seconds + space.limited.segment(place, cut, end)
         score = labels.score + space.score.segment(place, cut, end)
         windows = space.windows
         allowed = (windows.stop_from[place, cut] <= end) & (windows.stop_to[place, cut] == end)
@@ -227,7 +229,7 @@ class _LabelSearch:
         space = problem.space
         place, start, stop = labels.place[label], labels.cut[label], arcs.cut[hop]
         spent = labels.seconds[label] + arcs.move_s[hop]
-        spent += space.seconds.segment(place, start, stop)
+        spent += space.limited.segment(place, start, stop)
         scored = labels.score[label] + arcs.move_score[hop]
         scored += space.score.segment(place, start, stop)
         limit_s, best = problem.limit_s * (1 + SLACK), self._incumbent.score * (1 + SLACK)

@@ -111,6 +111,16 @@ class Space:
         return Lengths(stay[:, self.tier], self.model.transfer.latency_s[pairs])
 
     @cached_property
+    def limited(self) -> Lengths:
+        """The seconds that a latency limit bounds: those at the model's level."""
+        if self.model.factors is None:
+            return self.seconds
+        tiers, links = self.model.factors
+        stay = self.seconds.stay * tiers[self.tier][:, None]
+        pairs = (self.tier[self.source], self.tier[self.target])
+        return Lengths(stay, self.seconds.move * links[pairs][:, None])
+
+    @cached_property
     def score(self) -> Lengths:
         """Score, with a share of latency so small that it only decides ties."""
         model, seconds = self.model, self.seconds
