@@ -23,7 +23,8 @@ from edgesplit.node.tier.serve import SegmentServer
 from edgesplit.node.transport import arrays, wire
 from edgesplit.node.transport.client import Client
 from edgesplit.node.transport.security import Credentials, new_credentials
-from experiments.fuzz.attacker import Attacker, Found, Target
+from experiments.fuzz.attacker import Attacker, Found
+from experiments.fuzz.doors import Target
 
 LIMIT_BYTES = 1 << 20
 MOST_GROWTH_BYTES = 32 << 20

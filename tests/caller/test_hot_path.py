@@ -1,6 +1,6 @@
 """What a steady request passes: few files and few functions, so that it can be read in a sitting.
 
-EdgeSplit.infer() itself, and three real tiers in this process over TLS, as a session has them; a
+EdgeSplit.infer() itself, and three real tiers in this process over TLS, as hosts have them; a
 profiler in every thread notes each Python function of the package that is called, generated ones
 included. Not part of a request, and not here: Ray, the threads beside requests (they tell the
 scheduler every 50 ms), and what is due only when a tier has been silent for half its patience.
@@ -14,6 +14,7 @@ from contextlib import ExitStack, contextmanager
 
 import pytest
 import torch
+from inside_node import only_tcp
 from inside_session import pretend_closed, pretend_open
 from tiers import NAMES
 
@@ -159,7 +160,8 @@ def opened():
 @pytest.fixture(scope="module")
 def counted():
     calls = Calls()
-    with profiled(calls), opened() as (split, model):
+    with pytest.MonkeyPatch.context() as patch, profiled(calls), opened() as (split, model):
+        only_tcp(patch)
         with torch.no_grad():
             expected = model(X)
         for _ in range(WARMED):

@@ -3,7 +3,8 @@
 import pytest
 
 from edgesplit.node.transport import wire
-from experiments.fuzz.attacker import SHARES, beside_tls
+from experiments.fuzz.attacker import SHARES
+from experiments.fuzz.doors import DOORS, beside_tls
 from experiments.fuzz.mutator import Mutator
 from experiments.fuzz.trial import fuzz, left_over
 
@@ -65,7 +66,7 @@ def test_what_is_no_tls_is_seen_wherever_it_stands(answer, beside):
 
 def test_frames_come_in_every_way(outcome):
     found, _ = outcome
-    assert set(found.ways) == set(SHARES)
+    assert set(found.ways) == {f"{way}, {door.name}" for way in SHARES for door in DOORS}
     assert sum(found.ways.values()) == N
     assert len(found.spoilt) >= 10
 

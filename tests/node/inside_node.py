@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from edgesplit.node.tier import entrance, outbound
-from edgesplit.node.transport import wire
+from edgesplit.node.transport import connection, local_stream, wire
 
 MOST_WAITING = entrance._MOST_WAITING  # strangers that have shown no credentials yet
 
@@ -93,6 +93,11 @@ def has_unclaimed(channel):
 # Of a connection
 
 
+def only_tcp(monkeypatch):
+    """Have processes of this host connect as those of other hosts do."""
+    monkeypatch.setattr(connection, "connect_here", lambda address, timeout_s: None)
+
+
 def prefix(magic, version, header_bytes, body_bytes):
     """The first bytes of a frame, whether or not they make sense."""
     return wire._PREFIX.pack(magic, version, header_bytes, body_bytes)
@@ -112,6 +117,10 @@ def tls_record_of(connection, data):
     """The record that the data would be sent in."""
     connection._stream._tls.write(data)
     return connection._stream._outgoing.read()
+
+
+LOCAL_MAGIC, LOCAL_PROOF_BYTES = local_stream._MAGIC, local_stream._PROOF_BYTES
+LOCAL_HELLO_BYTES = len(LOCAL_MAGIC) + local_stream._NONCE_BYTES
 
 
 # Of what computes and measures

@@ -2,7 +2,6 @@
 
 import contextlib
 import socket
-import ssl
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -20,7 +19,7 @@ from edgesplit.node.tier.router import Router, ServeSettings
 from edgesplit.node.tier.shaper import Shaper
 from edgesplit.node.tier.worker import Worker
 from edgesplit.node.transport import wire
-from edgesplit.node.transport.connection import Connection, FrameError, connect_socket
+from edgesplit.node.transport.connection import Connection, FrameError, connect
 from edgesplit.node.transport.security import accepting, connecting
 from edgesplit.node.transport.stream import close
 from edgesplit.node.transport.tensor_codec import TensorCodec, codec_here
@@ -118,7 +117,8 @@ class SegmentServer:
         """Somebody has connected. Raises OSError where that cannot be served just now."""
         connection: Connection | None = None
         try:
-            connection = self._connection(accepted, self._accepting)
+            limit_bytes, room = self.settings.max_frame_bytes, self._router.room
+            connection = Connection(accepted, limit_bytes, self._codec, self._accepting, room)
             self._keep(connection)
             self.entrance.queue(connection, host)
             self._start("reader", partial(self._read_inbound, UpstreamConnection(connection)))
@@ -221,22 +221,15 @@ class SegmentServer:
 
     def _dial(self, to: NextTier) -> Connection:
         """A new connection to another tier, read from then on. Raises OSError."""
-        connected = connect_socket(to.address)
-        made = self._connection(connected, self._connecting)
+        limit_bytes, room = self.settings.max_frame_bytes, self._router.room
+        made = connect(to.address, limit_bytes, self._codec, self._connecting, room)
         try:
-            made.handshake()
             self._keep(made)
             self._start("link", partial(self._read_link, to, made))
         except BaseException:
             self._drop(made)
             raise
         return made
-
-    def _connection(self, connected: socket.socket, security: ssl.SSLContext | None) -> Connection:
-        settings = self.settings
-        return Connection(
-            connected, settings.max_frame_bytes, self._codec, security, self._router.room
-        )
 
     def _finished(self, done: Done) -> None:
         """Send from the compute thread, unless that would keep the next request waiting."""

@@ -1,4 +1,4 @@
-"""One TCP connection that carries frames both ways. Blocking; several threads may send.
+"""One connection that carries frames both ways. Blocking; several threads may send.
 
 Plain sockets and not a message queue: a queue's own threads add two wake-ups to every message, and
 a wake-up costs as much as a small message itself.
@@ -7,15 +7,16 @@ a wake-up costs as much as a small message itself.
 import contextlib
 import math
 import socket
-import ssl
 import time
 from collections.abc import Sequence
 from typing import Any
 
 from edgesplit.errors import TransportSecurityError, WireError
 from edgesplit.node.transport import wire
+from edgesplit.node.transport.local_stream import LocalStream, connect_here
 from edgesplit.node.transport.outgoing import Outgoing
 from edgesplit.node.transport.payload_memory import Room
+from edgesplit.node.transport.security import NO_SECURITY, Security
 from edgesplit.node.transport.stream import PlainStream, Stream
 from edgesplit.node.transport.tensor_codec import TensorCodec
 from edgesplit.node.transport.tls_stream import TlsStream
@@ -41,8 +42,8 @@ class Connection:
     """A connected socket. close() may be called by any thread and ends a receive() under way.
 
     codec: of the tensors that receive() gives. security: of security.py's accepting() or
-    connecting(); handshake() then comes first. None: frames travel as they are. room: where bytes
-    that the peer does not take at once are held.
+    connecting(); handshake() comes first. room: where bytes that the peer does not take at once are
+    held.
     """
 
     def __init__(
@@ -50,12 +51,10 @@ class Connection:
         connected: socket.socket,
         max_frame_bytes: int,
         codec: TensorCodec,
-        security: ssl.SSLContext | None = None,
+        security: Security = NO_SECURITY,
         room: Room | None = None,
     ) -> None:
-        self._stream: Stream = (
-            PlainStream(connected) if security is None else TlsStream(connected, security)
-        )
+        self._stream = _stream(connected, security)
         self._outgoing = Outgoing(self._stream, room)
         self._max_frame_bytes = max_frame_bytes
         self._codec = codec
@@ -68,7 +67,7 @@ class Connection:
     def handshake(self, timeout_s: float = CONNECT_TIMEOUT_S) -> None:
         """Prove to each other that both belong to the session; nothing where that is not asked.
 
-        Raises TransportSecurityError.
+        Raises TransportSecurityError, TimeoutError.
         """
         self._stream.handshake(timeout_s)
 
@@ -258,24 +257,40 @@ def _check_is_no_tls(first_byte: int) -> None:
         )
 
 
+def _stream(connected: socket.socket, security: Security) -> Stream:
+    if connected.family == socket.AF_UNIX:
+        return LocalStream(connected, security)
+    return PlainStream(connected) if security.tls is None else TlsStream(connected, security.tls)
+
+
 def connect(
     address: str,
     max_frame_bytes: int,
     codec: TensorCodec,
-    security: ssl.SSLContext | None = None,
+    security: Security = NO_SECURITY,
+    room: Room | None = None,
 ) -> Connection:
-    """A connection to HOST:PORT, its handshake done.
+    """A connection to HOST:PORT, its handshake done: within this host where it is here, else TCP.
 
     Raises OSError where nobody listens or that is no address, TransportSecurityError (one of them)
     where whoever listens is not of the session.
     """
-    connection = Connection(connect_socket(address), max_frame_bytes, codec, security)
-    try:
-        connection.handshake()
-    except BaseException:
-        connection.close()
-        raise
-    return connection
+
+    def greeted(connected: socket.socket) -> Connection:
+        connection = Connection(connected, max_frame_bytes, codec, security, room)
+        try:
+            connection.handshake()
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    here = connect_here(address, CONNECT_TIMEOUT_S)
+    if here is not None:
+        # Whoever took that name, or is of another namespace of processes: TCP has its own proof.
+        with contextlib.suppress(ConnectionError):
+            return greeted(here)
+    return greeted(connect_socket(address))
 
 
 def connect_socket(address: str) -> socket.socket:

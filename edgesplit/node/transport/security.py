@@ -5,6 +5,7 @@ other certificate from its peer. It is self-signed: there is no authority, no na
 it. TLS 1.3 only.
 """
 
+import hmac
 import os
 import ssl
 from dataclasses import dataclass, field
@@ -58,18 +59,40 @@ def new_credentials() -> Credentials:
     return Credentials(certificate.public_bytes(pem).decode(), private.decode())
 
 
-def accepting(credentials: Credentials | None) -> ssl.SSLContext | None:
-    """How connections are accepted; None where they are not secured."""
+@dataclass(frozen=True)
+class Security:
+    """How one side of a connection shows that it is of the session. tls: None, it need not.
+
+    secret: what both sides have to know within one host; empty: they need not.
+    """
+
+    tls: ssl.SSLContext | None = None
+    secret: bytes = field(default=b"", repr=False)
+    is_accepting: bool = False
+
+
+NO_SECURITY = Security()
+
+
+def accepting(credentials: Credentials | None) -> Security:
+    """How connections are accepted; credentials None: from anybody."""
     if credentials is None:
-        return None
+        return Security(is_accepting=True)
     context = _context(ssl.PROTOCOL_TLS_SERVER, credentials)
     context.num_tickets = 0  # nobody resumes, and nothing is sent that nobody asked for
-    return context
+    return Security(context, _secret(credentials), is_accepting=True)
 
 
-def connecting(credentials: Credentials | None) -> ssl.SSLContext | None:
-    """How connections are made; None where they are not secured."""
-    return None if credentials is None else _context(ssl.PROTOCOL_TLS_CLIENT, credentials)
+def connecting(credentials: Credentials | None) -> Security:
+    """How connections are made; credentials None: to anybody."""
+    if credentials is None:
+        return NO_SECURITY
+    return Security(_context(ssl.PROTOCOL_TLS_CLIENT, credentials), _secret(credentials))
+
+
+def _secret(credentials: Credentials) -> bytes:
+    """Of this one use: it says nothing of the key that it comes from."""
+    return hmac.digest(credentials.key.encode(), b"EdgeSplit, within one host", "sha256")
 
 
 def _context(protocol: "ssl._SSLMethod", credentials: Credentials) -> ssl.SSLContext:

@@ -1,4 +1,4 @@
-"""The seam under Connection: bytes both ways over one socket, plain or through TLS.
+"""The seam under Connection: bytes both ways over one socket, plain, local or through TLS.
 
 A stream has one reader and one sender at a time; close() may be called by any thread.
 """
@@ -12,7 +12,10 @@ import sys
 import termios
 from typing import Protocol
 
+# What is said to a peer that does not greet. An alert of TLS: RFC 8446, sections 5.1 and 6.
+HANDSHAKE_FAILURE = bytes.fromhex("15 0303 0002 02 28")
 _STALL_TIMEOUT_S = 60  # of a peer that stops in the middle of a frame, either way
+_LOCAL_BUFFER_BYTES = 1 << 22  # as TCP's grow to by themselves; the system may allow less
 
 
 class Stream(Protocol):
@@ -123,8 +126,11 @@ class PlainStream:
 def set_options(connected: socket.socket) -> None:
     """Send at once, notice a dead peer, and wait no longer than a minute within a call."""
     connected.setblocking(True)
-    connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    if connected.family == socket.AF_UNIX:
+        connected.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _LOCAL_BUFFER_BYTES)
+    else:
+        connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     # A time limit in the kernel: Python's own would cost a poll() for every call.
     limit = struct.pack("ll", _STALL_TIMEOUT_S, 0)
     connected.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)

@@ -13,12 +13,17 @@ import threading
 import time
 
 from edgesplit.errors import TransportSecurityError
-from edgesplit.node.transport.stream import close, discard, set_options, unacknowledged_bytes
+from edgesplit.node.transport.stream import (
+    HANDSHAKE_FAILURE,
+    close,
+    discard,
+    set_options,
+    unacknowledged_bytes,
+)
 
 _RECORD_BYTES = 1 << 14  # what one record of TLS holds at most
 _CHUNK_BYTES = 1 << 18  # per call of the kernel; from 128 KiB on it makes no difference
 _GREETING_BYTES = 1 << 12  # read at once of a peer that has not proved anything yet
-_HANDSHAKE_FAILURE = bytes.fromhex("15 0303 0002 02 28")  # an alert: RFC 8446, sections 5.1 and 6
 
 
 class TlsStream:
@@ -141,7 +146,7 @@ class TlsStream:
         with contextlib.suppress(OSError):
             self._flush()
             if not self._has_spoken:
-                self._socket.send(_HANDSHAKE_FAILURE, socket.MSG_DONTWAIT)
+                self._socket.send(HANDSHAKE_FAILURE, socket.MSG_DONTWAIT)
 
     # Receiving
 

@@ -8,7 +8,15 @@ import numpy as np
 import pytest
 import torch
 from faults import until
-from inside_node import connections_of, jobs_of, limit_room, room_of, send_bytes, socket_of
+from inside_node import (
+    connections_of,
+    jobs_of,
+    limit_room,
+    only_tcp,
+    room_of,
+    send_bytes,
+    socket_of,
+)
 from tiers import Additions, tiers
 
 from edgesplit.node.transport import arrays, outgoing, stream, wire
@@ -30,11 +38,17 @@ class Enlarging(Additions):
         return lambda values: [torch.zeros(LARGE)]
 
 
-@pytest.fixture(params=[None, new_credentials()], ids=["plain", "tls"])
-def running(request):
-    with tiers(credentials=request.param) as made:
+WAYS = {"plain": (None, False), "tls": (new_credentials(), False), "local": (None, True)}
+
+
+@pytest.fixture(params=WAYS.values(), ids=WAYS)
+def running(request, monkeypatch):
+    credentials, is_local = request.param
+    if not is_local:
+        only_tcp(monkeypatch)
+    with tiers(credentials=credentials) as made:
         made.servers["end"].worker.programs["large"] = Enlarging()
-        made.security = connecting(request.param)
+        made.security = connecting(credentials)
         yield made
 
 

@@ -13,10 +13,11 @@ import msgspec
 import numpy as np
 import pytest
 import torch
+from connected import LIMIT_BYTES, connected
 from cryptography import x509
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from inside_node import MOST_WAITING, prefix, send_bytes, socket_of, tls_record_of
+from inside_node import MOST_WAITING, only_tcp, prefix, send_bytes, socket_of, tls_record_of
 from tiers import tiers
 from wiretap import wiretap
 
@@ -28,7 +29,6 @@ from edgesplit.node.transport.connection import Connection, connect
 from edgesplit.node.transport.security import accepting, connecting, new_credentials
 
 ROUTE = [("end", 0, 3), ("edge", 3, 5), ("cloud", 5, 9)]
-LIMIT_BYTES = 1 << 28
 WAIT_S = 10.0
 
 
@@ -37,32 +37,25 @@ def credentials():
     return new_credentials()
 
 
+@pytest.fixture(scope="module", autouse=True)
+def between_hosts():
+    """Without what two processes of one host do instead: test_local.py has that."""
+    with pytest.MonkeyPatch.context() as patch:
+        only_tcp(patch)
+        yield
+
+
 @pytest.fixture(scope="module")
 def three(credentials):
     with tiers(credentials=credentials) as running:
         yield running
 
 
-@pytest.fixture
-def pair(credentials):
+@pytest.fixture(params=[False, True], ids=["tls", "local"])
+def pair(credentials, request):
     """Two ends of one connection, its handshake done."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        address = f"127.0.0.1:{listener.getsockname()[1]}"
-        found = []
-
-        def accept():
-            found.append(
-                Connection(listener.accept()[0], LIMIT_BYTES, arrays, accepting(credentials))
-            )
-            found[0].handshake()
-
-        accepted = threading.Thread(target=accept)
-        accepted.start()
-        near = connect(address, LIMIT_BYTES, arrays, connecting(credentials))
-        accepted.join(WAIT_S)
-    yield near, found[0]
-    near.close()
-    found[0].close()
+    with connected(credentials, request.param) as found:
+        yield found
 
 
 def still_serves(three):
@@ -100,7 +93,7 @@ def test_a_certificate_holds_whatever_a_tier_takes_the_time_for(credentials):
 def test_no_key_file_is_left(credentials, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("TMPDIR", str(tmp_path))
-    assert accepting(credentials).minimum_version == ssl.TLSVersion.TLSv1_3
+    assert accepting(credentials).tls.minimum_version == ssl.TLSVersion.TLSv1_3
     assert list(tmp_path.iterdir()) == []
 
 
@@ -182,8 +175,12 @@ def test_close_ends_a_receive_that_waits(pair):
     assert ended
 
 
-def test_wait_tells_of_what_came_with_something_else_and_not_of_half_a_record(pair):
-    near, far = pair
+def test_wait_tells_of_what_came_with_something_else_and_not_of_half_a_record(credentials):
+    with connected(credentials) as (near, far):
+        _wait_tells(near, far)
+
+
+def _wait_tells(near, far):
     assert not far.wait(0.01)
     near.send(wire.Echo(id="1"))
     near.send(wire.Echo(id="2"))
@@ -326,7 +323,7 @@ def _received(connected):
 
 def careless(security=None, version=ssl.TLSVersion.TLSv1_3):
     """A client that takes any certificate, and shows that of `security` if any."""
-    context = connecting(security) if security else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context = connecting(security).tls if security else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     context.minimum_version, context.maximum_version = ssl.TLSVersion.TLSv1_2, version
