@@ -13,7 +13,7 @@ from edgesplit.caller.answer_check import AnswerCheck
 from edgesplit.caller.call_arguments import CallArguments
 from edgesplit.caller.history import History
 from edgesplit.caller.local_fallback import LocalFallback
-from edgesplit.caller.requests import PendingRequest, RequestSender, Surroundings
+from edgesplit.caller.requests import PendingRequest, RequestSender, RequestContext
 from edgesplit.caller.workloads import Workloads
 from edgesplit.cluster.session.session import Session
 from edgesplit.cluster.session.watch import PlanWatch
@@ -64,7 +64,7 @@ class Calls:
         self._workloads, self._config, self._check = workloads, config, check
         self._ids = map(f"{id(self):x}-{{}}".format, itertools.count())
         self._fallback = LocalFallback(bool(config.flush_denormals))
-        self._shared = Surroundings(
+        self._shared = RequestContext(
             self._run_here, self._begin_here, self._told, HedgeBudget(config.hedge)
         )
         self._clients: dict[str, Client] = {}
@@ -180,7 +180,7 @@ class Calls:
     def _begin_here(self, program: Program, values: list[Any]) -> "Future[list[Any]]":
         return self._fallback.begin(program, values, self._session.threads(self._config.tiers[0]))
 
-    def _told(self, pending: PendingRequest, progress: wire.Progress) -> None:
+    def _told(self, pending: PendingRequest, progress: wire.TransferProgress) -> None:
         if pending.updates_beliefs:
             self._watch.transferring(pending.workload.id, progress)
 

@@ -66,7 +66,7 @@ class PendingRequest:
 
 
 @dataclass(frozen=True)
-class Surroundings:
+class RequestContext:
     """What requests of one session share beside connections.
 
     run_here(program, values, timeout_s): the payload at the last cut, computed by the caller;
@@ -76,7 +76,7 @@ class Surroundings:
 
     run_here: Callable[[Program, list[Any], float], list[Any]]
     begin_here: Callable[[Program, list[Any]], "Future[list[Any]]"]
-    told: Callable[["PendingRequest", wire.Progress], None]
+    told: Callable[["PendingRequest", wire.TransferProgress], None]
     budget: HedgeBudget
 
 
@@ -86,7 +86,7 @@ class RequestSender:
     client_of(address): where the first tier listens may change from one request to the next.
     """
 
-    def __init__(self, client_of: Callable[[str], Client], shared: Surroundings) -> None:
+    def __init__(self, client_of: Callable[[str], Client], shared: RequestContext) -> None:
         self._client_of, self._shared = client_of, shared
         self._channel: Channel | None = None
         self._address = ""  # that the channel leads to
@@ -145,7 +145,7 @@ class RequestSender:
         hedge = CallerHedge(rule, self._shared.budget, begin, pending.route.plan.route[0])
         return hedge.receive(pending.channel, pending)
 
-    def _told(self, pending: PendingRequest, progress: wire.Progress) -> None:
+    def _told(self, pending: PendingRequest, progress: wire.TransferProgress) -> None:
         pending.expected = time.perf_counter(), progress.expected_s
         self._shared.told(pending, progress)
 

@@ -10,7 +10,7 @@ from tiers import Additions
 
 from edgesplit.caller.active_workload import Route
 from edgesplit.caller.local_fallback import LocalFallback
-from edgesplit.caller.requests import PendingRequest, RequestSender, Surroundings
+from edgesplit.caller.requests import PendingRequest, RequestSender, RequestContext
 from edgesplit.core.hedge import HedgeBudget
 from edgesplit.core.plan import parse_plan
 from edgesplit.node.transport import tensors, wire
@@ -41,7 +41,7 @@ class Caller:
         self.budget, self.told = HedgeBudget(0.05), []
 
     def sender(self):
-        shared = Surroundings(self._run_here, self._begin_here, self._told, self.budget)
+        shared = RequestContext(self._run_here, self._begin_here, self._told, self.budget)
         return RequestSender(lambda address: self.client, shared)
 
     def _run_here(self, program, values, timeout_s):

@@ -14,7 +14,7 @@ from edgesplit.core.goal import Goal
 from edgesplit.core.profile import Profile
 from edgesplit.core.tier_timing import TierTiming
 from edgesplit.errors import ClusterError
-from edgesplit.node.transport.wire import Progress
+from edgesplit.node.transport.wire import TransferProgress
 
 
 class Planning:
@@ -120,7 +120,7 @@ class Planning:
         with self._membership.attached() as now:
             now.scheduler.observe.remote(workload_id, list(requests))
 
-    def transferring(self, workload_id: str, progress: Progress) -> None:
+    def transferring(self, workload_id: str, progress: TransferProgress) -> None:
         """Tell the scheduler of a payload that is still on its way; does not wait."""
         link = progress.source, progress.target
         seen = progress.sent_bytes, progress.moving_s, progress.is_over

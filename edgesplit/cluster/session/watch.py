@@ -15,7 +15,7 @@ from edgesplit.cluster.session.membership import SessionActors
 from edgesplit.cluster.session.session import Session
 from edgesplit.core.tier_timing import TierTiming
 from edgesplit.errors import ClosedError, ClusterError
-from edgesplit.node.transport.wire import Progress
+from edgesplit.node.transport.wire import TransferProgress
 
 _PERIOD_S = 0.05  # of telling the scheduler: each telling costs the caller about a millisecond
 _ASK_S = 10.0
@@ -46,7 +46,7 @@ class PlanWatch:
         self._watched: dict[str, _Watched] = {}
         self._finished: collections.deque[tuple[str, tuple[TierTiming, ...]]] = collections.deque()
         # The latest word of each link: what was told before is in it.
-        self._transferring: dict[tuple[str, str, str], Progress] = {}
+        self._transferring: dict[tuple[str, str, str], TransferProgress] = {}
         self._is_lost = False
         self._has_said = False  # so, since the last answer
         self._stopped = threading.Event()
@@ -76,7 +76,7 @@ class PlanWatch:
         """A request has come back. Cheap: called on the hot path."""
         self._finished.append((workload_id, timings))
 
-    def transferring(self, workload_id: str, progress: Progress) -> None:
+    def transferring(self, workload_id: str, progress: TransferProgress) -> None:
         """A payload is on its way over a link for long. Cheap: called while its answer is due."""
         if progress.moving_s > 0:
             self._transferring[workload_id, progress.source, progress.target] = progress

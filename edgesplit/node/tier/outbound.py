@@ -45,7 +45,7 @@ class Upstream(Protocol):
     def pass_on(self, done: Done) -> None:
         """Send what a hedge has made, which is the answer."""
 
-    def tell(self, job: Job, message: wire.Progress) -> None:
+    def tell(self, job: Job, message: wire.TransferProgress) -> None:
         """Say how it is doing to whoever sent it."""
 
 
@@ -179,7 +179,7 @@ class Outbound:
         if isinstance(message, wire.Echo):
             to.echoed(message)
             return
-        if isinstance(message, wire.Progress):
+        if isinstance(message, wire.TransferProgress):
             self._hear(message, now_s)
             return
         sent = self._taken(message.id)
@@ -221,7 +221,7 @@ class Outbound:
 
     # Hedges
 
-    def _hear(self, progress: wire.Progress, now_s: float) -> None:
+    def _hear(self, progress: wire.TransferProgress, now_s: float) -> None:
         """A tier further on has said how it is doing: passed on."""
         sent = self._sent.get(progress.id)
         if sent is not None:

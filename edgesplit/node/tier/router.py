@@ -164,7 +164,7 @@ class Router:
         """Run here what the next tier does too."""
         self._worker.hedge(done, hedge)
 
-    def tell(self, job: Job, message: wire.Progress) -> None:
+    def tell(self, job: Job, message: wire.TransferProgress) -> None:
         """Say how a job is doing to its sender, if that waits."""
         if id(job) in self._jobs:
             with contextlib.suppress(OSError):  # whoever asked is gone

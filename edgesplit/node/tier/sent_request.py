@@ -74,7 +74,7 @@ class SentRequest:
         if not self._progress.left_bytes:
             self._arrived_s = now_s
 
-    def heard(self, progress: wire.Progress, now_s: float) -> None:
+    def heard(self, progress: wire.TransferProgress, now_s: float) -> None:
         """A tier further on has said how it is doing: so the payload has arrived."""
         self._heard = now_s, progress.expected_s
         self._arrived_s = self._arrived_s or now_s
@@ -90,17 +90,17 @@ class SentRequest:
         """The rest is run here too, from now on."""
         self.hedge, self._hedged_s = hedge, now_s
 
-    def words(self, now_s: float) -> wire.Progress | None:
+    def words(self, now_s: float) -> wire.TransferProgress | None:
         """What to tell whoever sent it here; None: not yet, or nothing that is new to them."""
         is_news = self.hedge is not None or not self.has_arrived
         if now_s - self._told_s < TELL_S or not is_news:
             return None
         return self.last_words(now_s, is_over=False)
 
-    def last_words(self, now_s: float, is_over: bool = True) -> wire.Progress:
+    def last_words(self, now_s: float, is_over: bool = True) -> wire.TransferProgress:
         """The same, whenever that was. is_over: no more of the payload is sent."""
         self._told_s = now_s
-        return wire.Progress(
+        return wire.TransferProgress(
             id=self.job.request.id,
             source=self.job.hop.tier,
             target=self.to.tier,

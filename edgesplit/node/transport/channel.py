@@ -31,7 +31,7 @@ class Outcome:
     hedged: str = ""
 
 
-Told = Callable[[wire.Progress], None]
+Told = Callable[[wire.TransferProgress], None]
 
 
 @dataclass(frozen=True)
@@ -171,11 +171,11 @@ class Channel:
             self._replied(message, body_bytes)
         elif isinstance(message, wire.Refusal):
             self._refused(message)
-        elif not isinstance(message, wire.Progress):
+        elif not isinstance(message, wire.TransferProgress):
             raise WireError(f"a {type(message).__name__} is not expected here")
         self._is_within = False
         self._peer.heard(time.perf_counter())
-        if not isinstance(message, wire.Progress):
+        if not isinstance(message, wire.TransferProgress):
             self._owed.discard(message.id)
         elif (waiting := self._waiting.get(message.id)) is not None and waiting.told is not None:
             waiting.told(message)

@@ -143,7 +143,7 @@ class Cancel(msgspec.Struct, frozen=True, tag="cancel", kw_only=True):
     id: Name
 
 
-class Progress(msgspec.Struct, frozen=True, tag="progress", kw_only=True):
+class TransferProgress(msgspec.Struct, frozen=True, tag="progress", kw_only=True):
     """How a request is doing, told back along its route while its answer takes long.
 
     source, target: of a payload that is being sent on; sent_bytes of it left within moving_s, in
@@ -160,7 +160,7 @@ class Progress(msgspec.Struct, frozen=True, tag="progress", kw_only=True):
     is_over: bool = False
 
 
-Message = Request | Reply | Refusal | Probe | Echo | Cancel | Progress
+Message = Request | Reply | Refusal | Probe | Echo | Cancel | TransferProgress
 Buffer = Any  # flat memory with nbytes: a numpy array or a memoryview
 
 _encoder = msgspec.msgpack.Encoder()
