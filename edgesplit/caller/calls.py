@@ -13,7 +13,7 @@ from edgesplit.caller.answer_check import AnswerCheck
 from edgesplit.caller.call_arguments import CallArguments
 from edgesplit.caller.history import History
 from edgesplit.caller.local_fallback import LocalFallback
-from edgesplit.caller.requests import PendingRequest, RequestSender, RequestContext
+from edgesplit.caller.requests import PendingRequest, RequestContext, RequestSender
 from edgesplit.caller.workloads import Workloads
 from edgesplit.cluster.session.session import Session
 from edgesplit.cluster.session.watch import PlanWatch

@@ -10,7 +10,7 @@ from tiers import Additions
 
 from edgesplit.caller.active_workload import Route
 from edgesplit.caller.local_fallback import LocalFallback
-from edgesplit.caller.requests import PendingRequest, RequestSender, RequestContext
+from edgesplit.caller.requests import PendingRequest, RequestContext, RequestSender
 from edgesplit.core.hedge import HedgeBudget
 from edgesplit.core.plan import parse_plan
 from edgesplit.node.transport import tensors, wire
