@@ -64,3 +64,22 @@ def test_what_goes_to_a_closed_connection_takes_no_time(lane):
     assert lane.next_s() == 2.0
     assert left(lane, 2.0) == [(2.5, 100)]
     assert len(lane) == 0
+
+
+def test_what_is_left_of_a_frame_counts_those_before_it(lane):
+    first, second = frame(200), frame(100)
+    lane.add(first, 0.0)
+    lane.add(second, 0.0)
+    assert (lane.left_bytes(first, 1.0), lane.left_bytes(second, 1.0)) == (100.0, 200.0)
+    assert left(lane, 2.0) == [(2.5, 200)]
+    assert (lane.left_bytes(first, 2.0), lane.left_bytes(second, 2.5)) == (0.0, 50.0)
+
+
+def test_a_frame_that_is_withdrawn_makes_room_for_the_next(lane):
+    first, second, third = frame(200), frame(100), frame(50)
+    for one in (first, second, third):
+        lane.add(one, 0.0)
+    assert lane.withdraw(first, 1.0)  # half of it was on its way, and never arrives
+    assert lane.withdraw(third, 1.0)
+    assert left(lane, 9.0) == [(2.5, 100)]
+    assert not lane.withdraw(second, 9.0)

@@ -88,3 +88,26 @@ def test_of_a_closed_connection_the_last_is_known(ends):
     until(lambda: near.delivered_bytes() == near.posted_bytes)
     near.close()
     assert near.delivered_bytes() == near.posted_bytes
+
+
+def test_a_frame_that_has_not_begun_is_withdrawn_and_the_others_arrive(ends):
+    """The first may be half sent; what is behind it still can be taken back."""
+    near, far = ends
+    ends_at = [near.post(*frame(LARGE_BYTES)) for _ in range(3)]
+    assert not near.withdraw(ends_at[0])
+    assert near.withdraw(ends_at[1])
+    assert not near.withdraw(ends_at[1] + 1)  # no frame ends there
+    arrived = [far.receive()[0] for _ in range(2)]
+    assert len(arrived) == 2
+    until(lambda: near.delivered_bytes() == near.posted_bytes)
+    near.post(*frame(1000))
+    far.receive()
+    until(lambda: near.delivered_bytes() == near.posted_bytes)
+
+
+def test_an_aborted_connection_sends_no_more(ends):
+    near, far = ends
+    near.post(*frame(LARGE_BYTES))
+    near.abort()
+    with pytest.raises((EOFError, OSError)):
+        far.receive()
