@@ -32,6 +32,7 @@ class PreparedCache(Generic[Kept]):
     def __init__(self, limit_bytes: float, limit_count: int) -> None:
         self._limit_bytes, self._limit_count = limit_bytes, limit_count
         self._entries: OrderedDict[Hashable, Future[Kept]] = OrderedDict()
+        self._newest: tuple[Hashable, Kept] | None = None  # what was asked for last, if it is kept
         self._lock = threading.Lock()
 
     def get(self, key: Hashable, build: Callable[[], Kept]) -> Kept:
@@ -40,6 +41,9 @@ class PreparedCache(Generic[Kept]):
         Raises what `build` raises; threads that waited for it then try themselves, one at a time.
         Raises RuntimeUnavailableError where another thread's building takes over 120 s.
         """
+        newest = self._newest  # a steady request asks for the same again, and needs no lock
+        if newest is not None and newest[0] == key:
+            return newest[1]
         while True:
             with self._lock:
                 is_new = key not in self._entries
@@ -48,7 +52,9 @@ class PreparedCache(Generic[Kept]):
             if is_new:
                 return self._build(key, entry, build)
             try:
-                return entry.result(BUILD_TIMEOUT_S)
+                found = entry.result(BUILD_TIMEOUT_S)
+                self._note(key, entry, found)
+                return found
             except CancelledError:
                 continue
             except TimeoutError:
@@ -61,6 +67,7 @@ class PreparedCache(Generic[Kept]):
         with self._lock:
             for key in list(filter(is_dropped, self._entries)):
                 del self._entries[key]
+            self._newest = None
 
     def __contains__(self, key: Hashable) -> bool:
         with self._lock:
@@ -76,11 +83,17 @@ class PreparedCache(Generic[Kept]):
         with self._lock:
             return self._kept_bytes()
 
+    def _note(self, key: Hashable, entry: "Future[Kept]", found: Kept) -> None:
+        with self._lock:
+            if self._entries.get(key) is entry and next(reversed(self._entries)) == key:
+                self._newest = key, found
+
     def _build(self, key: Hashable, entry: "Future[Kept]", build: Callable[[], Kept]) -> Kept:
         try:
             entry.set_result(build())
         finally:
             with self._lock:
+                self._newest = None
                 if entry.done():
                     self._drop_oldest(key)
                 else:

@@ -11,6 +11,8 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from edgesplit.errors import TransportSecurityError, WireError
 from edgesplit.node.transport import wire
 from edgesplit.node.transport.local_stream import LocalStream, connect_here
@@ -62,6 +64,7 @@ class Connection:
         self._buffer = bytearray(_BUFFER_BYTES)
         self._begin = self._end = 0
         self._deadline_s = math.inf  # of the frame that is being received
+        self._checked: tuple[Sequence[wire.ValueSpec], int] = (), 0
         self.is_closed = self.is_given_up = False  # by this side
 
     def handshake(self, timeout_s: float = CONNECT_TIMEOUT_S) -> None:
@@ -134,7 +137,7 @@ class Connection:
             message = wire.decode(header)
             frame_id = message.id
             if not isinstance(message, wire.Probe):  # whose body is ballast
-                wire.check_body(wire.specs_of(message), body_bytes, self._max_frame_bytes)
+                self._check_body(wire.specs_of(message), body_bytes)
         except WireError as error:
             self.skip(body_bytes)
             raise FrameError(str(error), frame_id) from None
@@ -145,12 +148,14 @@ class Connection:
         if isinstance(message, wire.Probe):
             self.skip(body_bytes)
             return []
-        return self._codec.unpack(wire.specs_of(message), self.receive_body(body_bytes))
-
-    def receive_body(self, body_bytes: int) -> wire.Buffer:
-        """The body as it came. Raises as receive()."""
         body = wire.new_body(body_bytes)
         self._fill(memoryview(body))
+        return self._codec.unpack(wire.specs_of(message), body)
+
+    def receive_body(self, body_bytes: int) -> wire.Buffer:
+        """The body as it came, to be passed on: it is not aligned. Raises as receive()."""
+        body = np.empty(body_bytes, dtype=np.uint8)
+        self._fill(body.data)
         return body
 
     def skip(self, body_bytes: int) -> None:
@@ -194,6 +199,12 @@ class Connection:
         self.is_closed = True
         self._stream.close()
         self._outgoing.close()
+
+    def _check_body(self, specs: Sequence[wire.ValueSpec], body_bytes: int) -> None:
+        """Raise WireError as wire.check_body(). What is as in the frame before was judged then."""
+        if (specs, body_bytes) != self._checked:
+            wire.check_body(specs, body_bytes, self._max_frame_bytes)
+            self._checked = specs, body_bytes
 
     def _await_frame(self) -> None:
         while self._begin == self._end:

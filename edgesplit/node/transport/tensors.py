@@ -3,10 +3,13 @@
 After a model has run, the caches are cold and each call of torch costs some 10 us: few are made.
 """
 
+import functools
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 
 from edgesplit.errors import WireError
@@ -15,6 +18,8 @@ from edgesplit.node.transport.strides import Places, is_dense, places
 from edgesplit.node.transport.tensor_form import Forms, TensorForm
 
 _DTYPES: dict[str, torch.dtype] = {name: getattr(torch, name) for name in wire.ITEM_BYTES}
+# Those that torch takes from numpy as they are.
+_ARRAY_DTYPES = {name: np.dtype(name) for name in ("float32", "float64", "float16", "int64")}
 _DTYPE_NAMES = {dtype: name for name, dtype in _DTYPES.items()}
 
 
@@ -46,19 +51,49 @@ def unpack(specs: Sequence[wire.ValueSpec], body: Any) -> list[Any]:
         if not isinstance(spec, wire.TensorSpec):
             values.append(spec)
             continue
-        dtype, count, found = _DTYPES[spec.dtype], math.prod(spec.shape), None
-        if not is_dense(spec.shape, spec.strides):
-            found = places(spec.shape, spec.strides)
-            count = found.count
-        if not count:
-            values.append(torch.empty_strided(spec.shape, spec.strides, dtype=dtype))
-            continue
-        flat = torch.frombuffer(body, dtype=dtype, count=count, offset=at)
-        if found is not None and found.packed is not None:
-            flat = _spread(flat, found, spec.strides)
-        values.append(flat.as_strided(spec.shape, spec.strides))
-        at += wire.padded(count * dtype.itemsize)
+        layout = _layout(spec.dtype, tuple(spec.shape), tuple(spec.strides))
+        values.append(layout.tensor(body, at))
+        at += layout.body_bytes
     return values
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """How a tensor lies in a body. body_bytes: that it takes there. found: where it is not dense.
+
+    steps: its strides in bytes, as numpy has them.
+    """
+
+    dtype: str
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    steps: tuple[int, ...]
+    count: int
+    body_bytes: int
+    found: Places | None
+
+    def tensor(self, body: Any, at: int) -> torch.Tensor:
+        """Of that body, from byte `at` on; a view of it unless it has gaps."""
+        if self.found is None and self.count and self.dtype in _ARRAY_DTYPES:
+            array = np.ndarray(self.shape, _ARRAY_DTYPES[self.dtype], body, at, self.steps)
+            return torch.from_numpy(array)  # one call of torch instead of two
+        dtype = _DTYPES[self.dtype]
+        if not self.count:
+            return torch.empty_strided(self.shape, self.strides, dtype=dtype)
+        flat = torch.frombuffer(body, dtype=dtype, count=self.count, offset=at)
+        if self.found is not None and self.found.packed is not None:
+            flat = _spread(flat, self.found, self.strides)
+        return flat.as_strided(self.shape, self.strides)
+
+
+@functools.lru_cache(maxsize=256)  # steady requests bring the same tensors again and again
+def _layout(dtype: str, shape: tuple[int, ...], strides: tuple[int, ...]) -> _Layout:
+    found = None if is_dense(shape, strides) else places(shape, strides)
+    count = math.prod(shape) if found is None else found.count
+    item_bytes = wire.ITEM_BYTES[dtype]
+    steps = tuple(stride * item_bytes for stride in strides)
+    body_bytes = wire.padded(count * item_bytes)
+    return _Layout(dtype, shape, strides, steps, count, body_bytes, found)
 
 
 def laid(value: torch.Tensor, shape: Sequence[int], strides: Sequence[int]) -> torch.Tensor:

@@ -254,7 +254,7 @@ def limit_s(n_bytes: int) -> float:
 def new_body(body_bytes: int) -> Any:
     """Memory for a body, aligned as torch aligns its own: kernels may round differently if not."""
     memory = np.empty(body_bytes + ALIGNMENT, dtype=np.uint8)
-    first = -memory.ctypes.data % ALIGNMENT
+    first = -memory.__array_interface__["data"][0] % ALIGNMENT  # quicker than .ctypes
     return memory[first : first + body_bytes]
 
 

@@ -60,6 +60,19 @@ def test_what_is_kept_is_not_built_again():
     assert cache.get("a", lambda: pytest.fail("built twice")) is first
 
 
+def test_what_was_asked_for_last_is_not_kept_once_it_is_dropped():
+    cache, built = PreparedCache(10, 10), []
+
+    def build():
+        built.append(Range("a"))
+        return built[-1]
+
+    assert cache.get("a", build) is cache.get("a", build) is cache.get("a", build)
+    cache.drop(lambda key: key == "a")
+    assert "a" not in cache
+    assert cache.get("a", build) is built[1]
+
+
 def test_what_was_dropped_lives_on_with_its_user():
     cache = PreparedCache(10, 1)
     used = cache.get("a", lambda: Range("a"))
