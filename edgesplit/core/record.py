@@ -22,7 +22,7 @@ class Record:
     compute_s, link_s: sums over the route; timings has them per tier. energy: by tier, also of
     tiers that had no part in it. end: the tier that holds the input. why: empty where all went as
     planned, else why another tier or the caller ran the layers. The caller's joules are not
-    counted.
+    counted. met_limit: whether it took no longer than the goal's latency limit; None: it has none.
     """
 
     id: str
@@ -36,6 +36,7 @@ class Record:
     end: str
     timings: tuple[TierTiming, ...]
     why: str = ""
+    met_limit: bool | None = None
 
     @property
     def finished_by(self) -> str:
@@ -112,6 +113,7 @@ def record_of(done: Finished, profile: Profile, goal: Goal) -> Record:
         profile.entry_tier,
         done.timings,
         done.why or (done.timings[-1].failed_over if done.timings else ""),
+        None if goal.latency_limit_s is None else done.latency_s <= goal.latency_limit_s,
     )
 
 
