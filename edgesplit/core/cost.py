@@ -12,7 +12,7 @@ from edgesplit.core.graph import Graph
 from edgesplit.core.plan import Plan, Stage
 from edgesplit.core.power import PHASES
 from edgesplit.core.profile import Link, Profile, ScoreReference
-from edgesplit.core.scatter import Part, sum_of
+from edgesplit.core.scatter import Summand, sum_of
 from edgesplit.errors import PlanError, ProfileError
 
 Array = NDArray[np.float64]
@@ -225,7 +225,7 @@ class CostModel:
         plan.check(self.graph, self.profile.names).check_runtimes(self.profile.offered)
         index = {name: i for i, name in enumerate(self.profile.names)}
         route = [index[tier] for tier in plan.route]
-        sums, parts = [0.0, 0.0, 0.0], list[Part]()
+        sums, parts = [0.0, 0.0, 0.0], list[Summand]()
         compute_s = 0.0
         fits = plan.stages[0].stop >= self.goal.min_end_layers
         for t, stage in zip(route, plan.stages, strict=True):

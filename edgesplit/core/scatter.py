@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from edgesplit.errors import ProfileError
 
 _Array = NDArray[np.float64]
-Part = tuple[float, "Scatter | None"]  # predicted seconds, and how measured ones lie around them
+Summand = tuple[float, "Scatter | None"]  # predicted seconds, and how measured ones lie around them
 
 _STEP = math.log(1.05)  # of a bin: a quantile is known to 2.5 %
 _BELOW, _BINS = 28, 114  # bins below a ratio of 1, and in all: 1/4 to 66
@@ -87,7 +87,7 @@ class SecondsDistribution:
         return float(self.shares[self.seconds <= limit_s].sum())
 
 
-def sum_of(parts: Iterable[Part]) -> SecondsDistribution:
+def sum_of(parts: Iterable[Summand]) -> SecondsDistribution:
     """The distribution of a sum of independent parts, folded one after another on a grid of 2 %.
 
     A part without a scatter takes what is predicted. The mean of the sum is kept exactly.
