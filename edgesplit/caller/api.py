@@ -486,7 +486,8 @@ class EdgeSplit:
         """Where to cut as things are now, and why. print() shows it as a table.
 
         Holds the cost of the best plan, the best plan of every other route, what limits it, and why
-        it is not in force where another plan is. Seconds and joules. Raises ClusterError while the
+        it is not in force where another plan is; with a probability in the goal, what was promised
+        and how often it was met. Seconds and joules. Raises ClusterError while the
         scheduler is away, PlanError where the policy finds no plan.
 
         Example:
@@ -495,7 +496,8 @@ class EdgeSplit:
         """
         workload = self._used()
         stands = self._parts.session.planning.standing(workload.id)
-        return explain(workload.graph, stands.profile, self._goal, stands)
+        met = self._parts.calls.history.met_limit(workload.id, self._goal)
+        return explain(workload.graph, stands.profile, self._goal, stands, met)
 
     @property
     def switches(self) -> tuple[tuple[float, Plan, str], ...]:

@@ -39,6 +39,8 @@ class History:
         # whose program and weights would outlive its giving up.
         self._workloads = _Numbered[str, tuple[str, Profile]]()
         self._plans = _Numbered[str, Plan]()  # by their texts
+        # By workload: its goal, the requests within the goal's latency limit, and all under it.
+        self._met = dict[str, tuple[Goal, int, int]]()
         self._lock = threading.Lock()
 
     def add(self, pending: PendingRequest, outcome: Outcome) -> None:
@@ -54,6 +56,15 @@ class History:
             )
             self._finished.append(msgspec.msgpack.encode(row))
             self.count += 1
+            if workload.goal.latency_limit_s is not None:
+                met, count = self.met_limit(workload.id, workload.goal)
+                met += latency_s <= workload.goal.latency_limit_s
+                self._met[workload.id] = (workload.goal, met, count + 1)
+
+    def met_limit(self, workload_id: str, goal: Goal) -> tuple[int, int]:
+        """Of the requests since the workload has that goal: those within its limit, and all."""
+        known, met, count = self._met.get(workload_id, (goal, 0, 0))
+        return (met, count) if known == goal else (0, 0)
 
     def records(self, goal: Goal, since_s: float = 0.0) -> Iterator[Record]:
         """One per request that is kept and was sent then or later, in the order they came back.

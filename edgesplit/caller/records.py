@@ -14,7 +14,7 @@ COLUMNS = (
     *("id", "at_s", "model", "plan", "latency_s", "compute_s", "link_s"),
     *("end_energy_j", "end_energy_k2_j", "total_energy_j", "total_energy_k2_j"),
     *("boundary", "energy", "energy_scope", "energy_source", "energy_note", "emulated"),
-    *("finished_by", "why", "hedged"),
+    *("finished_by", "why", "hedged", "met_limit"),
 )
 
 _AS_RECORDED = (
@@ -31,7 +31,8 @@ def frame_of(records: Iterable[Record], boundary: str, is_emulated: bool) -> Dat
     are NaN and the note says what they are below: a mean over the rest would be too high, use
     EdgeSplit.metered() for sums. finished_by: the tier that ran the last layer, or `caller`; why:
     empty where that was planned, else what kept the planned tier from it. hedged: who ran layers
-    twice, and whether its answer came first. Per tier that took part:
+    twice, and whether its answer came first. met_limit: whether it took no longer than the goal's
+    latency limit; NaN: it has none. Per tier that took part:
     TIER_compute_s, TIER_queue_s, TIER_sent_bytes, TIER_energy_j, TIER_energy_k2_j and
     TIER_energy_from (kind, source, scope), NaN where it did not.
     """
@@ -66,6 +67,7 @@ def _row(record: Record) -> dict[str, object]:
         "energy_scope": whole.scope,
         "energy_source": whole.provenance,
         "energy_note": "; ".join([*below.values(), *whole.flags]),
+        "met_limit": math.nan if record.met_limit is None else record.met_limit,
     }
     for timing in record.timings:
         row[f"{timing.tier}_compute_s"] = timing.compute_s

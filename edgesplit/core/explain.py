@@ -1,7 +1,7 @@
 """Why this plan: its cost beside the best plan of every other route, and what limits it."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import permutations
 
 from edgesplit.core.control.standing import Standing
@@ -16,6 +16,7 @@ from edgesplit.core.planner.route import best_route
 from edgesplit.core.planner.space import route_space
 from edgesplit.core.policy import only
 from edgesplit.core.profile import Profile
+from edgesplit.core.promise import Promise
 from edgesplit.core.provenances import provenance_dict, provenance_lines
 from edgesplit.core.tier_runtimes import TierRuntimes
 from edgesplit.errors import PlanError
@@ -36,7 +37,7 @@ class Explanation:
     runtimes: seconds of each tier in each of its runtimes. Where those and the links are from, and
         when they were measured, is in profile.
     running: the plan in force. why_not_running: why it is not `chosen`; empty where it is.
-    away: tiers that plans leave out now.
+    away: tiers that plans leave out now. promise: the goal's deadline, where it has a probability.
 
     Costs are in seconds and joules; as_dict() gives the same for JSON.
 
@@ -59,6 +60,7 @@ class Explanation:
     running: Cost | None = None
     why_not_running: str = ""
     away: tuple[str, ...] = ()
+    promise: Promise | None = None
 
     def as_dict(self) -> dict[str, object]:
         """The same as plain values for JSON; seconds and joules."""
@@ -71,6 +73,7 @@ class Explanation:
             "running": cost_dict(self.running) if self.running else None,
             "why_not_running": self.why_not_running,
             "away": list(self.away),
+            "promise": asdict(self.promise) if self.promise else None,
             "binding": self.decision.binding,
             "is_proved": self.decision.is_proved,
             "limited_by": self.limited_by,
@@ -96,6 +99,7 @@ class Explanation:
             *([f"not in force: {self.why_not_running}"] if self.why_not_running else []),
             *([f"left out, since they failed: {', '.join(self.away)}"] if self.away else []),
             f"limited by: {self.limited_by}",
+            *([str(self.promise)] if self.promise else []),
             f"{'':11} {'plan':{width}} {'score':>7} {'latency':>11} {'end energy':>18} "
             f"{'all tiers':>18}",
         ]
@@ -111,6 +115,7 @@ def cost_dict(cost: Cost) -> dict[str, object]:
         "plan": str(cost.plan),
         "score": cost.score,
         "latency_s": cost.latency_s,
+        "quantile_s": cost.quantile_s,
         "compute_s": cost.compute_s,
         "end_energy_j": cost.end_energy_j,
         "end_energy_k2_j": _k2(cost.end_energy_u_j),
@@ -121,9 +126,15 @@ def cost_dict(cost: Cost) -> dict[str, object]:
 
 
 def explain(
-    graph: Graph, profile: Profile, goal: Goal, stands: Standing | None = None
+    graph: Graph,
+    profile: Profile,
+    goal: Goal,
+    stands: Standing | None = None,
+    met: tuple[int, int] = (0, 0),
 ) -> Explanation:
     """The decision and what it was chosen over; stands: how a session's plan does, if any.
+
+    met: of the requests under this goal, how many were within its latency limit, and all of them.
 
     In each route from the entry tier every other tier runs at least one layer; where two tiers in a
     row have no direct link, others relay. Each is shown in its best runtimes. With more
@@ -133,22 +144,30 @@ def explain(
     decision = choose(model)
     others = [cost for cost in _best_per_route(model) if not _same_work(cost, decision.cost)]
     others.sort(key=lambda cost: (not cost.feasible, cost.score))
-    chosen = stands.chosen if stands else None
+    chosen = model.cost(stands.chosen) if stands and stands.chosen else decision.cost
+    running = _running(model, stands) if stands else None
     return Explanation(
         graph=graph.name,
         boundary=goal.boundary,
         profile=profile,
         decision=decision,
-        chosen=model.cost(chosen) if chosen else decision.cost,
+        chosen=chosen,
         runners_up=tuple(others),
         trivial=tuple(_trivial(model)),
         limited_by=_limit(model, decision),
         energy=predicted(profile, goal.boundary),
         runtimes=TierRuntimes(profile.tiers),
-        running=_running(model, stands) if stands else None,
+        running=running,
         why_not_running=stands.why if stands else "",
         away=stands.away if stands else (),
+        promise=_promise(goal, running or chosen, met),
     )
+
+
+def _promise(goal: Goal, cost: Cost, met: tuple[int, int]) -> Promise | None:
+    if goal.probability is None or goal.latency_limit_s is None:
+        return None
+    return Promise(goal.probability, goal.latency_limit_s, cost.limited_s, *met)
 
 
 def _running(model: CostModel, stands: Standing) -> Cost | None:
@@ -178,6 +197,8 @@ def _k2(u_j: float | None) -> float | None:
 
 
 def _best_per_route(model: CostModel) -> Iterator[Cost]:
+    """Under a promise with each part's seconds at the promised level, which is safe."""
+    model = model.at(model.goal.probability)
     tiers = range(1, len(model.profile.tiers))
     few = len(model.profile.tiers) <= MOST_TIERS_FULLY_LISTED
     for count in range((len(tiers) if few else 1) + 1):
@@ -227,7 +248,7 @@ def _limit(model: CostModel, decision: Decision) -> str:
     if not cost.feasible:
         return _why_infeasible(goal, cost)
     relaxed = (
-        (f"the latency limit of {_ms(goal)}", replace(goal, latency_limit_s=None)),
+        (_limit_text(goal), replace(goal, latency_limit_s=None, probability=None)),
         (f"min_end_layers, {goal.min_end_layers}", replace(goal, min_end_layers=0)),
         ("the memory limits", replace(goal, memory_bytes={})),
     )
@@ -243,13 +264,14 @@ def _limit(model: CostModel, decision: Decision) -> str:
 
 def _why_infeasible(goal: Goal, cost: Cost) -> str:
     limit_s = goal.latency_limit_s
-    if limit_s is not None and cost.latency_s > limit_s:
+    if limit_s is not None and cost.limited_s > limit_s:
         return (
-            f"no plan meets the latency limit of {_ms(goal)}; the fastest, chosen, "
-            f"takes {cost.latency_s * 1e3:.2f} ms"
+            f"no plan meets {_limit_text(goal)}; the fastest, chosen, "
+            f"takes {cost.limited_s * 1e3:.2f} ms"
         )
     return "no plan fits the memory limits; the fastest without them is chosen"
 
 
-def _ms(goal: Goal) -> str:
-    return f"{(goal.latency_limit_s or 0.0) * 1e3:g} ms"
+def _limit_text(goal: Goal) -> str:
+    limit = f"the latency limit of {(goal.latency_limit_s or 0.0) * 1e3:g} ms"
+    return limit if goal.probability is None else f"{limit} with {goal.probability:g}"

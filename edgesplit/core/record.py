@@ -23,6 +23,7 @@ class Record:
     tiers that had no part in it. end: the tier that holds the input. why: empty where all went as
     planned, else why another tier or the caller ran the layers. caller_hedge: see hedged. The
     caller's joules are not counted, nor those of a planned tier whose answer came second.
+    met_limit: whether it took no longer than the goal's latency limit; None: it has none.
     """
 
     id: str
@@ -37,6 +38,7 @@ class Record:
     timings: tuple[TierTiming, ...]
     why: str = ""
     caller_hedge: str = ""
+    met_limit: bool | None = None
 
     @property
     def finished_by(self) -> str:
@@ -125,6 +127,7 @@ def record_of(done: Finished, profile: Profile, goal: Goal) -> Record:
         done.timings,
         done.why or (done.timings[-1].failed_over if done.timings else ""),
         done.caller_hedge,
+        None if goal.latency_limit_s is None else done.latency_s <= goal.latency_limit_s,
     )
 
 

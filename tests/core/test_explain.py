@@ -147,3 +147,25 @@ def test_where_figures_are_from_and_when_they_were_measured():
     assert values[f"{first.name} torch"] == f"{told}, checked now"
     assert values[f"{link.source}->{link.target}"] == told
     assert len(values) == len(profile.tiers) + len(profile.links)
+
+
+def test_a_promise_is_told_against_what_was_met():
+    goal = Goal(latency_limit_s=0.5, probability=0.99)
+    found = explain(GRAPH, FULL, goal, met=(996, 1000))
+    expected_ms = found.chosen.quantile_s * 1e3
+    told = f"promised 0.99 within 500 ms; expected quantile {expected_ms:.1f} ms; met 996 of 1000"
+    assert told in str(found).splitlines()
+    said = json.loads(json.dumps(found.as_dict()))["promise"]
+    assert (said["met"], said["requests"], said["probability"]) == (996, 1000, 0.99)
+
+
+def test_without_a_probability_nothing_is_promised():
+    found = explain(GRAPH, FULL, Goal(latency_limit_s=0.5), met=(3, 3))
+    assert found.promise is None
+    assert found.as_dict()["promise"] is None
+    assert "promised" not in str(found)
+
+
+def test_a_promise_that_no_plan_keeps_is_told_with_its_probability():
+    found = explain(GRAPH, FULL, Goal(latency_limit_s=1e-6, probability=0.9))
+    assert "no plan meets the latency limit of 0.001 ms with 0.9; the fastest" in found.limited_by

@@ -344,3 +344,21 @@ def test_ctrl_c_leaves_nothing(short_folder):
     _, alive = psutil.wait_procs(children, timeout=20)
     assert not alive
     assert not [name for name in os.listdir(short_folder) if name.startswith("es-")]
+
+
+def test_a_promise_is_counted_in_records_and_told_by_explain(model, x):
+    with EdgeSplit(model, goal=Goal(latency_limit_s=100.0, probability=0.9)) as split:
+        for _ in range(3):
+            split.infer(x)
+        assert split.records()["met_limit"].tolist() == [True, True, True]
+        promise = split.explain().promise
+        assert (promise.met, promise.requests, promise.limit_s) == (3, 3, 100.0)
+        assert 0 < promise.expected_s < 100
+        split.set_goal(Goal(latency_limit_s=1e-6, probability=0.9))
+        split.infer(x)
+        promise = split.explain().promise
+        assert (promise.met, promise.requests) == (0, 1)
+        assert not split.records()["met_limit"].any()
+        split.set_goal(Goal())
+        assert split.explain().promise is None
+        assert split.records()["met_limit"].isna().all()
