@@ -6,7 +6,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from edgesplit.core.hedge import LEAST_S, HedgeBudget, HedgeRule
+from edgesplit.core.hedge import HedgeBudget, HedgeRule
 from edgesplit.errors import DeadlineExceeded, RequestError
 from edgesplit.node.transport import wire
 from edgesplit.node.transport.channel import Channel, Outcome
@@ -30,6 +30,10 @@ class Raced(Protocol):
         """perf_counter's, when that was."""
 
     @property
+    def ahead(self) -> int:
+        """Requests that waited for the tier already."""
+
+    @property
     def left_s(self) -> float:
         """Until the time limit."""
 
@@ -49,7 +53,7 @@ class CallerHedge:
 
     def receive(self, channel: Channel, raced: Raced) -> Outcome:
         """The first complete answer. Raises as Channel.receive()."""
-        first_s = raced.tried_s + self.rule.answer_s + max(self.rule.answer_s, LEAST_S)
+        first_s = raced.tried_s + self.rule.overdue_s(raced.ahead)
         next_s = min(first_s, time.perf_counter() + max(0.0, raced.left_s))
         while not channel.wait(raced.wire_id, next_s):
             now_s = time.perf_counter()
@@ -62,7 +66,7 @@ class CallerHedge:
 
     def _is_due(self, raced: Raced, now_s: float) -> bool:
         elapsed_s = now_s - raced.tried_s
-        waiting_s, said = self.rule.waiting_s(elapsed_s), raced.expected
+        waiting_s, said = self.rule.waiting_s(elapsed_s, raced.ahead), raced.expected
         if said is not None and now_s - said[0] < _FRESH_S:
             waiting_s = max(0.0, said[1] - (now_s - said[0]))
         return self.rule.is_due(elapsed_s, 0.0, waiting_s)

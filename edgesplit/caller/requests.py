@@ -33,8 +33,8 @@ class PendingRequest:
 
     values: its payload at cut 0. sent_s, deadline_s: perf_counter's, of the whole call.
     updates_beliefs: whether the plan in force learns from it. tried_s: when it was sent last;
-    expected: (when, seconds until the answer), as a tier said since. channel: where it was sent;
-    None: error says why it was not.
+    ahead: requests that waited for the tier then; expected: (when, seconds until the answer), as a
+    tier said since. channel: where it was sent; None: error says why it was not.
     """
 
     id: str
@@ -47,6 +47,7 @@ class PendingRequest:
     deadline_s: float
     updates_beliefs: bool
     tried_s: float = 0.0
+    ahead: int = 0
     expected: tuple[float, float] | None = None
     channel: Channel | None = None
     error: RequestError | None = None
@@ -106,6 +107,7 @@ class RequestSender:
             failover_after_s, answer = pending.route.failover_after_s, pending.workload.answer
             told = partial(self._told, pending)
             pending.tried_s, pending.expected = time.perf_counter(), None
+            pending.ahead = channel.n_waiting
             channel.send(pending.request, pending.buffers, failover_after_s, answer, told)
             self._shared.budget.sent()
             pending.channel = channel

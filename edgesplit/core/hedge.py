@@ -54,16 +54,23 @@ class HedgeRule:
         # A limit comes before the score.
         return elapsed_s + own_s < self.limit_s < elapsed_s + expected_s
 
-    def waiting_s(self, waited_s: float) -> float:
+    def waiting_s(self, waited_s: float, ahead: int = 0) -> float:
         """Until the answer, `waited_s` after the payload has arrived.
 
+        ahead: requests of this sender that waited there already, each of which may take as long.
         What is overdue takes as long again: who waits as long as an own run would take, and then
         begins one, takes at most twice as long as who knew.
         """
-        overdue_s = waited_s - self.answer_s
-        if overdue_s < max(self.answer_s, LEAST_S):
+        answer_s = self.answer_s * (1 + ahead)
+        overdue_s = waited_s - answer_s
+        if overdue_s < max(answer_s, LEAST_S):
             return max(0.0, -overdue_s)  # a prediction may be wrong by half
         return overdue_s
+
+    def overdue_s(self, ahead: int = 0) -> float:
+        """How long after its arrival a payload may first count as overdue."""
+        answer_s = self.answer_s * (1 + ahead)
+        return answer_s + max(answer_s, LEAST_S)
 
 
 @dataclass

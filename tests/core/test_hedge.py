@@ -92,6 +92,14 @@ def test_what_is_overdue_takes_as_long_again():
     assert rule.waiting_s(1.5) == pytest.approx(1.0)
 
 
+def test_requests_that_waited_before_it_may_take_as_long_each():
+    rule = HedgeRule(rest_s=0.2, answer_s=0.5, price_s=0.0)
+    assert rule.waiting_s(0.2, ahead=2) == pytest.approx(1.3)
+    assert rule.waiting_s(2.9, ahead=2) == 0.0
+    assert rule.waiting_s(3.1, ahead=2) == pytest.approx(1.6)
+    assert (rule.overdue_s(), rule.overdue_s(ahead=2)) == pytest.approx((1.0, 3.0))
+
+
 def test_a_payload_is_expected_to_go_on_as_it_went_of_late():
     payload = PayloadProgress(1000, 0.0)
     assert payload.expected_s() == 0.0

@@ -35,9 +35,10 @@ class HedgeRun:
 
         By its watts while it runs: a meter is asked at its end, when the answer has long left.
         """
-        self.is_wanted = False
-        if self._done is not None:
-            return self._done.hedge_j
+        with self._lock:
+            self.is_wanted = self._is_alone  # then there is no other one
+            if self._done is not None:
+                return self._done.hedge_j
         return self._watts * (time.perf_counter() - self._began_s) if self._watts else 0.0
 
     def adopt(self, why: str) -> Done | None:

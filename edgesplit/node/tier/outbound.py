@@ -61,6 +61,7 @@ class Outbound:
         self._tier, self._shaper, self._dial = tier, shaper, dial
         self._upstream, self._budget = upstream, budget
         self._sent: dict[str, SentRequest] = {}
+        self._cancelled: dict[str, SentRequest] = {}  # and not said to be gone yet
         self._next_tiers: dict[str, NextTier] = {}  # by address
         self._watchdog = Watchdog(self._look, "watchdog")
 
@@ -116,7 +117,8 @@ class Outbound:
             reason = "silent" if isinstance(error, TimeoutError) else "unreachable"
             self._upstream.fail_over(done, reason, f"cannot connect to {to.tier}: {error}")
             return
-        sent = SentRequest(done, to, link, time.perf_counter(), n_bytes_of(buffers))
+        n_bytes, ahead = n_bytes_of(buffers), to.peer.n_waiting
+        sent = SentRequest(done, to, link, time.perf_counter(), n_bytes, ahead)
         if not self._keep(sent):
             # Its reply could not be told from the other's, which would then wait here for ever.
             why = f"a request {job.request.id!r} is under way already"
@@ -170,7 +172,7 @@ class Outbound:
         """There is no memory for its answer just now: whoever asked may ask again."""
         sent = self._taken(request_id)
         if sent is not None:
-            self._upstream.refuse(sent.done.job, "busy", "no memory is left for the answer")
+            self._refuse(sent, "busy", "no memory is left for the answer")
 
     def take_answer(self, to: NextTier, message: wire.Message, body: list[wire.Buffer]) -> None:
         """A frame of a tier that this one sends to. A reply's body is passed on as it is."""
@@ -183,9 +185,10 @@ class Outbound:
             self._hear(message, now_s)
             return
         sent = self._taken(message.id)
-        if sent is None:
-            to.peer.forget(message.id)
-            return  # done without it meanwhile: a late reply is dropped
+        if sent is None:  # done without it meanwhile: a late reply is dropped
+            if self._cancelled.pop(message.id, None) is not None:
+                to.peer.forget(message.id)
+            return
         if isinstance(message, wire.Reply):
             sizes = (sent.sent_bytes, n_bytes_of(body))
             timing = timing_of(sent.done, now_s - sent.sent_s, sizes)
@@ -196,17 +199,27 @@ class Outbound:
                 )
             reply = msgspec.structs.replace(message, timings=[timing, *message.timings])
             self._upstream.answer(sent.done.job, reply, body)
-        elif isinstance(message, wire.Refusal) and message.reason in wire.RECOVERABLE_REASONS:
-            self._do_without(sent, message)
+        elif isinstance(message, wire.Refusal):
+            self._refused(sent, message)
         else:
             self._upstream.answer(sent.done.job, message)
 
-    def _do_without(self, sent: SentRequest, refusal: wire.Refusal) -> None:
+    def _refused(self, sent: SentRequest, refusal: wire.Refusal) -> None:
         """Finish here, or pass on the refusal as it came."""
-        if sent.done.job.hop.failover_after_s:
+        is_other_tiers = refusal.reason in wire.RECOVERABLE_REASONS
+        if is_other_tiers and sent.job.hop.failover_after_s:
             self._fail_over(sent, refusal.reason, refusal.message)
+        elif sent.hedge is not None and refusal.reason == "busy":  # which is done here by now
+            self._fail_over(sent, wire.LATE, refusal.message)
         else:
+            if sent.hedge is not None:
+                sent.hedge.cancel()
             self._upstream.answer(sent.done.job, refusal)
+
+    def _refuse(self, sent: SentRequest, reason: str, message: str) -> None:
+        if sent.hedge is not None:
+            sent.hedge.cancel()
+        self._upstream.refuse(sent.done.job, reason, message)
 
     def _fail_over(self, sent: SentRequest, reason: str, message: str) -> None:
         """Do what the next tier does not; a hedge that is at it already goes on alone."""
@@ -255,22 +268,25 @@ class Outbound:
         of it goes its way. One on which nothing moves is left to the watchdog, which finds out
         whether the tier lives; whatever comes back, or its silence, is a sign.
         """
-        now_s, request_id = time.perf_counter(), sent.job.request.id
-        sent.look(now_s)
+        request_id = sent.job.request.id
         if not sent.has_arrived:
-            self._upstream.tell(sent.job, sent.last_words(now_s))
+            self._upstream.tell(sent.job, sent.last_words(time.perf_counter()))
         if sent.way is not None and sent.way.withdraw():
             sent.to.peer.forget(request_id)
         elif sent.is_moving and not any(s.link is sent.link for s in list(self._sent.values())):
             sent.to.peer.forget(request_id)
             sent.link.abort()
         else:
+            self._cancelled[request_id] = sent
             with contextlib.suppress(OSError):  # it is lost: so is the request there
                 self._shaper.send(sent.link, sent.to.tier, wire.Cancel(id=request_id))
 
     def lost(self, to: NextTier, link: Connection, why: str) -> None:
         """A connection that this tier made has broken: it does without what waits for it."""
         reason = to.lost(link)
+        for request_id, sent in list(self._cancelled.items()):
+            if sent.link is link and self._cancelled.pop(request_id, None) is not None:
+                to.peer.forget(request_id)
         for request_id, sent in list(self._sent.items()):
             if sent.link is link and self._taken(request_id) is not None:
                 self._fail_over(sent, reason, f"connection to {to.tier} lost: {why}")
@@ -285,7 +301,7 @@ class Outbound:
             if now_s >= sent.limit_s and self._taken(request_id) is not None:
                 limit = f"{sent.done.job.request.timeout_s:g} s"
                 why = f"no answer from {sent.to.tier} within {limit}"
-                self._upstream.refuse(sent.done.job, "timeout", why)
+                self._refuse(sent, "timeout", why)
             else:
                 self._look_after(sent, now_s)
         if self._sent:
@@ -299,6 +315,8 @@ class Outbound:
             hedge = HedgeRun(f"{sent.to.tier} {wire.LATE}")
             sent.hedged(hedge, now_s)
             self._upstream.hedge(sent.done, hedge)
+            if sent.job.request.id not in self._sent:  # it was answered meanwhile
+                hedge.cancel()
         words = sent.words(now_s)
         if words is not None:
             self._upstream.tell(sent.job, words)

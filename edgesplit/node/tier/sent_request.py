@@ -22,7 +22,8 @@ _FRESH_S = 0.3  # so old may be what a tier further on expects
 class SentRequest:
     """Waits for its reply. link: that it left on; way: how much of it is still here.
 
-    hedge: the run of the rest on this tier, once that has begun.
+    ahead: requests that waited for that tier already. hedge: the run of the rest on this tier, once
+    that has begun.
     """
 
     done: Done
@@ -30,6 +31,7 @@ class SentRequest:
     link: Connection
     sent_s: float
     sent_bytes: int
+    ahead: int = 0
     way: Transmission | None = None
     hedge: HedgeRun | None = None
     _rule: HedgeRule | None = None
@@ -115,7 +117,7 @@ class SentRequest:
         sending_s, waiting_s = self._progress.expected_s(), 0.0
         if self._rule is not None:
             waited_s = 0.0 if self._arrived_s is None else now_s - self._arrived_s
-            waiting_s = self._rule.waiting_s(waited_s)
+            waiting_s = self._rule.waiting_s(waited_s, self.ahead)
         if self._heard is not None and now_s - self._heard[0] < _FRESH_S:
             sending_s, waiting_s = 0.0, max(0.0, self._heard[1] - (now_s - self._heard[0]))
         if self.hedge is not None and self._rule is not None:

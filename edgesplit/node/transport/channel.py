@@ -125,6 +125,11 @@ class Channel:
         return True
 
     @property
+    def n_waiting(self) -> int:
+        """Requests that wait for the tier, on all channels to it."""
+        return self._peer.n_waiting
+
+    @property
     def is_broken(self) -> bool:
         """Whether it is of no use to anybody any more."""
         return self._has_failed or self._connection.is_closed

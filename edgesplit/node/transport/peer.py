@@ -90,6 +90,11 @@ class Peer:
             )
         return min(limit_s, now_s + failover_after_s / 2 if failover_after_s else math.inf)
 
+    @property
+    def n_waiting(self) -> int:
+        """Requests that wait for it."""
+        return len(self._waiting)
+
     def forget(self, request_id: str) -> None:
         """Nobody waits for it any more."""
         with self._lock:
