@@ -120,25 +120,25 @@ class ActiveWorkload:
             if self.addresses != activation.addresses:
                 self.addresses = dict(activation.addresses)
                 self._routes.clear()
-            self.route = self.along(activation.plan)
+            self.route = self._made(activation.plan, self.hedges)
 
     def set_goal(self, goal: Goal) -> None:
         """Take another goal: its latency limit bounds how long tiers are waited for."""
         with self._changing:
             self.goal = goal
             self._routes.clear()
-            self.route = self.along(self.route.plan)
+            self.route = self._made(self.route.plan, self.hedges)
 
     def along(self, plan: Plan) -> Route:
-        """The route of that plan; made once per plan."""
+        """The route of that plan as it is, without hedges; made once per plan."""
         route = self._routes.get(plan)
         if route is None:
             if len(self._routes) >= _ROUTES_KEPT:
                 self._routes.clear()
-            route = self._routes[plan] = self._made(plan)
+            route = self._routes[plan] = self._made(plan, hedges=False)
         return route
 
-    def _made(self, plan: Plan) -> Route:
+    def _made(self, plan: Plan, hedges: bool) -> Route:
         count = len(plan.stages) + 1  # the caller and each stage
         waits_s = [0.0] * count
         rules: list[HedgeRule | None] = [None] * count
@@ -146,7 +146,7 @@ class ActiveWorkload:
             model = CostModel(self.graph, self.profile, self.goal)
             longest = wire.LONGEST_TIMEOUT_S
             waits_s = [*(min(s, longest) for s in failover_timeouts(model, plan)), 0.0]
-            if self.hedges:
+            if hedges:
                 rules = [*hedge_rules(model, plan), None]
         hops = [
             wire.Hop(

@@ -202,7 +202,7 @@ class EdgeSplit:
     def infer_on(self, plan: Plan | str, *args: Any, **kwargs: Any) -> Any:
         """infer(*args, **kwargs) along `plan` instead of the plan in force.
 
-        For experiments: adaptation does not learn from these requests. Raises PlanError for a plan
+        For experiments: adaptation does not learn from these requests, and they are not hedged. Raises PlanError for a plan
         that does not fit the model or the tiers.
 
         Example:

@@ -11,6 +11,9 @@ from edgesplit.errors import DeadlineExceeded, RequestError
 from edgesplit.node.transport import wire
 from edgesplit.node.transport.channel import Channel, Outcome
 
+# After it was sent. The first tier is on this host, mostly, and what holds it up for less may hold
+# up this process as well.
+_LEAST_S = 1.0
 _LOOK_S = 0.05  # between two looks whether it is due
 _RACE_S = 0.005  # between two looks which of both has come first
 _FRESH_S = 0.3  # so old may be what the tiers expect
@@ -53,7 +56,7 @@ class CallerHedge:
 
     def receive(self, channel: Channel, raced: Raced) -> Outcome:
         """The first complete answer. Raises as Channel.receive()."""
-        first_s = raced.tried_s + self.rule.overdue_s(raced.ahead)
+        first_s = raced.tried_s + max(_LEAST_S, self.rule.overdue_s(raced.ahead))
         next_s = min(first_s, time.perf_counter() + max(0.0, raced.left_s))
         while not channel.wait(raced.wire_id, next_s):
             now_s = time.perf_counter()

@@ -16,6 +16,7 @@ from edgesplit.core.layer_times import TORCH
 from edgesplit.core.plan import Plan, Stage
 
 LEAST_S = 0.1  # after it was sent: what comes sooner is no tail, and shows no rate yet
+OVERDUE_LEAST_S = 0.25  # what a busy machine may take longer, and nothing is wrong
 _MARGIN_S, _MARGIN_FACTOR = 0.05, 1.25  # an own run that takes longer than predicted must not lose
 _RECENT_S = 0.5  # of a payload's progress: its rate of late
 WINDOW = 200  # requests, over which duplicates are counted
@@ -63,14 +64,14 @@ class HedgeRule:
         """
         answer_s = self.answer_s * (1 + ahead)
         overdue_s = waited_s - answer_s
-        if overdue_s < max(answer_s, LEAST_S):
+        if overdue_s < max(answer_s, OVERDUE_LEAST_S):
             return max(0.0, -overdue_s)  # a prediction may be wrong by half
         return overdue_s
 
     def overdue_s(self, ahead: int = 0) -> float:
         """How long after its arrival a payload may first count as overdue."""
         answer_s = self.answer_s * (1 + ahead)
-        return answer_s + max(answer_s, LEAST_S)
+        return answer_s + max(answer_s, OVERDUE_LEAST_S)
 
 
 @dataclass
