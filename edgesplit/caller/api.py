@@ -202,8 +202,8 @@ class EdgeSplit:
     def infer_on(self, plan: Plan | str, *args: Any, **kwargs: Any) -> Any:
         """infer(*args, **kwargs) along `plan` instead of the plan in force.
 
-        For experiments: adaptation does not learn from these requests, and they are not hedged. Raises PlanError for a plan
-        that does not fit the model or the tiers.
+        For experiments: adaptation does not learn from these requests, and they are not hedged.
+        Raises PlanError for a plan that does not fit the model or the tiers.
 
         Example:
             >>> split.infer_on("end:0-1 | edge:1-3", x).shape
