@@ -263,7 +263,7 @@ def test_the_plan_follows_a_throttled_link_and_comes_back(split, x):
 
 
 def test_an_unanswered_request_ends_in_an_error(split, model, x):
-    config = Config(timeout_s=0.5)
+    config = Config(timeout_s=0.5, hedge=0.0)
     with EdgeSplit(model, policy="end:0-3 | edge:3-8", config=config) as waiting:
         waiting.infer(x)
         never = waiting.emulation.with_link("end", "edge", LinkShape(10.0, 0.0))

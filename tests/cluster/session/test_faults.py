@@ -27,7 +27,7 @@ def model():
 
 @pytest.fixture
 def split(model):
-    with EdgeSplit(model, policy=PLAN, config=Config(emulation=Emulation())) as running:
+    with EdgeSplit(model, policy=PLAN, config=Config(emulation=Emulation(), hedge=0.0)) as running:
         running.infer(inputs(0))
         yield running
 

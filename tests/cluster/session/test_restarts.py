@@ -28,7 +28,7 @@ def x():
 
 @pytest.fixture(scope="module")
 def split(model, x):
-    config = Config(emulation=Emulation(), runtimes=("torch",))
+    config = Config(emulation=Emulation(), runtimes=("torch",), hedge=0.0)
     with EdgeSplit(model, policy=PLAN, config=config) as running:
         running.infer(x)
         yield running
