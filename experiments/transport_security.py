@@ -21,7 +21,13 @@ import numpy as np
 
 from edgesplit.node.transport import arrays, wire
 from edgesplit.node.transport.connection import Connection, connect
-from edgesplit.node.transport.security import Credentials, accepting, connecting, new_credentials
+from edgesplit.node.transport.security import (
+    Credentials,
+    Security,
+    accepting,
+    connecting,
+    new_credentials,
+)
 from experiments.shared.out import out_option
 from experiments.shared.picture import grouped_bars
 from experiments.shared.report import print_rows, progress, write_rows
@@ -64,7 +70,7 @@ def main(out: Path, rounds: int) -> None:
 def serve(credentials: Credentials, pipe: Pipe) -> None:
     """The other process: a listener per way, each answering one connection after another."""
     addresses = []
-    for security in (None, accepting(credentials)):
+    for security in (accepting(None), accepting(credentials)):
         listener = socket.create_server(("127.0.0.1", 0))
         addresses.append(f"127.0.0.1:{listener.getsockname()[1]}")
         threading.Thread(target=_answer_all, args=(listener, security), daemon=True).start()
@@ -72,7 +78,7 @@ def serve(credentials: Credentials, pipe: Pipe) -> None:
     threading.Event().wait()
 
 
-def _answer_all(listener: socket.socket, security: Any) -> None:
+def _answer_all(listener: socket.socket, security: Security) -> None:
     while True:
         link = Connection(listener.accept()[0], LIMIT_BYTES, arrays, security)
         try:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from edgesplit.node.transport import arrays, wire
+from edgesplit.node.transport.bulk import KEY_BYTES
 from edgesplit.node.transport.connection import Connection, connect_socket
 from edgesplit.node.transport.local_stream import connect_here
 from edgesplit.node.transport.security import Credentials, connecting, new_credentials
@@ -88,6 +89,7 @@ class TlsDoor:
             while True:
                 with suppress(ssl.SSLWantReadError):
                     tls.do_handshake()
+                    tls.write(secrets.token_bytes(KEY_BYTES))
                     tls.write(wire.encode(wire.Probe(id="recorded", sender="fuzz")))
                 part = outgoing.read()
                 sent += part

@@ -8,7 +8,8 @@ import contextlib
 import math
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -64,6 +65,7 @@ class Connection:
         self._buffer = bytearray(_BUFFER_BYTES)
         self._begin = self._end = 0
         self._deadline_s = math.inf  # of the frame that is being received
+        self._head = b""  # of the frame whose large body comes next
         self._checked: tuple[Sequence[wire.ValueSpec], int] = (), 0
         self.is_closed = self.is_given_up = False  # by this side
 
@@ -99,14 +101,13 @@ class Connection:
 
     @property
     def posted_bytes(self) -> int:
-        """Of all frames that were given to it so far, before they are encrypted."""
+        """Of all frames that were given to it so far, as they travel: with TLS a little longer."""
         return self._outgoing.posted_bytes
 
     def delivered_bytes(self) -> int:
         """Of posted_bytes, what the peer's kernel has confirmed. Costs microseconds; any thread.
 
-        Never less than it was before. Too little by what the kernel adds to what it holds: some
-        0.1 % with TLS.
+        Never less than it was before.
         """
         return self._outgoing.delivered_bytes()
 
@@ -127,11 +128,14 @@ class Connection:
         self._await_frame()
         _check_is_no_tls(self._buffer[self._begin])
         self._deadline_s = time.monotonic() + limit_s(0)
-        prefix = self._next(wire.PREFIX_BYTES)
+        prefix = bytes(self._next(wire.PREFIX_BYTES))
         most_bytes = self._max_frame_bytes if most_bytes is None else most_bytes
         header_bytes, body_bytes = wire.read_prefix(prefix, most_bytes)
         self._deadline_s += limit_s(header_bytes + body_bytes) - limit_s(0)
         header = self._next(header_bytes)
+        self._head = prefix + bytes(header) if self._stream.is_bulk(body_bytes) else b""
+        if self._head and self._begin < self._end:
+            raise WireError("a large body does not follow its header as it must")
         frame_id = ""
         try:
             message = wire.decode(header)
@@ -149,22 +153,24 @@ class Connection:
             self.skip(body_bytes)
             return []
         body = wire.new_body(body_bytes)
-        self._fill(memoryview(body))
+        self._fill_body(memoryview(body))
         return self._codec.unpack(wire.specs_of(message), body)
 
     def receive_body(self, body_bytes: int) -> wire.Buffer:
         """The body as it came, to be passed on: it is not aligned. Raises as receive()."""
         body = np.empty(body_bytes, dtype=np.uint8)
-        self._fill(body.data)
+        self._fill_body(body.data)
         return body
 
     def skip(self, body_bytes: int) -> None:
         """Let a body pass. Raises as receive()."""
-        scratch = bytearray(min(body_bytes, _DISCARD_BYTES))
-        while body_bytes > 0:
-            part = min(body_bytes, len(scratch))
-            self._fill(memoryview(scratch)[:part])
-            body_bytes -= part
+        scratch, left = memoryview(bytearray(min(body_bytes, _DISCARD_BYTES))), body_bytes
+        while left > 0:
+            part = min(left, scratch.nbytes)
+            self._fill(scratch[:part])
+            left -= part
+        if self._head:
+            self._take_bulk(self._stream.skip_bulk)
 
     def wait(self, timeout_s: float) -> bool:
         """Whether something has arrived within the time."""
@@ -179,8 +185,8 @@ class Connection:
         with contextlib.suppress(OSError):
             self.post(refusal)
             self._stream.end_sending()
-            while time.monotonic() < deadline_s and self.wait(1.0):
-                if not self._stream.receive_into(memoryview(scratch), False, deadline_s):
+            while time.monotonic() < deadline_s:
+                if not self._stream.discard(memoryview(scratch), 1.0):
                     break
         self.close()
 
@@ -228,6 +234,22 @@ class Connection:
         self._begin += count
         return memoryview(self._buffer)[self._begin - count : self._begin]
 
+    def _fill_body(self, view: memoryview) -> None:
+        self._fill(view)
+        if self._head:
+            self._take_bulk(partial(self._stream.open_bulk, self._head, view))
+
+    def _take_bulk(self, take: Callable[[float], None]) -> None:
+        """The end of a large body. take(deadline_s): open or skip it."""
+        self._head = b""
+        try:
+            take(self._deadline_s)
+        except BlockingIOError:  # the time limit
+            raise
+        except OSError as error:
+            self.close()  # nothing after it can be read either
+            raise EOFError(str(error)) from error
+
     def _fill(self, view: memoryview) -> None:
         """Fill `view` with what comes next."""
         kept = min(self._end - self._begin, view.nbytes)
@@ -241,7 +263,10 @@ class Connection:
 
     def _receive(self, view: memoryview, is_whole: bool = False) -> int:
         try:
-            count = self._stream.receive_into(view, is_whole, self._deadline_s)
+            if self._head:
+                count = self._stream.receive_raw(view, self._deadline_s)
+            else:
+                count = self._stream.receive_into(view, is_whole, self._deadline_s)
         except BlockingIOError:  # the time limit
             raise
         except OSError as error:  # reset, or closed here

@@ -32,7 +32,7 @@ class _Frame:
 class Outgoing:
     """Several threads may call it. room: where bytes that wait are held.
 
-    posted_bytes: of all frames so far.
+    posted_bytes: of all frames so far, as they travel.
     """
 
     def __init__(self, stream: Stream, room: Room | None) -> None:
@@ -101,6 +101,7 @@ class Outgoing:
         with self._lock:
             if self._is_closed:
                 raise BrokenPipeError("the connection is closed")
+            parts = self._sealed(parts)
             n_bytes = sum([part.nbytes for part in parts])
             self.posted_bytes += n_bytes
             if not self._waiting and self._stream.send_some(parts):
@@ -110,6 +111,13 @@ class Outgoing:
             if self._room is not None:
                 self._room.add(frame.n_bytes)
             return self.posted_bytes, False
+
+    def _sealed(self, parts: list[memoryview]) -> list[memoryview]:
+        try:
+            return self._stream.sealed(parts)
+        except BaseException:  # what was encrypted in part cannot be followed by anything
+            self._stream.close()
+            raise
 
     def _send_waiting(self) -> None:
         try:

@@ -21,13 +21,34 @@ _LOCAL_BUFFER_BYTES = 1 << 22  # as TCP's grow to by themselves; the system may 
 class Stream(Protocol):
     """What Connection needs of a socket.
 
-    sent_bytes: of all parts so far, what the kernel has taken; set after it has.
+    sent_bytes: of all that was sent, what the kernel has taken; set after it has.
     """
 
     sent_bytes: int
 
     def handshake(self, timeout_s: float) -> None:
         """Agree with the peer before anything else. Raises TransportSecurityError, OSError."""
+
+    def sealed(self, parts: list[memoryview]) -> list[memoryview]:
+        """A frame as it travels; called in the order in which frames are sent, once each.
+
+        parts: its prefix and header, then its body.
+        """
+
+    def is_bulk(self, body_bytes: int) -> bool:
+        """Whether such a body comes by receive_raw(), to be opened or skipped then."""
+
+    def receive_raw(self, view: memoryview, deadline_s: float) -> int:
+        """As receive_into() where is_whole, for such a body: as it travels."""
+
+    def open_bulk(self, head: bytes, body: memoryview, deadline_s: float) -> None:
+        """Decrypt it in its place, all of it. head: what came before it, prefix and header.
+
+        Raises OSError where it is not what the peer sent next.
+        """
+
+    def skip_bulk(self, deadline_s: float) -> None:
+        """It has passed by and is not needed. Raises OSError."""
 
     def send_some(self, parts: list[memoryview]) -> bool:
         """Send of `parts`, in order, what is taken at once, and take it out; whether that was all.
@@ -52,6 +73,9 @@ class Stream(Protocol):
     def wait(self, timeout_s: float) -> bool:
         """Whether something has arrived, or the peer has closed, within the time."""
 
+    def discard(self, scratch: memoryview, timeout_s: float) -> bool:
+        """Let pass what comes, unread, into `scratch`; whether something did within the time."""
+
     def end_sending(self) -> None:
         """Tell the peer that nothing follows. Raises OSError."""
 
@@ -75,6 +99,20 @@ class PlainStream:
 
     def handshake(self, timeout_s: float) -> None:
         """Nothing to agree on."""
+
+    def sealed(self, parts: list[memoryview]) -> list[memoryview]:
+        """See Stream."""
+        return parts
+
+    def is_bulk(self, body_bytes: int) -> bool:
+        """See Stream. All bodies come by receive_into() here."""
+        return False
+
+    def open_bulk(self, head: bytes, body: memoryview, deadline_s: float) -> None:
+        """See Stream."""
+
+    def skip_bulk(self, deadline_s: float) -> None:
+        """See Stream."""
 
     def send_some(self, parts: list[memoryview]) -> bool:
         """See Stream. One call of the kernel for all parts, as long as it takes them."""
@@ -105,6 +143,15 @@ class PlainStream:
     def receive_into(self, view: memoryview, is_whole: bool, deadline_s: float) -> int:
         """See Stream. The kernel comes back after a minute in any case."""
         return self._socket.recv_into(view, view.nbytes, socket.MSG_WAITALL if is_whole else 0)
+
+    def receive_raw(self, view: memoryview, deadline_s: float) -> int:
+        """See Stream."""
+        return self._socket.recv_into(view, view.nbytes, socket.MSG_WAITALL)
+
+    def discard(self, scratch: memoryview, timeout_s: float) -> bool:
+        """See Stream."""
+        has_come = self._poller.poll(max(0, int(timeout_s * 1000)))
+        return bool(has_come) and self._socket.recv_into(scratch) > 0
 
     def wait(self, timeout_s: float) -> bool:
         """See Stream."""

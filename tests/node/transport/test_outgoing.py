@@ -91,11 +91,12 @@ def test_a_peer_that_reads_nothing_holds_up_no_other(running):
     until(lambda: backlog(running) == 0)
 
 
-def test_one_that_reads_late_gets_all_of_it_whole_and_in_order(running):
+def test_one_that_reads_late_gets_all_of_it_whole(running):
+    """In any order: two threads of the tier send answers, and each names its request."""
     with silent_reader(running, 3) as link:
         until(lambda: backlog(running) > 4 * LARGE)
         seen = [link.receive() for _ in range(3)]
-    assert [message.id for message, _ in seen] == sorted(message.id for message, _ in seen)
+    assert len({message.id for message, _ in seen}) == 3
     assert all(len(values[0]) == LARGE and not values[0].any() for _, values in seen)
     until(lambda: backlog(running) == 0)
 
@@ -207,8 +208,8 @@ def test_a_frame_that_trickles_in_has_a_limit_too(running, monkeypatch):
     monkeypatch.setattr(stream, "_STALL_TIMEOUT_S", 1)  # of one call of the kernel
     address = running.addresses["end"]
     link = connect(address, wire.DEFAULT_MAX_FRAME_BYTES, arrays, running.security)
-    request, buffers = running.request([torch.zeros(100_000)], ALONE, 30.0)
-    frame = wire.encode(request, 400_000) + bytes(memoryview(buffers[0]))
+    request, buffers = running.request([torch.zeros(10_000)], ALONE, 30.0)
+    frame = wire.encode(request, 40_000) + bytes(memoryview(buffers[0]))
     inbound, sent = accepted_by(running), 0
 
     def is_gone():

@@ -255,6 +255,8 @@ def test_a_change_of_keys_that_the_peer_asks_for_is_answered(credentials, tmp_pa
             command += [option, str(pem)]
         with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as peer:
             link = Connection(listener.accept()[0], LIMIT_BYTES, arrays, accepting(credentials))
+            peer.stdin.write(b"16 bytes of key\n")  # each side's first word
+            peer.stdin.flush()
             link.handshake()
             for line in peer.stdout:
                 if b"Verify return code" in line or b"Max Early Data" in line:
