@@ -7,6 +7,7 @@ from typing import Protocol
 
 from edgesplit.node.tier.lane import EmulatedLink, Held
 from edgesplit.node.transport.connection import Connection
+from edgesplit.node.transport.outgoing import Frame
 
 
 class Transmission(Protocol):
@@ -21,18 +22,18 @@ class Transmission(Protocol):
 
 @dataclass(frozen=True)
 class OnConnection:
-    """It was given to a connection. end_bytes: posted_bytes with it."""
+    """It was given to a connection."""
 
     link: Connection
-    end_bytes: int
+    posted: Frame
 
     def left_bytes(self) -> int:
         """See Transmission."""
-        return max(0, self.end_bytes - self.link.delivered_bytes())
+        return self.link.left_bytes(self.posted)
 
     def withdraw(self) -> bool:
         """See Transmission."""
-        return self.link.withdraw(self.end_bytes)
+        return self.link.withdraw(self.posted)
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ import numpy as np
 from edgesplit.errors import TransportSecurityError, WireError
 from edgesplit.node.transport import wire
 from edgesplit.node.transport.local_stream import LocalStream, connect_here
-from edgesplit.node.transport.outgoing import Outgoing
+from edgesplit.node.transport.outgoing import Frame, Outgoing
 from edgesplit.node.transport.payload_memory import Room
 from edgesplit.node.transport.security import NO_SECURITY, Security
 from edgesplit.node.transport.stream import PlainStream, Stream
@@ -83,16 +83,20 @@ class Connection:
         """
         self._outgoing.send(_parts(message, buffers))
 
-    def post(self, message: wire.Message, buffers: Sequence[wire.Buffer] = ()) -> int:
+    def post(self, message: wire.Message, buffers: Sequence[wire.Buffer] = ()) -> Frame:
         """The same without waiting for the peer: the buffers must stay as they are from now on.
 
-        Returns posted_bytes with this frame.
+        Returns it for left_bytes() and withdraw().
         """
         return self._outgoing.post(_parts(message, buffers))
 
-    def withdraw(self, end_bytes: int) -> bool:
-        """Whether the frame that ended there had not begun to leave: it never does then."""
-        return self._outgoing.withdraw(end_bytes)
+    def left_bytes(self, posted: Frame) -> int:
+        """Of that frame and those before it, what the peer's kernel has not confirmed."""
+        return self._outgoing.left_bytes(posted)
+
+    def withdraw(self, posted: Frame) -> bool:
+        """Whether that frame had not begun to leave: it never does then."""
+        return self._outgoing.withdraw(posted)
 
     @property
     def is_behind(self) -> bool:
@@ -197,7 +201,7 @@ class Connection:
 
     def abort(self) -> None:
         """Close, and send nothing more of what the kernel holds: it is of no use any more."""
-        self._stream.discard()
+        self._stream.drop_unsent()
         self.close()
 
     def close(self) -> None:

@@ -20,26 +20,26 @@ _LINGER_S = 1.0  # for the next frame, before the thread ends
 
 
 @dataclass(eq=False)
-class _Frame:
-    """parts: what is left of it. end_bytes: posted_bytes with it. skipped_bytes: never sent."""
+class Frame:
+    """One that was given to a connection. parts: what is left of it; n_bytes: of all of it.
+
+    end_bytes: of all that this connection sends, as it travels, up to and with it; None until its
+    turn has come: encrypting is in order, so that one that was not begun can still be left out.
+    """
 
     parts: list[memoryview]
     n_bytes: int
-    end_bytes: int
-    skipped_bytes: int = 0
+    end_bytes: int | None = None
 
 
 class Outgoing:
-    """Several threads may call it. room: where bytes that wait are held.
-
-    posted_bytes: of all frames so far, as they travel.
-    """
+    """Several threads may call it. room: where bytes that wait are held."""
 
     def __init__(self, stream: Stream, room: Room | None) -> None:
-        self.posted_bytes = self._skipped_bytes = 0
+        self._begun_bytes = 0  # of the frames whose turn has come, as they travel
         self._delivered_bytes, self._looking = 0, threading.Lock()
         self._stream, self._room = stream, room
-        self._waiting = collections.deque[_Frame]()  # the first may be half sent
+        self._waiting = collections.deque[Frame]()  # the first may be half sent
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
         self._sending = threading.Lock()  # held by the thread that sends what waits
@@ -51,13 +51,43 @@ class Outgoing:
         """Whether the peer has not taken yet what it was sent."""
         return bool(self._waiting)
 
+    @property
+    def posted_bytes(self) -> int:
+        """Of all frames so far."""
+        with self._lock:
+            later = [frame.n_bytes for frame in self._waiting if frame.end_bytes is None]
+            return self._begun_bytes + sum(later)
+
+    def left_bytes(self, posted: Frame) -> int:
+        """Of that frame and those before it, what the peer's kernel has not confirmed."""
+        delivered_bytes = self.delivered_bytes()
+        with self._lock:
+            if posted.end_bytes is not None:
+                return max(0, posted.end_bytes - delivered_bytes)
+            ahead = self._begun_bytes - delivered_bytes
+            for frame in self._waiting:
+                ahead += frame.n_bytes if frame.end_bytes is None else 0
+                if frame is posted:
+                    return ahead
+            return 0  # it was withdrawn, or dropped when the connection was closed
+
+    def withdraw(self, posted: Frame) -> bool:
+        """Whether that frame was still to begin: nothing of it is sent then."""
+        with self._lock:
+            if posted.end_bytes is not None or posted not in self._waiting:
+                return False
+            self._waiting.remove(posted)
+            if self._room is not None:
+                self._room.give_back(posted.n_bytes)
+            return True
+
     def delivered_bytes(self) -> int:
-        """Of these, what the peer's kernel has confirmed; never less than it was before.
+        """Of posted_bytes, what the peer's kernel has confirmed; never less than it was before.
 
         Read in this order: what is sent meanwhile makes it less than it is, and never more.
         """
         with self._looking:
-            sent_bytes = self._stream.sent_bytes + self._skipped_bytes
+            sent_bytes = self._stream.sent_bytes
             with contextlib.suppress(OSError):  # it is closed: what is known stays
                 delivered_bytes = sent_bytes - self._stream.unacknowledged_bytes()
                 self._delivered_bytes = max(self._delivered_bytes, delivered_bytes)
@@ -65,27 +95,15 @@ class Outgoing:
 
     def send(self, parts: list[memoryview]) -> None:
         """Return once the peer has taken it. Raises OSError where it is gone or takes too long."""
-        if not self._send_now(parts)[1]:
+        if self._send_now(parts).parts:
             self._send_waiting()
 
-    def post(self, parts: list[memoryview]) -> int:
-        """Return at once: posted_bytes with this frame. Raises OSError where the peer is gone."""
-        end_bytes, is_gone = self._send_now(parts)
-        if not is_gone:
+    def post(self, parts: list[memoryview]) -> Frame:
+        """Return at once. Raises OSError where the peer is gone."""
+        posted = self._send_now(parts)
+        if posted.parts:
             self._wake()
-        return end_bytes
-
-    def withdraw(self, end_bytes: int) -> bool:
-        """Whether the frame that ended there was still to begin: nothing of it is sent then."""
-        with self._lock:
-            for frame in list(self._waiting)[1:]:  # the first may be half sent
-                if frame.end_bytes == end_bytes:
-                    if self._room is not None:
-                        self._room.give_back(frame.n_bytes)
-                    frame.parts.clear()
-                    frame.skipped_bytes, frame.n_bytes = frame.n_bytes, 0
-                    return True
-        return False
+        return posted
 
     def close(self) -> None:
         """Drop what waits. The owner of the stream closes it."""
@@ -96,21 +114,27 @@ class Outgoing:
             self._waiting.clear()
             self._changed.notify()
 
-    def _send_now(self, parts: list[memoryview]) -> tuple[int, bool]:
-        """posted_bytes with it, and whether all is gone; else it waits for its turn."""
+    def _send_now(self, parts: list[memoryview]) -> Frame:
+        """With nothing left of it where all is gone; else it waits for its turn."""
         with self._lock:
             if self._is_closed:
                 raise BrokenPipeError("the connection is closed")
-            parts = self._sealed(parts)
-            n_bytes = sum([part.nbytes for part in parts])
-            self.posted_bytes += n_bytes
-            if not self._waiting and self._stream.send_some(parts):
-                return self.posted_bytes, True
-            frame = _Frame(parts, n_bytes, self.posted_bytes)
+            frame = Frame(parts, sum([part.nbytes for part in parts]))
+            if not self._waiting:
+                self._begin(frame)
+                if self._stream.send_some(frame.parts):
+                    frame.parts = []
+                    return frame
             self._waiting.append(frame)
             if self._room is not None:
                 self._room.add(frame.n_bytes)
-            return self.posted_bytes, False
+            return frame
+
+    def _begin(self, frame: Frame) -> None:
+        """Its turn has come: from now on it is sent as a whole. The caller has the lock."""
+        frame.parts = self._sealed(frame.parts)
+        self._begun_bytes += sum([part.nbytes for part in frame.parts])
+        frame.end_bytes = self._begun_bytes
 
     def _sealed(self, parts: list[memoryview]) -> list[memoryview]:
         try:
@@ -130,7 +154,7 @@ class Outgoing:
             self.close()
             raise
 
-    def _send_whole(self, frame: _Frame) -> None:
+    def _send_whole(self, frame: Frame) -> None:
         deadline_s = time.monotonic() + limit_s(frame.n_bytes)
         while not self._stream.send_some(frame.parts):
             left_s = deadline_s - time.monotonic()
@@ -138,16 +162,20 @@ class Outgoing:
                 raise TimeoutError("the peer does not read what it is sent")
             self._stream.can_send(min(left_s, _LOOK_S))
 
-    def _first(self) -> _Frame | None:
+    def _first(self) -> Frame | None:
         with self._lock:
-            return self._waiting[0] if self._waiting else None
+            if not self._waiting:
+                return None
+            first = self._waiting[0]
+            if first.end_bytes is None:
+                self._begin(first)
+            return first
 
-    def _done(self, frame: _Frame) -> None:
+    def _done(self, frame: Frame) -> None:
         with self._lock:
             if self._is_closed:  # and nothing waits any more
                 raise BrokenPipeError("the connection was closed")
             self._waiting.popleft()
-            self._skipped_bytes += frame.skipped_bytes
             if self._room is not None:
                 self._room.give_back(frame.n_bytes)
 

@@ -79,7 +79,7 @@ class Stream(Protocol):
     def end_sending(self) -> None:
         """Tell the peer that nothing follows. Raises OSError."""
 
-    def discard(self) -> None:
+    def drop_unsent(self) -> None:
         """Let close() drop what the kernel has not sent yet, instead of sending it."""
 
     def close(self) -> None:
@@ -161,9 +161,9 @@ class PlainStream:
         """See Stream."""
         self._socket.shutdown(socket.SHUT_WR)
 
-    def discard(self) -> None:
+    def drop_unsent(self) -> None:
         """See Stream."""
-        discard(self._socket)
+        drop_unsent(self._socket)
 
     def close(self) -> None:
         """See Stream."""
@@ -192,7 +192,7 @@ def unacknowledged_bytes(connected: socket.socket) -> int:
     return int.from_bytes(found, sys.byteorder)
 
 
-def discard(connected: socket.socket) -> None:
+def drop_unsent(connected: socket.socket) -> None:
     """Let close() drop what waits in the kernel: the peer sees a reset."""
     with contextlib.suppress(OSError):
         connected.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

@@ -93,14 +93,19 @@ def test_of_a_closed_connection_the_last_is_known(ends):
 def test_a_frame_that_has_not_begun_is_withdrawn_and_the_others_arrive(ends):
     """The first may be half sent; what is behind it still can be taken back."""
     near, far = ends
-    ends_at = [near.post(*frame(LARGE_BYTES)) for _ in range(3)]
-    assert not near.withdraw(ends_at[0])
-    assert near.withdraw(ends_at[1])
-    assert not near.withdraw(ends_at[1] + 1)  # no frame ends there
+    posted = [near.post(*frame(LARGE_BYTES)) for _ in range(4)]
+    assert near.left_bytes(posted[2]) > 2 * LARGE_BYTES > near.left_bytes(posted[1]) - 1000
+    assert not near.withdraw(posted[0])
+    assert near.withdraw(posted[1])
+    assert near.withdraw(posted[3])
+    assert not near.withdraw(posted[1])
+    assert near.left_bytes(posted[1]) == 0
+    assert near.left_bytes(posted[2]) > LARGE_BYTES
     arrived = [far.receive()[0] for _ in range(2)]
     assert len(arrived) == 2
     until(lambda: near.delivered_bytes() == near.posted_bytes)
-    near.post(*frame(1000))
+    assert near.left_bytes(posted[2]) == 0
+    assert not near.withdraw(near.post(*frame(1000)))  # it has left at once
     far.receive()
     until(lambda: near.delivered_bytes() == near.posted_bytes)
 
