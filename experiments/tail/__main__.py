@@ -6,6 +6,11 @@ Replayed by default: the product's control loop over stated device tables and a 
 hardware, the same result for the same seed. On a scene the link is really shaped by the trace.
 """
 
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,16 +21,28 @@ from edgesplit.errors import ConfigError
 from experiments.shared.out import resumed_out_option
 from experiments.shared.plain_errors import plain_errors
 from experiments.shared.report import markdown_table, print_rows, write_csv, write_json, write_text
+from experiments.shared.resume import Journal
+from experiments.shared.scene import scene_named
 from experiments.tail.devices import DESCRIPTION, MODELS
 from experiments.tail.picture import draw_tail
+from experiments.tail.played import played
 from experiments.tail.replay import HEDGE_BURST, HEDGE_SHARE, LOOK_S, MARGIN_S
-from experiments.tail.replayed import ALL, Pace, Row, compared, promised
+from experiments.tail.replayed import (
+    ALL,
+    PROBABILITIES,
+    Pace,
+    Row,
+    compared,
+    keeping,
+    promise_rows,
+)
 from experiments.tail.text import promise_cells, tail_cells, tail_targets
 from experiments.tail.trace import Trace, statistics
 from experiments.tail.trace_class import LINK_CLASSES, TRACE_NAMES, trace_named
 
 TRACES = ("subway", "bus", "drive", "satellite")
 REPLAY = "replay"
+PROMISE_INTERVAL_S = 0.25  # between two requests under a promise
 DEFINITION = (
     "Replayed, no hardware: the control loop is the product's, what it hears of is simulated. No "
     "request waits for another. Without a hedge the end tier fails over after the product's "
@@ -34,7 +51,16 @@ DEFINITION = (
     f"take {MARGIN_S:g} s longer than that, or the answer is overdue by as much; at most "
     f"{HEDGE_SHARE:.0%} of requests, {HEDGE_BURST:g} at once. Best static and trivial plans are "
     "those of least mean in hindsight; clairvoyant takes the quickest plan for each request. End "
-    "energy is modelled (watts x seconds), the hedge's included."
+    "energy is modelled (watts x seconds), the hedge's included. Promised: MobileNetV2 for the "
+    f"least end energy without a hedge, a request every {PROMISE_INTERVAL_S:g} s over a trace per "
+    "class."
+)
+PLAYED_DEFINITION = (
+    "Once a second every link of the end tier gets the trace's rate (0.05 Mbit/s at least, or the "
+    "cluster itself would be cut off) while requests are sent, one at a time: at the interval or "
+    "as soon as the one before is back. Each approach plays the trace in a session of its own. "
+    "Best static and trivial plans and the clairvoyant figures are computed from the measured "
+    "profile and the trace."
 )
 
 
@@ -82,7 +108,20 @@ DEFINITION = (
     type=click.IntRange(0),
     default=20_000,
     show_default=True,
-    help="Replayed requests per promised probability, over all classes; 0: none.",
+    help="Requests replayed per promised probability, over all classes; 0: none.",
+)
+@click.option(
+    "--rounds",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="On a scene: how often each approach plays each trace.",
+)
+@click.option(
+    "--workers",
+    type=click.IntRange(1),
+    default=os.cpu_count() or 1,
+    help="Processes that replay. [default: one per core]",
 )
 @click.option("--fresh", is_flag=True, help="On a scene: start over, whatever the folder holds.")
 @click.option("--quick", is_flag=True, help="A minute of one trace: to try it out.")
@@ -104,50 +143,73 @@ def main(out: Path, scene: str, fresh: bool, quick: bool, **given: Any) -> None:
     traces = [trace_named(name, seconds, pace.seed).lasting(seconds) for name in names]
     if len({trace.name for trace in traces}) < len(traces):
         raise ConfigError(f"two traces have one name: {', '.join(t.name for t in traces)}")
+    settings = {**asdict(pace), "models": models, "minutes": given["minutes"]}
     if scene == REPLAY:
-        _replay(out, models, traces, pace, given["promised_requests"])
+        rows, promises = _replayed(models, traces, pace, given)
+        told = {"definition": DEFINITION, "provenance": "simulated", "devices": DESCRIPTION}
+        _write(out, rows, promises, {**told, "settings": settings, "traces": _about(traces)})
         return
-    raise ConfigError("only the replay is there yet")
+    settings |= {"rounds": given["rounds"], "traces": [trace.provenance for trace in traces]}
+    with scene_named(scene) as place:
+        journal = Journal(out, {"experiment": "tail", "scene": scene, **settings}).open(fresh)
+        rows = [
+            row
+            for model in models
+            for trace in traces
+            for row in played(place, model, trace, pace, given["rounds"], journal)
+        ]
+        told = {"definition": PLAYED_DEFINITION, "provenance": place.provenance}
+        _write(out, rows, [], {**told, "settings": settings, "traces": _about(traces)})
 
 
-def _replay(
-    out: Path, models: tuple[str, ...], traces: list[Trace], pace: Pace, promised_requests: int
-) -> None:
-    rows = [row for model in models for trace in traces for row in compared(model, trace, pace)]
-    promises = list[Row]()
-    if promised_requests:
-        seconds = int(-(-promised_requests * pace.interval_s // len(LINK_CLASSES)))
-        longer = [trace_named(name, max(seconds, 10), pace.seed) for name in LINK_CLASSES]
-        promises = list(promised(longer, pace))
-        write_csv(out / "promise.csv", promises)
+def _replayed(
+    models: tuple[str, ...], traces: list[Trace], pace: Pace, given: Row
+) -> tuple[list[Row], list[Row]]:
+    """Rows of the approaches, and of promised against met; by as many processes as are given."""
+    with replaying(given["workers"]) as each:
+        pairs = [(model, trace, pace) for model in models for trace in traces]
+        found = each(compared, pairs)
+        promises = list[Row]()
+        if given["promised_requests"]:
+            often = Pace(PROMISE_INTERVAL_S, pace.seed)
+            seconds = int(given["promised_requests"] * PROMISE_INTERVAL_S / len(LINK_CLASSES)) + 1
+            longer = [trace_named(name, max(seconds, 10), pace.seed) for name in LINK_CLASSES]
+            jobs = [(level, trace, often) for level in PROBABILITIES for trace in longer]
+            runs = iter(each(keeping, jobs))
+            for level in PROBABILITIES:
+                promises += promise_rows(level, {trace.name: next(runs) for trace in longer})
+    return [row for rows in found for row in rows], promises
+
+
+@contextmanager
+def replaying(workers: int) -> Iterator[Callable[[Callable[..., Any], list[Any]], list[Any]]]:
+    """each(function, jobs): the results in the order of the jobs, by so many processes."""
+    if workers == 1:
+        yield lambda function, jobs: [function(*job) for job in jobs]
+        return
+    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
+        yield lambda function, jobs: list(pool.map(function, *zip(*jobs, strict=True)))
+
+
+def _write(out: Path, rows: list[Row], promises: list[Row], about: Row) -> None:
+    """All files, and what they hold for people on the screen."""
     targets = [*tail_targets(rows), *_promise_targets(promises)]
+    summary = {"rows": rows, "promises": promises, "targets": targets, **about}
+    write_json(out / "summary.json", summary)
     write_csv(out / "tail.csv", rows)
-    write_json(
-        out / "summary.json",
-        {
-            "rows": rows,
-            "promises": promises,
-            "targets": targets,
-            "traces": [_about(trace) for trace in traces],
-            "devices": DESCRIPTION,
-            "definition": DEFINITION,
-            "provenance": "simulated",
-            "settings": {**asdict(pace), "models": models, "promised": promised_requests},
-        },
-    )
     tables = [markdown_table(tail_cells(rows))]
-    if promises:
-        tables.append(markdown_table(promise_cells(promises)))
-    write_text(out / "tail.md", "\n".join(tables))
-    draw_tail(out / "tail.png", rows, "Replayed over stated device tables; simulated.")
     print_rows(tail_cells(rows), "Latency and energy per approach")
     if promises:
+        write_csv(out / "promise.csv", promises)
+        tables.append(markdown_table(promise_cells(promises)))
         print_rows(promise_cells(promises), "Promised against met")
+    write_text(out / "tail.md", "\n".join(tables))
+    draw_tail(out / "tail.png", rows, str(about["provenance"]))
     for target in targets:
         verdict = "reached" if target["reached"] else "MISSED"
         where = f"{target['model']}, {target['trace']}: "
         click.echo(f"{where}{target['target']}: {target['value']:.4g}: {verdict}")
-    click.echo(f"{DEFINITION}\n{DESCRIPTION}")
+    click.echo("\n".join(str(about[name]) for name in ("definition", "devices") if name in about))
 
 
 def _promise_targets(promises: list[Row]) -> list[Row]:
@@ -166,8 +228,11 @@ def _promise_targets(promises: list[Row]) -> list[Row]:
     ]
 
 
-def _about(trace: Trace) -> Row:
-    return {"name": trace.name, "provenance": trace.provenance, **asdict(statistics(trace))}
+def _about(traces: list[Trace]) -> list[Row]:
+    return [
+        {"name": trace.name, "provenance": trace.provenance, **asdict(statistics(trace))}
+        for trace in traces
+    ]
 
 
 if __name__ == "__main__":

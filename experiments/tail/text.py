@@ -20,7 +20,7 @@ def tail_cells(rows: Sequence[Row]) -> list[Row]:
             "95 %": f"{row['p95_s'] * 1e3:.0f}",
             "99 %": f"{row['p99_s'] * 1e3:.0f}",
             "longest": f"{row['longest_s'] * 1e3:.0f}",
-            "end energy, J": f"{row['end_energy_j']:.2f}",
+            "end energy, J": "-" if row["end_energy_j"] is None else f"{row['end_energy_j']:.2f}",
             "run twice": f"{row['hedged'] / row['requests']:.1%}",
             "of these won": row["hedges_won"],
             "failed over": row["failed_over"],
