@@ -22,10 +22,8 @@ from experiments.shared.out import resumed_out_option
 from experiments.shared.plain_errors import plain_errors
 from experiments.shared.report import markdown_table, print_rows, write_csv, write_json, write_text
 from experiments.shared.resume import Journal
-from experiments.shared.scene import scene_named
 from experiments.tail.devices import DESCRIPTION, MODELS
 from experiments.tail.picture import draw_tail
-from experiments.tail.played import played
 from experiments.tail.replay import HEDGE_BURST, HEDGE_SHARE, LOOK_S, MARGIN_S
 from experiments.tail.replayed import (
     ALL,
@@ -150,6 +148,9 @@ def main(out: Path, scene: str, fresh: bool, quick: bool, **given: Any) -> None:
         _write(out, rows, promises, {**told, "settings": settings, "traces": _about(traces)})
         return
     settings |= {"rounds": given["rounds"], "traces": [trace.provenance for trace in traces]}
+    from experiments.shared.scene import scene_named  # loads torch, which a replay does without
+    from experiments.tail.played import played
+
     with scene_named(scene) as place:
         journal = Journal(out, {"experiment": "tail", "scene": scene, **settings}).open(fresh)
         rows = [
