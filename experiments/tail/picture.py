@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
 from experiments.tail.replayed import CLAIRVOYANT, HEDGED, STATIC, TRIVIAL, UNHEDGED
 
@@ -15,6 +16,7 @@ _COLOURS = {
     TRIVIAL: "0.65",
     CLAIRVOYANT: "#2ca02c",
 }
+_TICKS_S = (0.2, 0.5, 1, 2, 5, 10)
 _MARKS = {"p50_s": "|", "p95_s": "o", "p99_s": "D", "longest_s": "x"}
 
 
@@ -36,6 +38,8 @@ def draw_tail(path: Path, rows: Sequence[Mapping[str, Any]], caption: str) -> No
                 for name, mark in _MARKS.items():
                     panel.plot(row[name], y, mark, color=colour, ms=5)
         panel.set_xscale("log")
+        panel.xaxis.set_minor_formatter(NullFormatter())
+        panel.set_xticks(_TICKS_S, [f"{tick:g}" for tick in _TICKS_S])
         panel.set_xlabel("seconds", fontsize=9)
         panel.set_title(model, fontsize=10)
         panel.grid(axis="x", which="both", color="0.92")
