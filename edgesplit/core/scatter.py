@@ -19,6 +19,7 @@ Summand = tuple[float, "Scatter | None"]  # predicted seconds, and how measured 
 _STEP = math.log(1.05)  # of a bin: a quantile is known to 2.5 %
 _BELOW, _BINS = 28, 114  # bins below a ratio of 1, and in all: 1/4 to 66
 _LEAST = 1e-3
+_MUCH, _POINTS = 0.005, 5  # a bin with more than that share stands for so many ratios
 _KEPT = 1 - 1 / 500  # of the weight of each ratio, with the next one
 _ASSUMED = 20.0  # ratios that what is assumed counts as
 _SUM_STEP = math.log(1.02)  # of the bins of a sum
@@ -46,10 +47,14 @@ class Scatter:
         return Scatter(tuple(weights))
 
     def points(self) -> tuple[_Array, _Array]:
-        """(ratios, their probabilities) of the bins that hold any."""
-        weights = np.array(self.weights)
-        held = np.flatnonzero(weights)
-        return np.exp((held - _BELOW) * _STEP), weights[held] / weights.sum()
+        """(ratios, their probabilities), ascending; a bin that holds much is several points."""
+        shares = np.array(self.weights)
+        shares /= shares.sum()
+        counts = np.where(shares > _MUCH, _POINTS, shares > 0)
+        place, first = np.repeat(np.arange(_BINS), counts), np.cumsum(counts) - counts
+        within = np.arange(len(place)) - first[place] - (counts[place] - 1) / 2
+        logarithms = (place - _BELOW + within / counts[place]) * _STEP
+        return np.exp(logarithms), (shares / np.maximum(counts, 1))[place]
 
     def quantile(self, level: float) -> float:
         """The ratio that is not exceeded with that probability, 0 < level < 1."""

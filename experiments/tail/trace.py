@@ -3,7 +3,8 @@
 It is a staircase, begins at 0 s and begins again where it ends.
 """
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -46,6 +47,14 @@ class Trace:
             raise ConfigError(f"trace {self.name}: rates must be finite and not negative")
         if not (rates > 0).any():
             raise ConfigError(f"trace {self.name}: no byte ever gets through")
+
+    def lasting(self, seconds: float) -> "Trace":
+        """The same trace cut off there, or begun again until then."""
+        laps = math.ceil(seconds / self.length_s)
+        starts_s = [lap * self.length_s + at_s for lap in range(laps) for at_s in self.starts_s]
+        kept = [at_s for at_s in starts_s if at_s < seconds]
+        rates = (self.bytes_per_s * laps)[: len(kept)]
+        return replace(self, starts_s=tuple(kept), bytes_per_s=rates, length_s=float(seconds))
 
     def rate(self, at_s: float) -> float:
         """Bytes per second at that time, which is 0 or later."""

@@ -1,0 +1,270 @@
+"""The tail experiment: stated devices, passages by hand, hedges, yardsticks, files, options."""
+
+import csv
+import json
+from dataclasses import fields, replace
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from edgesplit import Config
+from edgesplit.core.cost import CostModel
+from edgesplit.core.goal import Goal
+from edgesplit.core.plan import parse_plan, plan_along
+from edgesplit.errors import ConfigError
+from experiments.shared.resume import Journal
+from experiments.tail.__main__ import main
+from experiments.tail.devices import MODELS, PI_S, graph_of, profile_of
+from experiments.tail.passage import Course, Noise, drawn_noise
+from experiments.tail.played import chosen_plans, played, predicted_s, with_hedge
+from experiments.tail.replay import HEDGE_BURST, HedgeBudget, replay_trace
+from experiments.tail.replayed import (
+    CLAIRVOYANT,
+    HEDGED,
+    LATENCY,
+    PROBABILITIES,
+    UNHEDGED,
+    Pace,
+    compared,
+    course_of,
+    keeping,
+    promise_rows,
+)
+from experiments.tail.text import tail_targets
+from experiments.tail.trace import MBIT, Trace
+from experiments.tail.trace_class import generated
+from experiments.tail.yardsticks import best_fixed, clairvoyant, fixed
+
+STILL = Noise(*(np.ones(400) for _ in fields(Noise)))
+STEADY = Trace("steady", (0.0,), (1e6,), 400.0)
+PACE = Pace(1.0, 0)
+
+
+def faded(from_s, until_s, rate=1e6, low=0.0):
+    """A steady link, but for a while."""
+    return Trace("faded", (0.0, from_s, until_s), (rate, low, rate), 400.0)
+
+
+@pytest.mark.parametrize(
+    ("model", "giga_macs", "blocks"),
+    [("mobilenet_v2", 0.30, 20), ("resnet50", 4.1, 18), ("vgg16", 15.5, 16)],
+)
+def test_the_stated_models_are_the_published_ones(model, giga_macs, blocks):
+    graph, macs = graph_of(model)
+    assert sum(macs) / 1e9 == pytest.approx(giga_macs, rel=0.03)
+    assert len(graph) == blocks
+    assert graph.output_bytes == 4000
+    _, profile = profile_of(model, 1e6)
+    assert sum(profile.tier("end").layer_s) == pytest.approx(PI_S[model])
+
+
+def test_a_model_without_a_table_is_refused():
+    with pytest.raises(ConfigError, match="no table of 'lenet'"):
+        graph_of("lenet")
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_over_a_steady_link_a_passage_takes_what_the_cost_model_says(model):
+    course = course_of(model, STEADY)
+    costs = CostModel(course.graph, course.profile, LATENCY)
+    n = len(course.graph)
+    plans = [
+        plan_along(("end",), (), n),
+        plan_along(("end", "edge"), (3,), n),
+        plan_along(("end", "edge", "cloud"), (0, 0), n),
+        plan_along(("end", "edge", "cloud"), (2, 7), n),
+    ]
+    for plan in plans:
+        done = course.passage(plan, 1.0, STILL.of(0))
+        assert float(done.back_s) - 1.0 == pytest.approx(costs.cost(plan).latency_s)
+        at_s = np.array([1.0, 2.0])
+        one = predicted_s(course.graph, course.profile, STEADY, plan, at_s)
+        assert one == pytest.approx(costs.cost(plan).latency_s)
+        joules = fixed(course, plan, at_s, Noise(*(np.ones(2),) * 5), LATENCY).end_j
+        assert joules == pytest.approx(costs.cost(plan).end_energy_j)
+
+
+def test_the_loop_takes_the_plan_of_least_latency_and_stays_with_it():
+    course = course_of("mobilenet_v2", STEADY)
+    run = replay_trace(course, np.arange(100.0) + 0.5, STILL, LATENCY, 0.05)
+    best = best_fixed(course, course.every_plan(), np.array([0.5]), STILL.of(0), LATENCY)
+    assert {str(one.plan) for one in run.requests} == {str(best.plan)}
+    assert run.switches == 0
+    assert not any(one.hedged for one in run.requests)
+    assert run.requests[5].latency_s == pytest.approx(float(best.latency_s[0]))
+
+
+def test_a_hedge_bounds_what_a_fade_does_to_a_request():
+    """The link breaks off in the middle of a payload, for 20 s."""
+    course = course_of("mobilenet_v2", faded(50.55, 70.0, rate=2e6))
+    at_s = np.arange(60.0) + 0.5
+    without = replay_trace(course, at_s, STILL, LATENCY, 0.0).requests
+    with_ = replay_trace(course, at_s, STILL, LATENCY, 0.05).requests
+    assert not any(one.hedged for one in without)
+    assert max(one.latency_s for one in without) > 2.0
+    assert max(one.latency_s for one in with_) < 0.2 + PI_S["mobilenet_v2"] + 0.1
+    hit = with_[50]
+    assert hit.hedged
+    assert hit.won
+    # Both are paid for: the payload until the race was over, and all layers.
+    assert hit.end_j == pytest.approx(12 * (hit.latency_s + PI_S["mobilenet_v2"]), rel=0.01)
+
+
+def test_a_hedge_that_loses_changes_no_answer_time():
+    """A short dip: the transfer goes on and is the first to finish."""
+    course = course_of("resnet50", faded(50.55, 50.9, rate=2e6))
+    run = replay_trace(course, np.arange(55.0) + 0.5, STILL, LATENCY, 0.05)
+    lost = [one for one in run.requests if one.hedged and not one.won]
+    done = course.passage(run.requests[50].plan, 50.5, STILL.of(50))
+    assert lost == [run.requests[50]]
+    assert lost[0].latency_s == pytest.approx(float(done.back_s) - 50.5)
+
+
+def test_a_budget_fills_slowly_and_forbids_when_it_is_empty():
+    budget = HedgeBudget(0.05)
+    assert [budget.take() for _ in range(int(HEDGE_BURST) + 1)] == [True] * 10 + [False]
+    for _ in range(21):
+        budget.refill()
+    assert [budget.take(), budget.take()] == [True, False]
+    assert not HedgeBudget(0.0).take()
+
+
+def test_clairvoyance_beats_every_fixed_plan_request_by_request():
+    course = course_of("mobilenet_v2", generated("drive", 100, 4))
+    at_s = PACE.times_s(100)
+    noise = drawn_noise(100, np.random.default_rng(0))
+    least_s, _ = clairvoyant(course, at_s, noise)
+    for plan in course.trivial_plans():
+        assert (least_s <= course.passage(plan, at_s, noise).back_s - at_s + 1e-12).all()
+
+
+def test_the_same_seed_gives_the_same_rows():
+    trace = generated("subway", 40, 1)
+    rows = compared("mobilenet_v2", trace, PACE)
+    assert rows == compared("mobilenet_v2", trace, PACE)
+    assert [row["requests"] for row in rows] == [40] * 5
+    by = {row["approach"]: row for row in rows}
+    assert by[CLAIRVOYANT]["mean_s"] <= min(row["mean_s"] for row in rows)
+    assert rows != compared("mobilenet_v2", trace, Pace(1.0, 1))
+
+
+def test_a_promise_is_counted_over_all_traces():
+    traces = [generated(name, 30, 0) for name in ("wifi", "bus")]
+    rows = list[dict]()
+    for level in PROBABILITIES:
+        rows += promise_rows(level, {one.name: keeping(level, one, PACE) for one in traces})
+    assert [(row["probability"], row["trace"], row["requests"]) for row in rows] == [
+        (0.95, "wifi", 30), (0.95, "bus", 30), (0.95, "all", 60),
+        (0.99, "wifi", 30), (0.99, "bus", 30), (0.99, "all", 60),
+    ]  # fmt: skip
+    for row in rows:
+        assert 0 <= row["met"] <= 1
+        assert row["limit_s"] == 1.25 * PI_S["mobilenet_v2"]
+    assert rows[2]["met"] == pytest.approx((rows[0]["met"] + rows[1]["met"]) / 2)
+
+
+def row(approach, **given):
+    values = {"model": "m", "trace": "t", "approach": approach, "requests": 100, "hedged": 0}
+    return values | {"mean_s": 1.0, "p99_s": 4.0, "end_energy_j": 10.0} | given
+
+
+@pytest.mark.parametrize(
+    ("hedged", "reached"),
+    [
+        ({"p99_s": 2.0, "hedged": 5}, [True, True, True, True]),
+        ({"p99_s": 2.1, "hedged": 6}, [False, True, False, True]),
+        ({"p99_s": 1.5, "mean_s": 1.1, "end_energy_j": 10.4}, [True, False, True, False]),
+    ],
+)
+def test_targets(hedged, reached):
+    rows = [row(UNHEDGED), row(HEDGED, **hedged), row(CLAIRVOYANT, p99_s=1.2)]
+    assert [target["reached"] for target in tail_targets(rows)] == reached
+
+
+def test_a_trace_is_cut_or_begun_again():
+    trace = Trace("two", (0.0, 2.0), (5.0, 7.0), 3.0)
+    longer, shorter = trace.lasting(7.0), trace.lasting(1.5)
+    assert (longer.starts_s, longer.length_s) == ((0.0, 2.0, 3.0, 5.0, 6.0), 7.0)
+    assert longer.bytes_per_s == (5.0, 7.0, 5.0, 7.0, 5.0)
+    assert (shorter.starts_s, shorter.bytes_per_s) == ((0.0,), (5.0,))
+    assert longer.sent_bytes(6.5) == trace.sent_bytes(6.5)
+
+
+def test_the_replay_writes_its_files(tmp_path):
+    done = CliRunner().invoke(
+        main,
+        ["--out", str(tmp_path), "--quick", "--workers", "1", "--promised", "50", "--trace", "bus"],
+    )
+    assert done.exit_code == 0, done.output
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert summary["provenance"] == "simulated"
+    assert [trace["provenance"] for trace in summary["traces"]] == ["generated, class bus, seed 0"]
+    with (tmp_path / "tail.csv").open() as file:
+        assert len(list(csv.DictReader(file))) == 5
+    with (tmp_path / "promise.csv").open() as file:
+        assert [line["trace"] for line in csv.DictReader(file)].count("all") == 2
+    assert (tmp_path / "tail.png").read_bytes().startswith(b"\x89PNG")
+    assert "| mobilenet_v2 | bus | adaptive, hedged |" in (tmp_path / "tail.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--trace", "nowhere.csv"], "neither a file nor one of"),
+        (["--trace", "bus", "--trace", "bus"], "two traces have one name"),
+        (["--minutes", "0"], "--minutes"),
+        (["--model", "lenet"], "--model"),
+        (["--scene", "moon"], "--scene"),
+    ],
+)
+def test_options_that_make_no_sense_are_refused(tmp_path, words, told):
+    done = CliRunner().invoke(main, ["--out", str(tmp_path), *words])
+    assert done.exit_code != 0
+    assert told in done.output
+
+
+# On a scene
+
+
+def test_plans_for_a_scene_are_the_best_in_hindsight():
+    course = course_of("mobilenet_v2", generated("bus", 60, 0))
+    found = chosen_plans(course.graph, course.profile, course.trace, PACE)
+    at_s = PACE.times_s(60)
+    best = best_fixed(course, course.every_plan(), at_s, Noise(*(np.ones(60),) * 5), LATENCY)
+    assert found["best static"] == str(best.plan)
+    assert parse_plan(found["best trivial"]).n_layers == 20
+    assert found[CLAIRVOYANT]["mean_s"] < best.latency_s.mean()
+    assert found[CLAIRVOYANT]["end_energy_j"] is None
+
+
+def test_what_was_played_is_read_from_the_journal(tmp_path):
+    """All passes are there: nothing is opened, rounds are put together."""
+    journal = Journal(tmp_path, {}).open()
+    about = {"model": "m", "trace": "steady"}
+    one = {"requests": 2, "mean_s": 1.0, "longest_s": 3.0, "hedged": 1, "failed": 0, "plan": ""}
+    clairvoyance = {"mean_s": 0.5, "end_energy_j": None}
+    plans = {"best static": "end:0-2", "best trivial": "end:0-2", CLAIRVOYANT: clairvoyance}
+    journal.append({"kind": "plans", **about, **plans})
+    for number in range(2):
+        for approach in ("adaptive", "adaptive, hedged", "best static", "best trivial"):
+            key = {"kind": "pass", **about, "round": number, "approach": approach}
+            journal.append(
+                {**key, "row": {**one, "mean_s": 1.0 + number, "longest_s": 3.0 - number}}
+            )
+    rows = played(None, "m", STEADY, PACE, 2, journal)
+    assert [row["approach"] for row in rows][-1] == CLAIRVOYANT
+    assert rows[0]["requests"] == 4
+    assert (rows[0]["mean_s"], rows[0]["longest_s"], rows[0]["hedged"]) == (1.5, 3.0, 2)
+    assert rows[2]["plan"] == "end:0-2"
+
+
+def test_without_a_share_nothing_is_run_twice_and_tiers_fail_over():
+    config = with_hedge(replace(Config(), fallback="none"), 0.0)
+    assert config.fallback == "anywhere"
+    assert getattr(config, "hedge", 0.0) == 0.0
+
+
+def test_a_goal_of_latency_alone():
+    assert Goal(0.0, 0.0, 1.0) == LATENCY
+    assert Course(*profile_of("vgg16", MBIT), STEADY).rest_s(0) == pytest.approx(PI_S["vgg16"])
