@@ -175,6 +175,8 @@ def learn_transferring(beliefs: Beliefs, event: Transferring) -> Beliefs:
         return beliefs
     pair = event.source, event.target
     rate, observed = beliefs.links[pair].rate, event.sent_bytes / event.seconds
+    if event.is_over:  # else the slowest would not be in the tail that a promise looks at
+        beliefs = beliefs.with_link_ratio(pair, rate.value / observed)
     if observed * _SURE_FACTOR >= rate.value:
         return beliefs
     if event.seconds >= max(_TELLING_LEAST_S, _TELLING_S * _SURE_FACTOR * observed / rate.value):
