@@ -164,6 +164,8 @@ def test_requests_as_rows():
         "payload_bytes": 1_600_000,
         "end_energy_j": None,
         "total_energy_j": None,
+        "why": "",
+        "hedged": "",
         "error": "gone",
     }
 
