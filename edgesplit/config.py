@@ -232,6 +232,11 @@ class Config:
                 )
 
     @property
+    def hedge_share(self) -> float:
+        """hedge; 0 where no tier may run another's layers."""
+        return self.hedge if self.fallback == "anywhere" else 0.0
+
+    @property
     def wanted_runtimes(self) -> tuple[str, ...]:
         """Those that any tier is to be measured in, torch first."""
         named = {name for tier in self.tiers for name in self.runtimes_of(tier)}

@@ -122,5 +122,5 @@ def _options(goal: Goal, policy: str | Policy, config: Config) -> SessionOptions
     chosen = policy_named(policy, config.tiers) if isinstance(policy, str) else policy
     settings = Settings(interval_s=config.interval_s)
     fails_over = config.fallback == "anywhere"
-    hedges = fails_over and config.hedge > 0
+    hedges = config.hedge_share > 0
     return SessionOptions(goal, checked(chosen), settings, fails_over, hedges, config.mode, name)

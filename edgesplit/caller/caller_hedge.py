@@ -6,7 +6,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from edgesplit.core.hedge import HedgeBudget, HedgeRule
+from edgesplit.core.hedge import HedgeBudget, HedgeRule, still_expected_s
 from edgesplit.errors import DeadlineExceeded, RequestError
 from edgesplit.node.transport import wire
 from edgesplit.node.transport.channel import Channel, Outcome
@@ -16,7 +16,6 @@ from edgesplit.node.transport.channel import Channel, Outcome
 _LEAST_S = 1.0
 _LOOK_S = 0.05  # between two looks whether it is due
 _RACE_S = 0.005  # between two looks which of both has come first
-_FRESH_S = 0.3  # so old may be what the tiers expect
 
 Begin = Callable[[], "Future[list[Any]]"]
 
@@ -69,9 +68,9 @@ class CallerHedge:
 
     def _is_due(self, raced: Raced, now_s: float) -> bool:
         elapsed_s = now_s - raced.tried_s
-        waiting_s, said = self.rule.waiting_s(elapsed_s, raced.ahead), raced.expected
-        if said is not None and now_s - said[0] < _FRESH_S:
-            waiting_s = max(0.0, said[1] - (now_s - said[0]))
+        waiting_s = still_expected_s(raced.expected, now_s)
+        if waiting_s is None:
+            waiting_s = self.rule.waiting_s(elapsed_s, raced.ahead)
         return self.rule.is_due(elapsed_s, 0.0, waiting_s)
 
     def _race(self, channel: Channel, raced: Raced, run: "Future[list[Any]]") -> Outcome:

@@ -65,7 +65,7 @@ class Calls:
         self._ids = map(f"{id(self):x}-{{}}".format, itertools.count())
         self._fallback = LocalFallback(bool(config.flush_denormals))
         self._shared = RequestContext(
-            self._run_here, self._begin_here, self._told, HedgeBudget(config.hedge)
+            self._run_here, self._begin_here, self._told, HedgeBudget(config.hedge_share)
         )
         self._clients: dict[str, Client] = {}
         self._is_closed = False

@@ -28,12 +28,12 @@ def failover_timeouts(model: CostModel, plan: Plan) -> tuple[float, ...]:
     As many as the plan has stages. A latency limit below the floor lowers the floor.
     """
     floor_s = floor(model.goal.latency_limit_s)
-    stages, n_layers = plan.stages, plan.n_layers
-    waits_s = [SLOW_FACTOR * _stage_s(model, stages[-1]) + floor_s]
+    stages = plan.stages
+    waits_s = [SLOW_FACTOR * stage_s(model, stages[-1]) + floor_s]
     for stage, after in reversed(list(pairwise(stages))):
         waits_s[-1] += SLOW_FACTOR * _hop_s(model, stage, after)
-        rest_s = _rest_s(model.profile.tier(stage.tier), stage.stop, n_layers)
-        own_s = _stage_s(model, stage) + rest_s
+        left_s = rest_s(model.profile.tier(stage.tier), stage.stop)
+        own_s = stage_s(model, stage) + left_s
         waits_s.append(waits_s[-1] + SLOW_FACTOR * own_s + BUILD_S + floor_s)
     return tuple(reversed(waits_s))
 
@@ -45,15 +45,16 @@ def floor(latency_limit_s: float | None) -> float:
     return min(FLOOR_S, max(LEAST_FLOOR_S, latency_limit_s))
 
 
-def _stage_s(model: CostModel, stage: Stage) -> float:
+def stage_s(model: CostModel, stage: Stage) -> float:
+    """What its tier takes for a stage's layers, as believed."""
     tier = model.profile.tier(stage.tier)
     return _layers_s(tier, stage.runtime, stage.start, stage.stop) if len(stage) else 0.0
 
 
-def _rest_s(tier: Tier, start: int, stop: int) -> float:
-    """What the tier would take for the remaining layers, in torch where it has that."""
+def rest_s(tier: Tier, start: int) -> float:
+    """What the tier would take for all layers from `start` on, in torch where it has that."""
     runtime = TORCH if TORCH in tier.runtimes else tier.runtime
-    return _layers_s(tier, runtime, start, stop)
+    return _layers_s(tier, runtime, start, len(tier.layer_s))
 
 
 def _layers_s(tier: Tier, runtime: str, start: int, stop: int) -> float:

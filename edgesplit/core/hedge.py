@@ -12,12 +12,13 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from edgesplit.core.cost import CostModel, Terms
-from edgesplit.core.layer_times import TORCH
-from edgesplit.core.plan import Plan, Stage
+from edgesplit.core.failover import rest_s, stage_s
+from edgesplit.core.plan import Plan
 
 LEAST_S = 0.1  # after it was sent: what comes sooner is no tail, and shows no rate yet
 OVERDUE_LEAST_S = 0.25  # what a busy machine may take longer, and nothing is wrong
 _MARGIN_S, _MARGIN_FACTOR = 0.05, 1.25  # an own run that takes longer than predicted must not lose
+_FRESH_S = 0.3  # so old may be what a tier further on expects
 _RECENT_S = 0.5  # of a payload's progress: its rate of late
 WINDOW = 200  # requests, over which duplicates are counted
 LONGEST_S = 1e6  # that a price may be: some eleven days
@@ -72,6 +73,16 @@ class HedgeRule:
         """How long after its arrival a payload may first count as overdue."""
         answer_s = self.answer_s * (1 + ahead)
         return answer_s + max(answer_s, OVERDUE_LEAST_S)
+
+
+def still_expected_s(said: tuple[float, float] | None, now_s: float) -> float | None:
+    """What is left of the seconds until an answer that a tier further on has expected.
+
+    said: when it said so, and how many. None: nothing, or so long ago that it counts no more.
+    """
+    if said is None or now_s - said[0] >= _FRESH_S:
+        return None
+    return max(0.0, said[1] - (now_s - said[0]))
 
 
 @dataclass
@@ -170,20 +181,20 @@ def _rule(model: CostModel, plan: Plan, at: int) -> HedgeRule | None:
     route = [names.index(tier) for tier in plan.route]
     hops = list(zip(route[:-1], route[1:], plan.cuts, strict=True))
     hop_s = [float(model.transfer.latency_s[hop]) for hop in hops]
-    stage_s = [_stage_s(model, stage) for stage in plan.stages]
+    stages_s = [stage_s(model, stage) for stage in plan.stages]
     sender, start = (route[at - 1], plan.stages[at - 1].stop) if at else (route[0], 0)
-    rest_s = _rest_s(model, sender, start)
-    answer_s = sum(stage_s[at:]) + sum(hop_s[at:])
+    own_s = rest_s(model.profile.tiers[sender], start)
+    answer_s = sum(stages_s[at:]) + sum(hop_s[at:])
     tx_w, begun_s = 0.0, 0.0
     if at:
         link = model.profile.link(names[route[at - 1]], names[route[at]])
         payload_bytes = model.graph.payload_bytes[plan.cuts[at - 1]]
         answer_s += hop_s[at - 1] - (payload_bytes / link.bytes_per_s if link else 0.0)
         tx_w = _transmit_w(model, sender)
-        begun_s = sum(stage_s[:at]) + sum(hop_s[: at - 1])
+        begun_s = sum(stages_s[:at]) + sum(hop_s[: at - 1])
     per_s = _score_of(model, 1.0, (0.0, 0.0))
     seconds = np.zeros((len(names), 1))
-    seconds[sender] = rest_s
+    seconds[sender] = own_s
     spent = model.computing(seconds)
     price = _score_of(model, 0.0, (float(spent.end_j[sender, 0]), float(spent.total_j[sender, 0])))
     sending = _score_of(model, 0.0, (tx_w if sender == 0 else 0.0, tx_w))
@@ -191,9 +202,8 @@ def _rule(model: CostModel, plan: Plan, at: int) -> HedgeRule | None:
     if not math.isfinite(answer_s) or not (per_s or limit_s):
         return None
     price_s = min(price / per_s, LONGEST_S) if per_s else LONGEST_S
-    return HedgeRule(
-        rest_s, answer_s, price_s, 1.0 + min(sending / per_s, LONGEST_S) if per_s else 1.0, limit_s
-    )
+    worth = 1.0 + min(sending / per_s, LONGEST_S) if per_s else 1.0
+    return HedgeRule(own_s, answer_s, price_s, worth, limit_s)
 
 
 def _score_of(model: CostModel, seconds: float, joules: tuple[float, float]) -> float:
@@ -207,17 +217,3 @@ def _transmit_w(model: CostModel, tier: int) -> float:
     is_gross = model.goal.boundary == "gross"
     gross_w = max(0.0, power.transmit_w - power.wait_w)
     return gross_w if is_gross else power.above_idle_w("transmit")
-
-
-def _stage_s(model: CostModel, stage: Stage) -> float:
-    tier = model.profile.tier(stage.tier)
-    if not len(stage):
-        return 0.0
-    return float(sum(tier.layer_s_in(stage.runtime)[stage.start : stage.stop])) * tier.slowdown
-
-
-def _rest_s(model: CostModel, sender: int, start: int) -> float:
-    """In torch where it has that, as it would fail over."""
-    tier = model.profile.tiers[sender]
-    runtime = TORCH if TORCH in tier.runtimes else tier.runtime
-    return float(sum(tier.layer_s_in(runtime)[start:])) * tier.slowdown

@@ -83,7 +83,7 @@ def _tier(settings: SessionSettings, placement: Placement, tier: str) -> Any:
         max_frame_bytes=settings.config.max_frame_bytes,
         credentials=settings.credentials,
         flushes_denormals=bool(settings.config.flush_denormals),
-        hedge=settings.config.hedge,
+        hedge=settings.config.hedge_share,
     )
     return (
         ray.remote(SegmentActor)

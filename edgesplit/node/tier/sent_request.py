@@ -1,10 +1,11 @@
 """A request that was sent on to the next tier: how it is doing, until it is answered."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 
 import msgspec
 
-from edgesplit.core.hedge import HedgeRule, PayloadProgress
+from edgesplit.core.hedge import HedgeRule, PayloadProgress, still_expected_s
 from edgesplit.node.tier.hedge_run import HedgeRun
 from edgesplit.node.tier.job import Done, Job
 from edgesplit.node.tier.next_tier import NextTier
@@ -15,7 +16,6 @@ from edgesplit.node.transport.connection import Connection
 LOOK_S = 0.05  # between two looks
 TELL_S = 0.1  # between two words about it to whoever sent it here
 _GRACE_S = 0.1  # per tier further on
-_FRESH_S = 0.3  # so old may be what a tier further on expects
 
 
 @dataclass(eq=False)
@@ -34,18 +34,24 @@ class SentRequest:
     ahead: int = 0
     way: Transmission | None = None
     hedge: HedgeRun | None = None
-    _rule: HedgeRule | None = None
-    _progress: PayloadProgress = field(init=False)
     _arrived_s: float | None = None
     _hedged_s: float = 0.0
     _told_s: float = 0.0
-    _heard: tuple[float, float] | None = None  # what a tier further on expects, and when it said so
+    _heard: tuple[float, float] | None = None  # when a tier further on said what it expects
 
     def __post_init__(self) -> None:
-        self._progress = PayloadProgress(self.sent_bytes, self.sent_s)
         self._told_s = self.sent_s
-        if self.job.hop.hedge is not None:
-            self._rule = HedgeRule(*msgspec.structs.astuple(self.job.hop.hedge))
+
+    # Made with the first look: most requests are answered before that.
+
+    @cached_property
+    def _rule(self) -> HedgeRule | None:
+        hedge = self.job.hop.hedge
+        return None if hedge is None else HedgeRule(*msgspec.structs.astuple(hedge))
+
+    @cached_property
+    def _progress(self) -> PayloadProgress:
+        return PayloadProgress(self.sent_bytes, self.sent_s)
 
     @property
     def job(self) -> Job:
@@ -118,8 +124,9 @@ class SentRequest:
         if self._rule is not None:
             waited_s = 0.0 if self._arrived_s is None else now_s - self._arrived_s
             waiting_s = self._rule.waiting_s(waited_s, self.ahead)
-        if self._heard is not None and now_s - self._heard[0] < _FRESH_S:
-            sending_s, waiting_s = 0.0, max(0.0, self._heard[1] - (now_s - self._heard[0]))
+        further_on_s = still_expected_s(self._heard, now_s)
+        if further_on_s is not None:
+            sending_s, waiting_s = 0.0, further_on_s
         if self.hedge is not None and self._rule is not None:
             own_s = max(0.0, self._rule.rest_s - (now_s - self._hedged_s))
             return 0.0, min(sending_s + waiting_s, own_s)
