@@ -5,9 +5,9 @@ with another one. Which static and trivial plan, and what clairvoyance would giv
 the measured profile and the trace.
 """
 
-import threading
+import itertools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -21,6 +21,7 @@ from edgesplit.testbed.rate import rate_text
 from experiments.paper_table.comparison import inputs_for
 from experiments.shared.answer import Answer, ask
 from experiments.shared.exhaustive import simple_routes
+from experiments.shared.repeating import Repeating
 from experiments.shared.resume import Journal
 from experiments.shared.scene import Scene
 from experiments.tail.replay import HEDGE_SHARE
@@ -70,35 +71,6 @@ class Played:
         failed = len(self.answers) - len(came)
         own = {"hedged": self.hedged, "switches": self.switches, "failed": failed}
         return figures(latency_s, end_j) | own
-
-
-class LinkPlayer:
-    """A thread that gives links the trace's rate once a second. Raises its error at the end."""
-
-    def __init__(self, shape: Callable[[str], None], trace: Trace) -> None:
-        self._shape, self._trace = shape, trace
-        self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="link-player", daemon=True)
-        self._error: EdgeSplitError | None = None
-
-    def __enter__(self) -> "LinkPlayer":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self._stopped.set()
-        self._thread.join()
-        if self._error is not None:
-            raise self._error
-
-    def _run(self) -> None:
-        try:
-            began_s, at_s = time.monotonic(), 0.0
-            while not self._stopped.wait(max(0.0, began_s + at_s - time.monotonic())):
-                self._shape(rate_text(max(LEAST_BYTES_PER_S, self._trace.rate(at_s))))
-                at_s += _STEP_S
-        except EdgeSplitError as error:
-            self._error = error
 
 
 @contextmanager
@@ -164,12 +136,17 @@ def _pass(
         links = [link for link in split.profile.links if link.source == split.profile.entry_tier]
         pairs = [f"{link.source}-{link.target}" for link in links]
 
+        at_s = itertools.count(0.0, _STEP_S)
+
         def shape(rate: str) -> None:
             for pair in pairs:
                 scene.shape(pair, rate)
 
+        def follow() -> None:
+            shape(rate_text(max(LEAST_BYTES_PER_S, trace.rate(next(at_s)))))
+
         try:
-            with LinkPlayer(shape, trace):
+            with Repeating(follow, _STEP_S, "link-player"):
                 began_s = time.monotonic()
                 for due_s in pace.times_s(trace.length_s).tolist():
                     time.sleep(max(0.0, began_s + due_s - time.monotonic()))

@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from edgesplit import EdgeSplit, EdgeSplitError, Plan
+from edgesplit import EdgeSplit, Plan
 from edgesplit.testbed.rate import parse_rate, rate_text
 from experiments.shared.answer import ask
+from experiments.shared.repeating import Repeating
 from experiments.shared.scene import Scene, wide_pairs
 from experiments.throttle.timeline import (
     NOMINAL,
@@ -89,42 +90,6 @@ class PlanObserver:
         return plan
 
 
-class NoisyLink:
-    """A thread that gives the wide link its next rate every second. Raises its error at the end."""
-
-    def __init__(
-        self, shape: Callable[[str], float], rates: Iterator[float], advance: Callable[[], None]
-    ) -> None:
-        self._shape = shape
-        self._next_rates = rates
-        self._advance = advance
-        self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="noisy-link", daemon=True)
-        self._error: EdgeSplitError | None = None
-        self.rates: list[float] = []
-
-    def __enter__(self) -> "NoisyLink":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self._stopped.set()
-        self._thread.join()
-        if self._error is not None:
-            raise self._error
-
-    def _run(self) -> None:
-        try:
-            due_s = time.perf_counter() + REDRAW_S
-            while not self._stopped.wait(max(0.0, due_s - time.perf_counter())):
-                due_s += REDRAW_S
-                self.rates.append(next(self._next_rates))
-                self._shape(rate_text(self.rates[-1]))
-                self._advance()
-        except EdgeSplitError as error:
-            self._error = error
-
-
 class Flow:
     """One session on one scene, used by requests one after another with the same input."""
 
@@ -160,16 +125,23 @@ class Flow:
 
         advance() is called after each rate drawn, on a thread of its own.
         """
+        rates, drawn = self._rates(seed), list[float]()
+
+        def redraw() -> None:
+            drawn.append(next(rates))
+            self.shape(rate_text(drawn[-1]))
+            advance()
+
         began_s = time.perf_counter()
         with PlanObserver(self._split, began_s) as observer:
             changed_s = {NOMINAL: self.shape(self._course.nominal) - began_s}
             requests = self._until_steady(NOMINAL, observer, changed_s[NOMINAL], False)
             changed_s[STEADY] = observer.now_s()
-            with NoisyLink(self.shape, self._rates(seed), advance) as noise:
+            with Repeating(redraw, REDRAW_S, "noisy-link", first_s=REDRAW_S):
                 while observer.now_s() < changed_s[STEADY] + seconds:
                     requests.append(self._send(STEADY, observer))
         self.shape(self._course.nominal)
-        return SteadyRun(self._run(0, changed_s, observer, requests), tuple(noise.rates))
+        return SteadyRun(self._run(0, changed_s, observer, requests), tuple(drawn))
 
     def _rates(self, seed: int) -> Iterator[float]:
         """The nominal rate times lognormal noise, without an end."""
