@@ -61,8 +61,10 @@ class CallerHedge:
             now_s = time.perf_counter()
             if raced.left_s <= 0:
                 break
-            if self._is_due(raced, now_s) and self.budget.take():
-                return self._race(channel, raced, self.begin())
+            if self._is_due(raced, now_s):
+                channel.suspect(self.rule.patience_s)
+                if self.budget.take():
+                    return self._race(channel, raced, self.begin())
             next_s = now_s + min(_LOOK_S, raced.left_s)
         return channel.receive(raced.wire_id, max(0.0, raced.left_s))
 

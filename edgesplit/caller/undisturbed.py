@@ -4,11 +4,11 @@ Python calls the handlers of signals in the main thread, between any two steps, 
 such as KeyboardInterrupt, ends there whatever was under way.
 """
 
+import os
 import signal
 import threading
 from collections.abc import Callable
 from types import FrameType
-from typing import Any
 
 _CONVENTION = 128  # a shell's exit code of a program that a signal has ended: this and its number
 
@@ -86,16 +86,31 @@ def exit_on_sigterm() -> None:
     """
     if threading.current_thread() is threading.main_thread():
         handler = signal.getsignal(signal.SIGTERM)
-        if handler is not None:  # else it is not Python's, and cannot be set again
-            signal.signal(signal.SIGTERM, _exit if handler is signal.SIG_DFL else handler)
+        if handler is None:  # it is not Python's, and cannot be set again
+            return
+        is_own = handler is signal.SIG_DFL or isinstance(handler, _Exit)
+        signal.signal(signal.SIGTERM, _Exit() if is_own else handler)
 
 
 def leave_sigterm() -> None:
     """Have it do again what it does by default, if it ends the program by exit_on_sigterm()."""
     is_main = threading.current_thread() is threading.main_thread()
-    if is_main and signal.getsignal(signal.SIGTERM) is _exit:
+    if is_main and isinstance(signal.getsignal(signal.SIGTERM), _Exit):
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
-def _exit(number: int, frame: FrameType | None) -> Any:
-    raise SystemExit(_CONVENTION + number)
+class _Exit:
+    """Ends the process that made it as sys.exit() does, and one forked from it by the signal.
+
+    Such a child has nothing open that would have to end. And Python drops what is raised in a
+    child's first steps: whoever ends a pool of children would wait for that one for ever.
+    """
+
+    def __init__(self) -> None:
+        self._process = os.getpid()
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        if os.getpid() == self._process:
+            raise SystemExit(_CONVENTION + number)
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)

@@ -18,6 +18,7 @@ from edgesplit.core.plan import Plan
 LEAST_S = 0.1  # after it was sent: what comes sooner is no tail, and shows no rate yet
 OVERDUE_LEAST_S = 0.25  # what a busy machine may take longer, and nothing is wrong
 _MARGIN_S, _MARGIN_FACTOR = 0.05, 1.25  # an own run that takes longer than predicted must not lose
+_PATIENCE_S = 1.0  # a process that lives may be held up for so long on a busy machine
 _FRESH_S = 0.3  # so old may be what a tier further on expects
 _RECENT_S = 0.5  # of a payload's progress: its rate of late
 WINDOW = 200  # requests, over which duplicates are counted
@@ -55,6 +56,14 @@ class HedgeRule:
             return True
         # A limit comes before the score.
         return elapsed_s + own_s < self.limit_s < elapsed_s + expected_s
+
+    @property
+    def patience_s(self) -> float:
+        """How long the next tier, once it is late, may give no sign of life.
+
+        Hedges are few, and a tier that hangs makes every request late.
+        """
+        return max(_PATIENCE_S, 2 * self.answer_s)
 
     def waiting_s(self, waited_s: float, ahead: int = 0) -> float:
         """Until the answer, `waited_s` after the payload has arrived.

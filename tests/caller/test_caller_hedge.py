@@ -74,6 +74,18 @@ def test_a_frozen_tier_is_not_waited_for_until_it_counts_as_lost():
         until(lambda: caller.infer() == "")
 
 
+def test_a_frozen_tier_is_given_up_soon_where_no_share_is_left():
+    with RemoteTier("end") as end, calling(end.address) as caller:
+        assert caller.infer() == ""
+        caller.budget = HedgeBudget(0.0)
+        end.freeze()
+        for _ in range(2):  # the second one finds it down
+            outcome = caller.outcome(failover_after_s=FOR_EVER_S, hedge=SOON)
+            assert (outcome.why, outcome.hedged, outcome.timings) == ("end silent", "", ())
+        end.wake()
+        until(lambda: caller.infer() == "")
+
+
 def test_where_no_share_is_left_the_tier_is_waited_for(held):
     program = Gated()
     with tiers(held) as running, calling(running.addresses["end"], program) as caller:

@@ -122,6 +122,8 @@ def fail():
 
 
 def fork():
+    strikes = []
+    os.register_at_fork(after_in_child=lambda: [strike() for strike in strikes])
     with EdgeSplit(nn.Linear(4, 2)) as split:
         expected = split.infer(X)
         codes = {}
@@ -131,6 +133,13 @@ def fork():
                 way()
                 sys.exit(5)
             codes[len(codes)] = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        strikes.append(lambda: os.kill(os.getpid(), signal.SIGTERM))
+        pid = os.fork()
+        if pid == 0:
+            time.sleep(20)  # as long as a child that has not heard the signal lives
+            os._exit(6)
+        codes["struck at its beginning"] = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        strikes.clear()
         with multiprocessing.get_context("fork").Pool(2) as pool:
             codes["pool"] = pool.map(abs, [-1, 2])
         right = torch.equal(split.infer(X), expected)

@@ -5,12 +5,14 @@ seconds that grows with time, so that what is asked of it stays a known share of
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from itertools import pairwise
 
 from edgesplit.core.control.belief import Pair, optimistic_profile, profile_if_suspicions_hold
 from edgesplit.core.control.decide import candidate, cost_of, is_worth, model_of
 from edgesplit.core.control.event import Action, MeasureTier, ProbeLink
+from edgesplit.core.control.shared_end import in_question
 from edgesplit.core.control.state import (
     Ask,
     Asking,
@@ -112,10 +114,11 @@ def _asking(state: ControlState, key: ProbeKey) -> Asking:
 
 
 def _sized(state: ControlState, ask: Ask, longest_s: float) -> Ask:
-    """The ask cut down to what takes longest_s by the worse of what is believed and last seen."""
+    """The ask cut down to what takes longest_s by what is believed, last seen or feared."""
     if isinstance(ask, ProbeLink):
         rate = state.beliefs.links[ask.source, ask.target].rate
-        most = int(longest_s * min(rate.value, rate.last))
+        feared = feared_rates(state).get((ask.source, ask.target), rate.value)
+        most = int(longest_s * min(rate.value, rate.last, feared))
         return replace(ask, sent_bytes=max(_LEAST_BYTES, min(ask.sent_bytes, most)))
     slowdown = state.beliefs.tiers[ask.tier].slowdown
     left_s = longest_s / max(slowdown.value, slowdown.last)
@@ -219,6 +222,17 @@ def asks_along(state: ControlState, plan: Plan) -> list[Ask]:
     for u, v, cut in zip(plan.route[:-1], plan.route[1:], plan.cuts, strict=True):
         asks += [ProbeLink(u, v, sizes[cut]), ProbeLink(v, u, sizes[-1])]
     return asks
+
+
+def feared_rates(state: ControlState) -> Mapping[Pair, float]:
+    """By link that is in question now, the rate that it may have fallen to, in bytes/s."""
+    return in_question(state.beliefs, state.now_s - state.settings.probe_timeout_s)
+
+
+def probes_for_questions(state: ControlState, plan: Plan) -> list[Ask]:
+    """Asks about links of `plan` that may have become slow beside another one; not for replies."""
+    pairs = set(feared_rates(state)).intersection(pairwise(plan.route))
+    return [ask for ask in asks_along(state, plan) if key_of(ask) in pairs] if pairs else []
 
 
 def probes_for_doubts(state: ControlState, plan: Plan, since_s: float) -> list[Ask]:

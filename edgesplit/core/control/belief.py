@@ -4,11 +4,13 @@ A rate is only learnt from a payload whose time stands out of the latency; where
 measurement still shows that the rate is at least so much.
 """
 
+import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from edgesplit.core.control.estimate import Estimate, estimate
 from edgesplit.core.control.event import LinkProbed, TierMeasured, Transferring
+from edgesplit.core.control.shown import Shown
 from edgesplit.core.plan import Stage
 from edgesplit.core.profile import Link, Profile, Tier
 from edgesplit.core.scatter import Scatter, assumed_scatter
@@ -24,6 +26,7 @@ _PAYLOAD_LEAST_BYTES = 4096  # a smaller payload is a few packets: its time is l
 _TRANSFER_LEAST_S = 3e-4  # what scheduling jitter can hide on a busy machine
 _SURE_S, _SURE_FACTOR = 2.0, 2.0  # so late, and so much too slow, is no jitter: believed at once
 _TELLING_S, _TELLING_LEAST_S = 1.0, 0.4  # of a payload that moves: the rate it shows is believed
+_AS_FEARED = 4.0  # times the rate of a link that fell: below, this one has fallen with it
 _TRANSFER_PER_LATENCY = 0.5  # of the round trip's latency: what its jitter can hide
 
 
@@ -32,11 +35,13 @@ class TierBelief:
     """slowdown: measured / profiled seconds. seen_s: when it was last measured.
 
     scatter: of measured seconds, queueing included, around what was believed just before.
+    shown: what whole ranges took, where that is not the sum of their layers.
     """
 
     slowdown: Estimate
     seen_s: float
     scatter: Scatter
+    shown: Shown = field(default_factory=Shown)
 
     def in_doubt(self, since_s: float) -> bool:
         """True while a change seen at or after since_s is likely but not confirmed."""
@@ -48,6 +53,7 @@ class LinkBelief:
     """rate in bytes/s, latency in seconds; seen_s, probed_s: when each was last measured.
 
     scatter: of the seconds of a payload and its reply, around what was believed just before.
+    fell_s: when the rate was last found to be less than half of what was believed.
     """
 
     rate: Estimate
@@ -55,6 +61,7 @@ class LinkBelief:
     seen_s: float
     probed_s: float
     scatter: Scatter
+    fell_s: float = -math.inf
 
     def in_doubt(self, since_s: float) -> bool:
         """True while a change seen at or after since_s is likely but not confirmed."""
@@ -78,10 +85,21 @@ class Beliefs:
     alarms: int = 0
 
     def with_tier(self, name: str, slowdown: Estimate, at_s: float) -> "Beliefs":
-        """The same with one tier measured once more."""
+        """The same with one tier's speed measured once more."""
         belief = replace(self.tiers[name], slowdown=slowdown, seen_s=at_s)
         tiers = {**self.tiers, name: belief}
         return replace(self, tiers=tiers, alarms=self.alarms + slowdown.changed)
+
+    def with_shown(self, name: str, shown: Shown) -> "Beliefs":
+        """The same with what the ranges of one tier have shown."""
+        belief = replace(self.tiers[name], shown=shown)
+        return replace(self, tiers={**self.tiers, name: belief})
+
+    def without_runtime(self, name: str, runtime: str) -> "Beliefs":
+        """The same where the layer times that a tier's ranges were compared with are no more."""
+        belief = self.tiers[name]
+        belief = replace(belief, shown=belief.shown.without(runtime))
+        return replace(self, tiers={**self.tiers, name: belief})
 
     def with_tier_ratio(self, name: str, ratio: float) -> "Beliefs":
         """The same with one more ratio of a tier's measured to its believed seconds."""
@@ -97,7 +115,9 @@ class Beliefs:
 
     def with_rate(self, pair: Pair, rate: Estimate, at_s: float) -> "Beliefs":
         """The same with one link's rate measured once more."""
-        links = {**self.links, pair: replace(self.links[pair], rate=rate, seen_s=at_s)}
+        old = self.links[pair]
+        fell_s = at_s if rate.changed and 2 * rate.value < old.rate.value else old.fell_s
+        links = {**self.links, pair: replace(old, rate=rate, seen_s=at_s, fell_s=fell_s)}
         return replace(self, links=links, alarms=self.alarms + rate.changed)
 
     def with_latency(self, pair: Pair, latency: Estimate, at_s: float) -> "Beliefs":
@@ -138,7 +158,7 @@ def learn_request(
             continue
         stage = Stage(timing.tier, timing.start, timing.stop, timing.runtime)
         seconds = (timing.compute_s, timing.queue_s)
-        beliefs = _learn_compute(beliefs, profile, stage, seconds, at_s)
+        beliefs = _learn_range(beliefs, profile, stage, seconds, at_s)
     for transfer in transfers(timings):
         beliefs = _learn_transfer(beliefs, transfer, at_s)
     return beliefs
@@ -150,8 +170,12 @@ def learn_measure(beliefs: Beliefs, profile: Profile, event: TierMeasured) -> Be
     return _learn_compute(beliefs, profile, stage, (event.seconds, 0.0), event.at_s)
 
 
-def learn_probe(beliefs: Beliefs, event: LinkProbed) -> Beliefs:
-    """What a probed link adds: the latency of both directions, the rate of the probed one."""
+def learn_probe(beliefs: Beliefs, event: LinkProbed, feared_rate: float | None = None) -> Beliefs:
+    """What a probed link adds: the latency of both directions, the rate of the probed one.
+
+    feared_rate: to which another link at one of its ends has just fallen (shared_end.py). A rate
+    near that is believed at once.
+    """
     pair = (event.source, event.target)
     beliefs = _learn_hop(beliefs, pair, (event.sent_bytes, 0), event.seconds)
     latency_s = max(event.latency_s, _LATENCY_LEAST_S)
@@ -159,9 +183,11 @@ def learn_probe(beliefs: Beliefs, event: LinkProbed) -> Beliefs:
         latency = beliefs.links[way].latency.updated(latency_s)
         beliefs = beliefs.with_latency(way, latency, event.at_s)
     delay_s = 2 * event.latency_s
-    return _learn_rate(
-        beliefs, pair, (event.sent_bytes, event.seconds - delay_s, delay_s), event.at_s
-    )
+    seconds = event.seconds - delay_s
+    if feared_rate is not None and 0 < event.sent_bytes < _AS_FEARED * feared_rate * seconds:
+        rate = beliefs.links[pair].rate.replaced(event.sent_bytes / seconds)
+        return beliefs.with_rate(pair, rate, event.at_s)
+    return _learn_rate(beliefs, pair, (event.sent_bytes, seconds, delay_s), event.at_s)
 
 
 def learn_transferring(beliefs: Beliefs, event: Transferring) -> Beliefs:
@@ -191,16 +217,41 @@ def _learn_compute(
 
     measured: seconds of computing, and in the queue before.
     """
-    seconds, queue_s = measured
-    tier, slowdown = profile.tier(stage.tier), beliefs.tiers[stage.tier].slowdown
+    expected_s = _expected_s(beliefs, profile, stage)
+    if expected_s < _COMPUTE_LEAST_S or measured[0] <= 0:
+        return beliefs
+    slowdown = beliefs.tiers[stage.tier].slowdown
+    beliefs = beliefs.with_tier_ratio(stage.tier, sum(measured) / expected_s)
+    slowdown = slowdown.updated(measured[0] / expected_s * slowdown.value)
+    return beliefs.with_tier(stage.tier, slowdown, at_s)
+
+
+def _learn_range(
+    beliefs: Beliefs, profile: Profile, stage: Stage, measured: tuple[float, float], at_s: float
+) -> Beliefs:
+    """_learn_compute of a request, unless it is its range that differs, not the tier's speed."""
+    expected_s = _expected_s(beliefs, profile, stage)
+    if measured[0] <= 0 or expected_s < _COMPUTE_LEAST_S:
+        return beliefs
+    tier, belief = profile.tier(stage.tier), beliefs.tiers[stage.tier]
+    shown = belief.shown.ran(stage, expected_s, measured[0])
+    if shown.is_confirmed:
+        shown, speed = shown.told_apart(tier)
+        slowdown = belief.slowdown.replaced(speed)
+        return beliefs.with_shown(tier.name, shown).with_tier(tier.name, slowdown, at_s)
+    beliefs = beliefs.with_shown(tier.name, shown)
+    if shown.is_repeating:
+        return beliefs
+    return _learn_compute(beliefs, profile, stage, measured, at_s)
+
+
+def _expected_s(beliefs: Beliefs, profile: Profile, stage: Stage) -> float:
+    """What a stage's layers should take; 0 where its runtime was dropped."""
+    tier, belief = profile.tier(stage.tier), beliefs.tiers[stage.tier]
     if stage.runtime not in tier.runtimes:
-        return beliefs
-    profiled_s = sum(tier.layer_s_in(stage.runtime)[stage.start : stage.stop])
-    if profiled_s * slowdown.value < _COMPUTE_LEAST_S or seconds <= 0:
-        return beliefs
-    ratio = (seconds + queue_s) / (profiled_s * slowdown.value)
-    beliefs = beliefs.with_tier_ratio(tier.name, ratio)
-    return beliefs.with_tier(tier.name, slowdown.updated(seconds / profiled_s), at_s)
+        return 0.0
+    layer_s = belief.shown.times(tier, stage.runtime)
+    return sum(layer_s[stage.start : stage.stop]) * belief.slowdown.value
 
 
 def _learn_transfer(beliefs: Beliefs, seen: Transfer, at_s: float) -> Beliefs:
@@ -264,7 +315,7 @@ def apply(profile: Profile, beliefs: Beliefs) -> Profile:
 def _tier_now(tier: Tier, belief: TierBelief) -> Tier:
     if belief.slowdown.count == 0:
         return tier
-    return replace(tier, slowdown=belief.slowdown.value)
+    return belief.shown.applied(replace(tier, slowdown=belief.slowdown.value))
 
 
 def _link_now(link: Link, belief: LinkBelief) -> Link:

@@ -14,7 +14,9 @@ from typing import Any
 from edgesplit.core.control.belief import Beliefs
 from edgesplit.core.control.estimate import Estimate
 from edgesplit.core.control.event import ACTIONS, EVENTS, Action, Event
+from edgesplit.core.control.shown import Shown
 from edgesplit.core.control.state import ControlState
+from edgesplit.core.layer_times import are_seconds
 from edgesplit.core.plain_data import PlainDataError, codec, tagged
 from edgesplit.core.policy import policy_named, score
 from edgesplit.errors import EdgeSplitError, EventFileError
@@ -153,6 +155,8 @@ def _checked(state: ControlState) -> ControlState:
         (all(len(t.layer_s) == len(graph) for t in state.profile.tiers), "its layers"),
         (set(state.beliefs.tiers) == set(names), "the tiers believed in"),
         (set(state.beliefs.links) == pairs, "the links believed in"),
+        (all(_is_shown(tier.shown, len(graph)) for tier in state.beliefs.tiers.values()),
+         "the ranges shown"),
         (all(map(_is_sane, _estimates(state.beliefs))), "its estimates"),
         (state.basis.profile.names == names, "the tiers decided for"),
         ([x.pair for x in state.basis.profile.links] == [x.pair for x in state.profile.links],
@@ -182,6 +186,16 @@ def _estimates(beliefs: Beliefs) -> Iterator[Estimate]:
     yield from (tier.slowdown for tier in beliefs.tiers.values())
     for link in beliefs.links.values():
         yield from (link.rate, link.latency)
+
+
+def _is_shown(shown: Shown, n_layers: int) -> bool:
+    ranges = (*shown.took, *shown.ranges)
+    stages = [*(one.stage for one in ranges), *([shown.current] if shown.current else ())]
+    return (
+        all(0 <= stage.start < stage.stop <= n_layers for stage in stages)
+        and all(0 < one.seconds < math.inf for one in ranges)
+        and all(len(row) == n_layers and are_seconds(row) for row in shown.layer_s.values())
+    )
 
 
 def _is_sane(one: Estimate) -> bool:

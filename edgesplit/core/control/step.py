@@ -9,9 +9,11 @@ from dataclasses import replace
 from edgesplit.core.control.ask import (
     answered,
     confirm,
+    feared_rates,
     look_for_probes,
     probes_for_doubts,
     probes_for_new_doubts,
+    probes_for_questions,
     repeat,
 )
 from edgesplit.core.control.belief import (
@@ -136,14 +138,18 @@ def _take(state: ControlState, event: Event) -> tuple[ControlState, bool, list[A
         case LinkProbed():
             trusts = after_probe(state.trusts, event.target, event.at_s)
             is_news = doubted(trusts) != doubted(state.trusts)
-            state = replace(state, beliefs=learn_probe(state.beliefs, event), trusts=trusts)
-            return answered(state, (event.source, event.target), event.seconds), is_news, []
+            pair = event.source, event.target
+            beliefs = learn_probe(state.beliefs, event, feared_rates(state).get(pair))
+            state = replace(state, beliefs=beliefs, trusts=trusts)
+            return answered(state, pair, event.seconds), is_news, []
         case TierMeasured():
             state = replace(state, beliefs=learn_measure(state.beliefs, state.profile, event))
             return answered(state, event.tier, event.seconds), False, []
         case LayerTimesMeasured():
             tier = state.profile.tier(event.tier).with_layer_times(event.times)
-            return replace(state, profile=state.profile.with_tier(tier)), True, []
+            beliefs = state.beliefs.without_runtime(event.tier, event.times.runtime)
+            profile = state.profile.with_tier(tier)
+            return replace(state, profile=profile, beliefs=beliefs), True, []
         case RowDropped():
             return _without_row(state, event), True, []
         case TierLost():
@@ -183,7 +189,8 @@ def _without_row(state: ControlState, event: RowDropped) -> ControlState:
     if not tier.layer_times:  # nothing is left to run layers in
         return replace(state, lost=state.lost | {event.tier})
     tier = tier.without_layer_times(event.runtime).without(event.runtime, event.why)
-    return replace(state, profile=state.profile.with_tier(tier))
+    beliefs = state.beliefs.without_runtime(event.tier, event.runtime)
+    return replace(state, profile=state.profile.with_tier(tier), beliefs=beliefs)
 
 
 def _ready(state: ControlState, event: Ready) -> tuple[ControlState, bool, list[Action]]:
@@ -230,6 +237,10 @@ def _decide(state: ControlState) -> tuple[ControlState, list[Action]]:
         return state, []
     if not is_worth(state, best, current):
         return state, []
+    if current is not None:
+        asks = probes_for_questions(state, best.plan)
+        if asks:  # for so long as a probe may take; then the plan is tried as it is believed
+            return confirm(replace(state, is_due=True), asks)
     if has_doubts(state) and not holds(state, best.plan, current):
         since_s = state.now_s - state.settings.probe_timeout_s
         return confirm(replace(state, is_due=True), probes_for_doubts(state, best.plan, since_s))

@@ -311,7 +311,10 @@ class Outbound:
     def _look_after(self, sent: SentRequest, now_s: float) -> None:
         """See how a request is doing, say so, and run the rest here where it is late."""
         sent.look(now_s)
-        if sent.is_late(now_s) and self._budget.take():
+        is_late = sent.is_late(now_s)
+        if is_late and not self._is_any_moving(sent.to):  # else its word may be behind a payload
+            sent.to.peer.suspect(sent.patience_s, now_s)
+        if is_late and self._budget.take():
             hedge = HedgeRun(f"{sent.to.tier} {wire.LATE}")
             sent.hedged(hedge, now_s)
             self._upstream.hedge(sent.done, hedge)
@@ -320,6 +323,10 @@ class Outbound:
         words = sent.words(now_s)
         if words is not None:
             self._upstream.tell(sent.job, words)
+
+    def _is_any_moving(self, to: NextTier) -> bool:
+        """Whether payloads are on their way to that tier, and have not come to a stop."""
+        return any(sent.is_moving for sent in list(self._sent.values()) if sent.to is to)
 
     def _silent(self, request_ids: list[str]) -> None:
         for request_id in request_ids:

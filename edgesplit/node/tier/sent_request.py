@@ -1,5 +1,6 @@
 """A request that was sent on to the next tier: how it is doing, until it is answered."""
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -86,6 +87,11 @@ class SentRequest:
         """A tier further on has said how it is doing: so the payload has arrived."""
         self._heard = now_s, progress.expected_s
         self._arrived_s = self._arrived_s or now_s
+
+    @property
+    def patience_s(self) -> float:
+        """How long the next tier may give no sign of life, once it is late."""
+        return math.inf if self._rule is None else self._rule.patience_s
 
     def is_late(self, now_s: float) -> bool:
         """Whether running the rest here is worth it now. Only once."""

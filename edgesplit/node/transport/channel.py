@@ -100,6 +100,10 @@ class Channel:
             raise outcome
         return outcome
 
+    def suspect(self, patience_s: float) -> None:
+        """The tier is late: without a sign of life for so long it counts as silent."""
+        self._watchdog.by(self._peer.suspect(patience_s, time.perf_counter()))
+
     def cancel(self, request_id: str) -> None:
         """Nobody waits for it any more. Its tier is told, and says `gone` before the next reply."""
         self._done(request_id)

@@ -66,7 +66,8 @@ class Peer:
     def __init__(self, user: PeerUser) -> None:
         self._user = user
         self._waiting: dict[str, Waiting] = {}
-        self._heard_s = self._asked_s = -math.inf
+        self._heard_s = self._asked_s = self._suspected_s = -math.inf
+        self._patience_s = 0.0
         self._connections = weakref.WeakSet[Connection]()
         self._is_down, self._wanted_s = False, 0.0
         self._revival: threading.Thread | None = None  # of the tries whether it is back
@@ -105,6 +106,18 @@ class Peer:
         self._heard_s = now_s
 
     # Silence
+
+    def suspect(self, patience_s: float, now_s: float) -> float:
+        """What it has got is overdue: ask it, and take it for silent patience_s later.
+
+        Sooner than the failover timeout, so that nobody waits for that who could have the answer
+        from elsewhere. Returns when to look again.
+        """
+        with self._lock:
+            is_suspected = self._suspected_s > self._heard_s
+            if not is_suspected and now_s >= max(self._suspected_s, self._asked_s) + RETRY_S:
+                self._suspected_s, self._patience_s = now_s, patience_s
+        return self.next_s()
 
     def look(self, now_s: float) -> float:
         """Do what is due about the peer's silence; returns when to look again."""
@@ -151,13 +164,22 @@ class Peer:
     def ask_s(self) -> float:
         """When to ask for a sign of life; infinite once that was done."""
         since_s, failover_after_s = self._silence()
-        return math.inf if self._asked_s >= since_s else since_s + failover_after_s / 2
+        if self._asked_s >= since_s:
+            return math.inf
+        return min(since_s + failover_after_s / 2, self._suspicion_s)
 
     @property
     def silent_s(self) -> float:
         """When the peer, should nothing come until then, has been silent for too long."""
         since_s, failover_after_s = self._silence()
-        return since_s + failover_after_s
+        return min(since_s + failover_after_s, self._suspicion_s + self._patience_s)
+
+    @property
+    def _suspicion_s(self) -> float:
+        """Since when it is suspected; infinite where it is not, or where nobody may fail over."""
+        since_s, _ = self._silence()
+        is_suspected = self._suspected_s > self._heard_s and since_s < math.inf
+        return self._suspected_s if is_suspected else math.inf
 
     def next_s(self) -> float:
         """When something of all this is due next."""

@@ -1,11 +1,12 @@
 """Hedges: who holds the payload runs the rest where the answer is late; the first one counts."""
 
 import threading
+import time
 from contextlib import contextmanager
 
 import pytest
 import torch
-from faults import until
+from faults import RemoteTier, until
 from tiers import NAMES, Additions, tiers
 
 from edgesplit.core.goal import Goal
@@ -152,6 +153,32 @@ def test_a_tier_that_is_lost_leaves_the_hedge_alone(three, gated):
     (timing,) = answers[0]
     assert (timing.stop, timing.failed_over.split()[0]) == (9, "edge")
     assert gated.begun.count((3, 9)) == 1
+
+
+def test_a_frozen_tier_is_given_up_soon_where_no_share_is_left(gated):
+    with RemoteTier("cloud") as cloud, tiers(gated, hedge=0.0) as running:
+        running.addresses["cloud"] = cloud.address
+        infer(running, hedges={})  # which connects
+        began_s = time.monotonic()
+        cloud.freeze()
+        timings = infer(running, hedges={"edge": SOON})
+        assert [(t.tier, t.start, t.stop, t.failed_over) for t in timings] == [
+            ("end", 0, 3, ""), ("edge", 3, 9, "cloud silent"),
+        ]  # fmt: skip
+        assert time.monotonic() - began_s < 20.0  # its failover timeout is 40 s
+        cloud.wake()
+        until(lambda: infer(running, hedges={})[-1].tier == "cloud")
+
+
+def test_a_tier_that_lives_is_waited_for_where_no_share_is_left(gated):
+    gated.hold(6, 9)
+    with tiers(gated, hedge=0.0) as running, asking(running, hedges={"edge": SOON}) as answers:
+        until(lambda: (6, 9) in gated.begun)
+        time.sleep(3.0)  # three times what a silent one gets
+        gated.held[6, 9].set()
+    assert [(t.tier, t.failed_over) for t in answers[0]] == [
+        ("end", ""), ("edge", ""), ("cloud", ""),
+    ]  # fmt: skip
 
 
 def test_a_hedge_that_fails_leaves_it_to_the_other_one(three, gated):

@@ -74,6 +74,36 @@ def test_it_is_asked_at_half_the_failover_timeout_and_silent_at_the_whole(user, 
     assert (peer.ask_s, peer.silent_s) == (12.2, 13.2)
 
 
+def test_one_that_is_suspected_is_asked_at_once_and_silent_when_patience_ends(user, peer):
+    peer.expect("a", 20.0, 10.0)
+    assert peer.suspect(1.0, 10.5) == 10.5
+    assert peer.look(10.5) == 11.5
+    assert user.done == ["ask"]
+    assert peer.suspect(1.0, 10.9) == 11.5  # for the time counts from the first suspicion on
+    assert peer.suspect(1.0, 11.2) == 11.5
+    peer.look(11.5)
+    assert user.done == ["ask", (["a"], True)]
+
+
+def test_a_sign_of_life_ends_the_suspicion_and_it_is_not_asked_all_the_time(user, peer):
+    peer.expect("a", 20.0, 10.0)
+    peer.look(peer.suspect(1.0, 10.5))
+    peer.heard(10.6)  # the echo
+    assert (peer.ask_s, peer.silent_s) == (20.6, 30.6)
+    assert peer.suspect(1.0, 10.9) == 20.6
+    assert peer.suspect(1.0, 11.1) == 11.1
+    peer.look(11.1)
+    assert user.done == ["ask", "ask"]
+    assert peer.silent_s == 12.1
+
+
+def test_a_suspicion_is_nothing_where_nobody_may_fail_over(user, peer):
+    peer.expect("for ever", 0.0, 10.0)
+    assert peer.suspect(1.0, 10.5) == math.inf
+    assert peer.look(20.0) == math.inf
+    assert user.done == []
+
+
 def test_what_was_heard_before_the_request_does_not_count(user, peer):
     peer.expect("before", 0.8, 1.0)
     peer.heard(1.0)
