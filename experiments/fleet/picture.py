@@ -55,7 +55,7 @@ def _rounds(axis: Any, rows: Sequence[dict[str, Any]]) -> None:
         if row["round"] == 1:
             axis.axvline(place[number], color="0.8", lw=1)
             axis.text(
-                place[number] + 1, 130, row["chapter"].replace(" ", "\n", 2), va="top", fontsize=7
+                place[number] + 1, 130, textwrap.fill(row["chapter"], 13), va="top", fontsize=7
             )
     axis.set(xlabel="round", ylabel="%", yscale="log", ylim=(0.03, 150))
     axis.legend(frameon=False, fontsize=8, loc="lower left")

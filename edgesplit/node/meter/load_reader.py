@@ -30,7 +30,7 @@ _COUNTED = 8  # fields of it; the rest are guests' times, which are in `user` as
 
 
 class HostLoadReader:
-    """Reads the host at `root`. read() may be called from any thread, and as often as one likes.
+    """Reads the host at `root`. read() may be called as often as one likes.
 
     own_s: seconds of processor time that this process has taken so far. gpus, firmware: None: those
     that are here.
