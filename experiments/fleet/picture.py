@@ -1,5 +1,6 @@
 """The picture of a fleet: demand of the tiers, and how prices find their way round by round."""
 
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -68,7 +69,7 @@ def _scale(axis: Any, scale: Sequence[dict[str, Any]]) -> None:
     axis.plot(
         counts, [row["setup_s"] for row in scale], "^:", color="0.5", label="making the devices"
     )
-    axis.set(xscale="log", yscale="log", xlabel="devices", ylabel="measured seconds, one core")
+    axis.set(xscale="log", yscale="log", xlabel="devices", ylabel="measured processor seconds")
     axis.set_xticks(counts, [f"{count:,}" for count in counts], fontsize=8)
     axis.minorticks_off()
     axis.grid(alpha=0.3)

@@ -83,9 +83,8 @@ def test_the_bound_is_that_of_the_program_with_every_plan():
     """Of few devices: all columns at once, by HiGHS."""
     fleet = fleet_of(6, 2)
     scene = whole(fleet, capacities(2) / 20)
-    generator, plans = np.random.default_rng(0), []
-    for scale in np.geomspace(0.05, 500, 400):
-        plans.append(scene.plan(scale * generator.exponential(1.0, 3)))
+    generator, scales = np.random.default_rng(0), np.geomspace(0.05, 500, 400)
+    plans = [scene.plan(scale * generator.exponential(1.0, 3)) for scale in scales]
     many, few = lp_bound(scene, plans), lp_bound(scene, [])
     assert few.lower == pytest.approx(many.lower, rel=1e-6)
     assert few.relaxed == pytest.approx(many.relaxed, rel=1e-6)
