@@ -1,5 +1,6 @@
 """What a host says of its load, on made-up trees of /proc and /sys, a made-up firmware and GPUs."""
 
+import time
 from types import SimpleNamespace
 
 import pynvml
@@ -232,7 +233,13 @@ def test_gpus(host, gpus, found):
     assert (word.temperature_c, word.throttles_at_c, word.is_throttled) == found
 
 
-def test_this_host_says_something():
-    reader = HostLoadReader(gpus=GpuHeat(NoGpu()))
-    word = reader.read()
-    assert word.total_bytes == 1000
+def test_this_host_says_what_others_take(monkeypatch):
+    monkeypatch.undo()
+    clock = Clock()
+    reader = HostLoadReader(clock=clock, gpus=GpuHeat(NoGpu()))
+    assert reader.read().utilisation is None
+    deadline_s = time.monotonic() + 30.0
+    while (word := reader.read()).utilisation is None and time.monotonic() < deadline_s:
+        clock.now_s += 1.0  # until the kernel has counted another tick
+    assert 0.0 <= word.utilisation <= 1.0
+    assert 0 < word.free_bytes < word.total_bytes
