@@ -31,6 +31,8 @@ ROOMS = {
     "node": ("process", "transport", "program", "program/export", "runtime", "meter", "tier"),
     "cluster": ("ray", "actors", "measure", "session"),
 }
+# Of its own layer, all that such a room may import beside itself.
+LEAF_ROOMS = {"core/fleet": {"core/given"}}
 # Heavy or special packages, and the only places (under edgesplit/) that may import them.
 ONLY_IN = {
     "ray": ("cluster/",),
@@ -81,6 +83,7 @@ def broken_rules(path, layer, module):
             yield f"{layer} may import {', '.join(sorted(allowed))}"
         if len(rest) > 1 and rest[0] == layer:
             yield from broken_order(layer, path, "/".join(rest))
+            yield from broken_leaf(path, "/".join(rest))
     if layer == "core" and top != "edgesplit":
         if top != "numpy" and top not in sys.stdlib_module_names:
             yield "core is numpy and the standard library"
@@ -97,6 +100,13 @@ def broken_order(layer, path, imported):
     )
     if here is not None and there is not None and rooms.index(here) < rooms.index(there):
         yield f"{layer}/{here} comes before {layer}/{there}"
+
+
+def broken_leaf(path, imported):
+    """The reason why a room that all others build on may not import `imported`."""
+    for room, allowed in LEAF_ROOMS.items():
+        if path.startswith(f"{room}/") and not imported.startswith((f"{room}/", *allowed)):
+            yield f"{room} may import {', '.join(sorted(allowed))}"
 
 
 def room_of(rooms, path):
@@ -170,6 +180,7 @@ def test_tests_mirror_the_rooms():
         ("caller/api.py", "import click"),
         ("node/tier/serve.py", "import rich.table"),
         ("cli/meters.py", "from experiments.shared import report"),
+        ("core/fleet/pressure.py", "from edgesplit.core.goal import Goal"),
         ("node/program/ops.py", "from edgesplit.node.runtime import check"),
         ("node/program/ops.py", "from edgesplit.node.program.export import model"),
         (

@@ -1,6 +1,7 @@
 """The parts of an EdgeSplit as one value: made from checked settings, not open yet."""
 
 import os
+import random
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -120,7 +121,9 @@ def is_a(kind: type[_T], name: str, given: Any) -> _T:
 def _options(goal: Goal, policy: str | Policy, config: Config) -> SessionOptions:
     name = policy if isinstance(policy, str) else ""
     chosen = policy_named(policy, config.tiers) if isinstance(policy, str) else policy
-    settings = Settings(interval_s=config.interval_s)
+    # Each session takes its own time to believe a host's load: all would leave it at once else.
+    settle_s = random.uniform(0.5, 2.0) * Settings.load_settle_s
+    settings = Settings(interval_s=config.interval_s, load_settle_s=settle_s)
     fails_over = config.fallback == "anywhere"
     hedges = config.hedge_share > 0
     return SessionOptions(goal, checked(chosen), settings, fails_over, hedges, config.mode, name)

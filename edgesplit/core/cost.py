@@ -25,6 +25,7 @@ class Cost:
     feasible: within the latency limit, the memory of each tier and the layers kept on the end.
     end_energy_u_j, total_energy_u_j: standard uncertainty from the watts; None where none is known.
     quantile_s: the latency that is not exceeded with the goal's probability; None: it has none.
+    price: what of the score is for the pressures of the tiers that compute.
     """
 
     plan: Plan
@@ -37,6 +38,7 @@ class Cost:
     end_energy_u_j: float | None = None
     total_energy_u_j: float | None = None
     quantile_s: float | None = None
+    price: float = 0.0
 
     @property
     def limited_s(self) -> float:
@@ -46,11 +48,15 @@ class Cost:
 
 @dataclass(frozen=True)
 class Terms:
-    """The three additive quantities, as arrays of one shape: seconds, end joules, total joules."""
+    """The additive quantities, as arrays of one shape: seconds, end joules, total joules.
+
+    priced_s: seconds of computing, each times its tier's price.
+    """
 
     latency_s: Array
     end_j: Array
     total_j: Array
+    priced_s: Array | float = 0.0
 
 
 class CostModel:
@@ -132,7 +138,15 @@ class CostModel:
     def computing(self, seconds: Array) -> Terms:
         """What computing for `seconds` takes, shape (..., tiers, n + 1)."""
         end_w, total_w = self._computing_w
-        return Terms(seconds, seconds * end_w[:, None], seconds * total_w[:, None])
+        priced_s = seconds * self.prices[:, None] if self.prices.any() else 0.0
+        return Terms(seconds, seconds * end_w[:, None], seconds * total_w[:, None], priced_s)
+
+    @cached_property
+    def prices(self) -> Array:
+        """Of a second of each tier's computing, in seconds of latency at weight 1, (tiers,)."""
+        goal = self.goal
+        pressures = (tier.pressure for tier in self.profile.tiers)
+        return np.array([p.total(goal.load, goal.temperature, goal.memory) for p in pressures])
 
     @cached_property
     def _computing_w(self) -> tuple[Array, Array]:
@@ -186,18 +200,20 @@ class CostModel:
         return ScoreReference(*(float(v) if v > 0 else 1.0 for v in values))
 
     @cached_property
-    def _shares(self) -> tuple[float, float, float]:
-        """Of the score, per joule of the end, per joule of all tiers, per second."""
+    def _shares(self) -> tuple[float, float, float, float]:
+        """Of the score, per joule of the end, per joule of all tiers, per second, priced second."""
         score_reference, goal = self.score_reference, self.goal
         return (
             goal.end_energy / score_reference.end_energy_j,
             goal.total_energy / score_reference.total_energy_j,
             goal.latency / score_reference.latency_s,
+            1 / score_reference.latency_s,
         )
 
     def score(self, terms: Terms) -> Array:
-        """The weighted, normalised sum of the three terms."""
-        parts = zip(self._shares, (terms.end_j, terms.total_j, terms.latency_s), strict=True)
+        """The weighted, normalised sum of the terms."""
+        columns = (terms.end_j, terms.total_j, terms.latency_s, terms.priced_s)
+        parts = zip(self._shares, columns, strict=True)
         total = np.zeros_like(terms.latency_s)
         for weight, values in parts:
             if weight:  # 0 x infinity would be NaN where there is no link
@@ -226,12 +242,13 @@ class CostModel:
         index = {name: i for i, name in enumerate(self.profile.names)}
         route = [index[tier] for tier in plan.route]
         sums, parts = [0.0, 0.0, 0.0], list[Summand]()
-        compute_s = 0.0
+        compute_s = priced_s = 0.0
         fits = plan.stages[0].stop >= self.goal.min_end_layers
         for t, stage in zip(route, plan.stages, strict=True):
             part = self._segment(t, stage)
             sums = [a + b for a, b in zip(sums, part, strict=True)]
             compute_s += part[0]
+            priced_s += part[0] * float(self.prices[t])
             parts.append((part[0], self.profile.tiers[t].scatter))
             need = self.weight_prefix[stage.stop] - self.weight_prefix[stage.start]
             fits = fits and bool(need <= self.memory_bytes[t])
@@ -248,12 +265,13 @@ class CostModel:
         quantile_s = None if probability is None else sum_of(parts).quantile(probability)
         limited_s = latency_s if quantile_s is None else quantile_s
         feasible = fits and (limit is None or limited_s <= limit)
-        shares = zip(self._shares, (end_j, total_j, latency_s), strict=True)
+        shares = zip(self._shares, (end_j, total_j, latency_s, priced_s), strict=True)
         score = sum(share * value for share, value in shares if share)
+        price = self._shares[-1] * priced_s
         end_u_j, total_u_j = self._uncertainty(plan, latency_s)
         return Cost(
             plan, latency_s, compute_s, end_j, total_j, score, feasible, end_u_j, total_u_j,
-            quantile_s,
+            quantile_s, price,
         )  # fmt: skip
 
     def _link(self, u: int, v: int) -> Link:

@@ -38,6 +38,7 @@ class Explanation:
         when they were measured, is in profile.
     running: the plan in force. why_not_running: why it is not `chosen`; empty where it is.
     away: tiers that plans leave out now. promise: the goal's deadline, where it has a probability.
+    Pressures of tiers are in profile, and in each cost what of the score is their price.
 
     Costs are in seconds and joules; as_dict() gives the same for JSON.
 
@@ -77,6 +78,7 @@ class Explanation:
             "binding": self.decision.binding,
             "is_proved": self.decision.is_proved,
             "limited_by": self.limited_by,
+            "pressures": {t.name: asdict(t.pressure) for t in self.profile.tiers},
             "runtimes": self.runtimes.as_dict(),
             "provenance": provenance_dict(self.profile),
             "runners_up": [cost_dict(cost) for cost in self.runners_up],
@@ -100,6 +102,7 @@ class Explanation:
             *([f"left out, since they failed: {', '.join(self.away)}"] if self.away else []),
             f"limited by: {self.limited_by}",
             *([str(self.promise)] if self.promise else []),
+            *_price_lines(self.profile, self.chosen),
             f"{'':11} {'plan':{width}} {'score':>7} {'latency':>11} {'end energy':>18} "
             f"{'all tiers':>18}",
         ]
@@ -114,6 +117,7 @@ def cost_dict(cost: Cost) -> dict[str, object]:
     return {
         "plan": str(cost.plan),
         "score": cost.score,
+        "price": cost.price,
         "latency_s": cost.latency_s,
         "quantile_s": cost.quantile_s,
         "compute_s": cost.compute_s,
@@ -176,6 +180,18 @@ def _running(model: CostModel, stands: Standing) -> Cost | None:
         return None
     # A runtime that it names may have gone just now.
     return model.cost(stands.active.as_offered(model.profile.offered))
+
+
+def _price_lines(profile: Profile, cost: Cost) -> list[str]:
+    """What of a score is price, and every tier that has one; nothing where no tier is pressed."""
+    pressed = [
+        (tier.name, tier.pressure.words()) for tier in profile.tiers if tier.pressure.words()
+    ]
+    if not pressed:
+        return []
+    share = cost.price / cost.score if cost.score > 0 else 0.0
+    told = "; ".join(f"{name} {words}" for name, words in pressed)
+    return [f"price: {cost.price:.4f}, {share:.0%} of the score; pressures: {told}"]
 
 
 def _row(kind: str, cost: Cost, width: int) -> str:

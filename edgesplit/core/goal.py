@@ -15,10 +15,14 @@ Boundary = Literal["marginal", "gross"]
 class Goal:
     """What plans are chosen for: the weights of the score S, and limits.
 
-    S = end_energy E_end/R_end + total_energy E_total/R_total + latency L/R_latency. E are joules of
-    a request, L its seconds; R are the values of the plan that runs all layers on the end tier.
+    S = end_energy E_end/R_end + total_energy E_total/R_total + latency L/R_latency + price. E are
+    joules of a request, L its seconds; R are the values of the plan that runs all layers on the end
+    tier. The price is the sum over tiers of (load P_load + temperature P_temperature + memory
+    P_memory) C/R_latency: C are the seconds that it computes, P its pressures, 0 for an empty, cool
+    host, 1 at the limit (core/fleet/pressure.py).
 
     end_energy, total_energy, latency: the weights, each >= 0, sum 1.
+    load, temperature, memory: the weights of pressures, each >= 0, beside that sum; 0 looks away.
     latency_limit_s: a slower plan is chosen only where no plan is faster.
     probability: with which a request is to be within that limit, from 0.5 to below 1. None: its
         expected latency is to be.
@@ -43,6 +47,9 @@ class Goal:
     memory_bytes: Mapping[str, int] = field(default_factory=dict)
     boundary: Boundary = "marginal"
     probability: float | None = None
+    load: float = 0.1
+    temperature: float = 0.1
+    memory: float = 0.1
 
     def __post_init__(self) -> None:
         weights = (self.end_energy, self.total_energy, self.latency)
@@ -53,6 +60,12 @@ class Goal:
             raise GoalError(
                 f"weights must sum to 1, given {text}, which sum to {sum(weights):g}; "
                 "divide each by that sum"
+            )
+        pressed = (self.load, self.temperature, self.memory)
+        if not all(is_finite(w) and w >= 0 for w in pressed):
+            raise GoalError(
+                "weights of pressures must be finite numbers >= 0, given "
+                f"load={pressed[0]!r}, temperature={pressed[1]!r}, memory={pressed[2]!r}"
             )
         limit = self.latency_limit_s
         if limit is not None and not (is_finite(limit) and limit > 0):

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 
 from edgesplit.core.energy.metering import Metering
+from edgesplit.core.fleet.pressure import NO_PRESSURE, Pressure
 from edgesplit.core.given import is_finite, is_name
 from edgesplit.core.layer_times import NAME_HINT, TORCH, LayerTimes, are_seconds, is_runtime_name
 from edgesplit.core.power import Power
@@ -21,6 +22,7 @@ class Tier:
     layer_times: those of the other runtimes, sorted by name.
     unused: pairs of a runtime that cannot be used here and the reason.
     scatter: how its measured seconds lie around these times the slowdown; None: not at all.
+    pressure: of others' work, heat and memory on its host; a goal's weights make it a price.
 
     Raises ProfileError for a value of the wrong kind or out of range.
 
@@ -40,6 +42,7 @@ class Tier:
     layer_times: tuple[LayerTimes, ...] = ()
     unused: tuple[tuple[str, str], ...] = ()
     scatter: Scatter | None = None
+    pressure: Pressure = NO_PRESSURE
 
     def __post_init__(self) -> None:
         if not (is_name(self.name) and isinstance(self.power, Power)):

@@ -61,6 +61,13 @@ def loop_state(split):
     return ray.get(scheduler_of(split).__ray_call__.remote(look), timeout=30)
 
 
+def pretend_apart(split):
+    """Let the scheduler hold each tier's machine for another one, whose load is its own."""
+    tiers = split._parts.session._tiers
+    apart = {tier: replace(handle, host=tier) for tier, handle in tiers.items()}
+    ray.get(scheduler_of(split).set_tiers.remote(apart), timeout=30)
+
+
 def pretend_open(split, credentials, arguments, workload):
     """Let it infer `arguments` as that workload, without a cluster; see pretend_closed()."""
     session, now = split._parts.session, SimpleNamespace(threads=lambda tier: 1)

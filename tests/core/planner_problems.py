@@ -5,6 +5,7 @@ from dataclasses import replace
 from hypothesis import strategies as st
 
 from edgesplit.core.cost import CostModel
+from edgesplit.core.fleet.pressure import NO_PRESSURE, Pressure
 from edgesplit.core.goal import Goal
 from edgesplit.core.graph import Graph
 from edgesplit.core.layer_times import LayerTimes
@@ -17,14 +18,15 @@ WEIGHTS = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0), (0.6, 0.2, 0.2), (
 seconds = st.sampled_from((0.0, 0.1, 0.3, 1.0, 1.7, 4.0))
 watts = st.sampled_from((0.0, 0.5, 1.0, 3.3, 9.0))
 sizes = st.integers(0, 9)
+pressures = st.sampled_from((NO_PRESSURE, Pressure(0.5), Pressure(3.0, 0.2), Pressure(0.0, 9.0, 1)))
 
 
 @st.composite
-def problems(draw, most_rows=0):
+def problems(draw, most_rows=0, has_prices=False):
     """(graph, profile, goal) of 1-7 layers and 2-4 tiers, any links; no latency limit.
 
     most_rows: besides the one in use, each tier has up to so many; fewer layers then, lest there be
-    too many plans to try.
+    too many plans to try. has_prices: tiers may be under pressure.
     """
     tiers = draw(st.integers(2, 4 if not most_rows else 3))
     n = draw(st.integers(1, (7 if tiers < 4 else 5) - most_rows))
@@ -44,6 +46,7 @@ def problems(draw, most_rows=0):
                 LayerTimes(runtime, tuple(draw(st.lists(seconds, min_size=n, max_size=n))))
                 for runtime in ("onnx", "compile")[: draw(st.integers(0, most_rows))]
             ),
+            pressure=draw(pressures) if has_prices else NO_PRESSURE,
         )
         for t in range(tiers)
     )

@@ -163,6 +163,11 @@ def test_graph_fingerprint_ignores_sizes():
         ({"memory_bytes": {"end": "x"}}, "0 or more"),
         ({"memory_bytes": {"end": -1}}, "0 or more"),
         ({"boundary": "net"}, "'marginal' or 'gross'"),
+        ({"load": -0.1}, "weights of pressures must be .*load=-0.1"),
+        ({"temperature": float("nan")}, "weights of pressures must be"),
+        ({"memory": float("inf")}, "weights of pressures must be"),
+        ({"memory": True}, "weights of pressures must be"),
+        ({"load": "0.1"}, "weights of pressures must be"),
     ],
 )
 def test_goal_errors(fields, said):

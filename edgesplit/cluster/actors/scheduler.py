@@ -6,6 +6,7 @@ last plan.
 
 import asyncio
 import contextlib
+import itertools
 import uuid
 from collections.abc import Sequence
 from dataclasses import replace
@@ -40,6 +41,7 @@ from edgesplit.core.profile import Profile
 from edgesplit.core.tier_timing import TierTiming
 
 TICK_S = 0.1
+_TICKS_PER_LOAD = 10  # hosts are asked how loaded they are once a second
 _UNKNOWN_S = 0.5  # before a workload that is not known yet is asked for again
 
 
@@ -175,8 +177,10 @@ class Scheduler:
             self._runner.spawn(self._tick())
 
     async def _tick(self) -> None:
-        while True:
+        for count in itertools.count():
             await asyncio.sleep(TICK_S)
+            if count % _TICKS_PER_LOAD == 0:
+                self._runner.ask_loads()
             for workload_id in self._loops.ids:
                 await self._runner.feed(workload_id, Tick(self._loops.now_s()))
                 self._loops.save_where_due(workload_id)

@@ -12,11 +12,13 @@ from typing import Any
 import ray
 
 from edgesplit.core.energy.metering import Metering
+from edgesplit.core.fleet.host_load import HostLoad
 from edgesplit.core.layer_times import TORCH
 from edgesplit.core.power import Power
 from edgesplit.node.meter.calibration import Calibration, add_calibration, check_place
 from edgesplit.node.meter.choose import open_meter
 from edgesplit.node.meter.host_state import host_id, host_state
+from edgesplit.node.meter.load_reader import HostLoadReader
 from edgesplit.node.meter.power_model import PowerModelMeter
 from edgesplit.node.process.imports import Imports
 from edgesplit.node.tier.emulate import TierEmulation
@@ -69,6 +71,7 @@ class SegmentActor:
         self._address = ""
         self._held = HeldPrograms(self._server)
         self._measurements = Measurements(self._server, self._held)
+        self._load = HostLoadReader()
 
     # Serving
     has = _of("_held", HeldPrograms.has)
@@ -138,6 +141,10 @@ class SegmentActor:
         """(id of the Ray node, the data plane's address or "" before open, source of joules)."""
         node_id = str(ray.get_runtime_context().get_node_id())
         return node_id, self._address, self._server.worker.meter.metering.text
+
+    def host_load(self) -> HostLoad:
+        """What this tier's host says of itself; what this process takes is not others' load."""
+        return self._load.read()
 
     def emulate(self, emulation: TierEmulation) -> None:
         """Slow this tier and its outgoing links from now on."""

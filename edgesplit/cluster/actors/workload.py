@@ -46,10 +46,14 @@ class Activation:
 
 @dataclass(frozen=True)
 class TierHandle:
-    """How to reach one tier: its actor for control, its address for payloads."""
+    """How to reach one tier: its actor for control, its address for payloads.
+
+    host: the same for tiers that share a machine; empty: not known.
+    """
 
     actor: Any
     address: str
+    host: str = ""
 
 
 @dataclass(frozen=True)

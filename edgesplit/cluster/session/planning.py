@@ -156,7 +156,7 @@ class Planning:
         """
         with self._membership.attached() as now:
             tiers = {
-                tier: TierHandle(actor, self._tiers[tier].address)
+                tier: replace(self._tiers[tier], actor=actor)
                 for tier, actor in now.call_log.actors.items()
             }
             self._membership.answer(

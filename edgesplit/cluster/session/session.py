@@ -88,7 +88,7 @@ class Session:
             Runtimes(now.call_log, opened, self._config, self._membership.answer).check()
             self._opened = own_meters(opened, self._config.meters, self._use_model)
             tiers = {
-                tier: TierHandle(now.call_log.actors[tier], opened.address)
+                tier: TierHandle(now.call_log.actors[tier], opened.address, opened.host)
                 for tier, opened in self._opened.items()
             }
             self.emulate(self._emulation)
@@ -259,7 +259,7 @@ class Session:
             call = actor.open.remote(imports_of(now.settings, now.placement))
             opened = self._membership.answer(call, f"tier {tier!r} to open again")
             self._opened[tier] = replace(self._opened[tier], address=opened.address)
-            self._tiers[tier] = TierHandle(actor, opened.address)
+            self._tiers[tier] = TierHandle(actor, opened.address, opened.host)
             self._programs.send_again(now, tier)
             for method, call in now.call_log.again(tier):
                 what = f"tier {tier!r} to {method} again"

@@ -9,8 +9,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from edgesplit.core.control.estimate import Estimate, estimate
-from edgesplit.core.control.event import LinkProbed, TierMeasured, Transferring
+from edgesplit.core.control.event import LinkProbed, TierLoaded, TierMeasured, Transferring
 from edgesplit.core.control.shown import Shown
+from edgesplit.core.fleet.pressure import Pressure, pressure_of, settled_share
 from edgesplit.core.plan import Stage
 from edgesplit.core.profile import Link, Profile, Tier
 from edgesplit.core.scatter import Scatter, assumed_scatter
@@ -27,6 +28,7 @@ _TRANSFER_LEAST_S = 3e-4  # what scheduling jitter can hide on a busy machine
 _SURE_S, _SURE_FACTOR = 2.0, 2.0  # so late, and so much too slow, is no jitter: believed at once
 _TELLING_S, _TELLING_LEAST_S = 1.0, 0.4  # of a payload that moves: the rate it shows is believed
 _AS_FEARED = 4.0  # times the rate of a link that fell: below, this one has fallen with it
+_WORD_S = 2.0  # hosts speak once a second: after a long silence one word is still only one word
 _TRANSFER_PER_LATENCY = 0.5  # of the round trip's latency: what its jitter can hide
 
 
@@ -35,12 +37,15 @@ class TierBelief:
     """slowdown: measured / profiled seconds. seen_s: when it was last measured.
 
     scatter: of measured seconds, queueing included, around what was believed just before.
+    pressure: of its host, smoothed; told_s: when that last said anything.
     shown: what whole ranges took, where that is not the sum of their layers.
     """
 
     slowdown: Estimate
     seen_s: float
     scatter: Scatter
+    pressure: Pressure
+    told_s: float
     shown: Shown = field(default_factory=Shown)
 
     def in_doubt(self, since_s: float) -> bool:
@@ -101,6 +106,11 @@ class Beliefs:
         belief = replace(belief, shown=belief.shown.without(runtime))
         return replace(self, tiers={**self.tiers, name: belief})
 
+    def with_pressure(self, name: str, pressure: Pressure, at_s: float) -> "Beliefs":
+        """The same with another pressure on one tier."""
+        belief = replace(self.tiers[name], pressure=pressure, told_s=at_s)
+        return replace(self, tiers={**self.tiers, name: belief})
+
     def with_tier_ratio(self, name: str, ratio: float) -> "Beliefs":
         """The same with one more ratio of a tier's measured to its believed seconds."""
         belief = self.tiers[name]
@@ -130,7 +140,9 @@ def believe(profile: Profile, at_s: float) -> Beliefs:
     """What is believed before the first measurement: the profile as calibrated."""
     return Beliefs(
         {
-            tier.name: TierBelief(estimate(tier.slowdown), at_s, assumed_scatter(_TIER_SIGMA))
+            tier.name: TierBelief(
+                estimate(tier.slowdown), at_s, assumed_scatter(_TIER_SIGMA), tier.pressure, at_s
+            )
             for tier in profile.tiers
         },
         {
@@ -188,6 +200,14 @@ def learn_probe(beliefs: Beliefs, event: LinkProbed, feared_rate: float | None =
         rate = beliefs.links[pair].rate.replaced(event.sent_bytes / seconds)
         return beliefs.with_rate(pair, rate, event.at_s)
     return _learn_rate(beliefs, pair, (event.sent_bytes, seconds, delay_s), event.at_s)
+
+
+def learn_load(beliefs: Beliefs, event: TierLoaded, settle_s: float) -> Beliefs:
+    """What a host's word adds: its pressures are believed by and by, with that time constant."""
+    belief = beliefs.tiers[event.tier]
+    share = settled_share(min(_WORD_S, event.at_s - belief.told_s), settle_s)
+    pressure = belief.pressure.moved(pressure_of(event.host), share)
+    return beliefs.with_pressure(event.tier, pressure, event.at_s)
 
 
 def learn_transferring(beliefs: Beliefs, event: Transferring) -> Beliefs:
@@ -313,9 +333,10 @@ def apply(profile: Profile, beliefs: Beliefs) -> Profile:
 
 
 def _tier_now(tier: Tier, belief: TierBelief) -> Tier:
-    if belief.slowdown.count == 0:
+    if belief.slowdown.count == 0 and belief.pressure == tier.pressure:
         return tier
-    return belief.shown.applied(replace(tier, slowdown=belief.slowdown.value))
+    slowdown = belief.slowdown.value if belief.slowdown.count else tier.slowdown
+    return belief.shown.applied(replace(tier, slowdown=slowdown, pressure=belief.pressure))
 
 
 def _link_now(link: Link, belief: LinkBelief) -> Link:

@@ -13,6 +13,7 @@ from edgesplit.core.control.event import (
     Ready,
     RowDropped,
     TierJoined,
+    TierLoaded,
     TierLost,
     TierMeasured,
     Transferring,
@@ -50,7 +51,7 @@ def check(state: ControlState, event: Event) -> None:
                 )
         case LayerTimesMeasured():
             _check_row(state, event)
-        case Ready() | PrepareFailed() | TierLost() | TierJoined() | RowDropped():
+        case Ready() | PrepareFailed() | TierLost() | TierJoined() | TierLoaded() | RowDropped():
             state.profile.tier(event.tier)
 
 

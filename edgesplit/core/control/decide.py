@@ -9,7 +9,7 @@ from edgesplit.core.control.state import Basis, ControlState, Settings, current_
 from edgesplit.core.cost import Cost, CostModel
 from edgesplit.core.plan import Plan, Stage
 from edgesplit.core.policy import CostPolicy
-from edgesplit.core.profile import Profile
+from edgesplit.core.profile import Profile, Tier
 from edgesplit.errors import PlanError
 
 _TOLD = math.log(1.05)  # a change below 5 % is not given as a reason
@@ -151,6 +151,7 @@ def _changes(old: Profile, new: Profile) -> list[tuple[float, str]]:
     for was, now in zip(old.tiers, new.tiers, strict=True):
         text = f"tier {now.name} slowdown {was.slowdown:.2f} -> {now.slowdown:.2f}"
         changes.append((abs(math.log(now.slowdown / was.slowdown)), text))
+        changes.append(_pressed(was, now))
     for before, after in zip(old.links, new.links, strict=True):
         name = f"link {after.source}->{after.target}"
         rates = before.bytes_per_s / 1e6, after.bytes_per_s / 1e6
@@ -161,6 +162,14 @@ def _changes(old: Profile, new: Profile) -> list[tuple[float, str]]:
             text = f"{name} latency {waits[0]:.1f} -> {waits[1]:.1f} ms"
             changes.append((abs(math.log((waits[1] + 1) / (waits[0] + 1))), text))
     return changes
+
+
+def _pressed(was: Tier, now: Tier) -> tuple[float, str]:
+    """How much the pressures on a tier have changed; one that is 0 counts from 1."""
+    before, after = was.pressure.words() or "none", now.pressure.words() or "none"
+    totals = [tier.pressure.total(1.0, 1.0, 1.0) for tier in (was, now)]
+    text = f"tier {now.name} pressed: {before} -> {after}"
+    return abs(math.log((totals[1] + 1) / (totals[0] + 1))), text
 
 
 def _rate(megabytes_per_s: float) -> str:

@@ -7,6 +7,7 @@ back.
 from dataclasses import dataclass
 from typing import get_args
 
+from edgesplit.core.fleet.host_load import HostLoad
 from edgesplit.core.goal import Goal
 from edgesplit.core.layer_times import TORCH, LayerTimes
 from edgesplit.core.plan import Plan
@@ -61,6 +62,15 @@ class TierMeasured:
     stop: int
     seconds: float
     runtime: str = TORCH
+
+
+@dataclass(frozen=True)
+class TierLoaded:
+    """What the host of a tier says of itself: about once a second, unasked."""
+
+    at_s: float
+    tier: str
+    host: HostLoad
 
 
 @dataclass(frozen=True)
@@ -140,6 +150,7 @@ Event = (
     | Transferring
     | LinkProbed
     | TierMeasured
+    | TierLoaded
     | LayerTimesMeasured
     | RowDropped
     | TierLost

@@ -37,6 +37,8 @@ class Settings:
     probe_share: of the time, how much the probes of one link or tier may take.
     probe_longest_s: what one probe may take at the rate believed.
     idle_s: without requests for so long, nothing is asked.
+    load_settle_s: time constant with which what hosts say of their load is believed. Sessions have
+        different ones, so that they do not all leave a loaded tier at once.
     """
 
     interval_s: float = 1.0
@@ -51,6 +53,7 @@ class Settings:
     probe_share: float = 0.05
     probe_longest_s: float = 0.1
     idle_s: float = 10.0
+    load_settle_s: float = 10.0
 
     def __post_init__(self) -> None:
         for item in fields(self):

@@ -18,6 +18,7 @@ from edgesplit.core.control.ask import (
 )
 from edgesplit.core.control.belief import (
     believe,
+    learn_load,
     learn_measure,
     learn_probe,
     learn_request,
@@ -49,6 +50,7 @@ from edgesplit.core.control.event import (
     RowDropped,
     Tick,
     TierJoined,
+    TierLoaded,
     TierLost,
     TierMeasured,
     Transferring,
@@ -145,6 +147,9 @@ def _take(state: ControlState, event: Event) -> tuple[ControlState, bool, list[A
         case TierMeasured():
             state = replace(state, beliefs=learn_measure(state.beliefs, state.profile, event))
             return answered(state, event.tier, event.seconds), False, []
+        case TierLoaded():
+            beliefs = learn_load(state.beliefs, event, state.settings.load_settle_s)
+            return replace(state, beliefs=beliefs), False, []
         case LayerTimesMeasured():
             tier = state.profile.tier(event.tier).with_layer_times(event.times)
             beliefs = state.beliefs.without_runtime(event.tier, event.times.runtime)

@@ -38,7 +38,7 @@ def require_headroom(n_bytes: int, what: str, instead: str = "") -> None:
     """
     if n_bytes <= 0:
         return
-    tightest = _tightest()
+    tightest = tightest_memory()
     if n_bytes > tightest.headroom:
         raise HeadroomError(
             f"{what} would take {_mb(n_bytes)} more memory; of {_mb(tightest.total)} here "
@@ -50,10 +50,11 @@ def require_headroom(n_bytes: int, what: str, instead: str = "") -> None:
 
 def headroom_bytes() -> int:
     """What this process may still take with enough left free; negative where too little is."""
-    return _tightest().headroom
+    return tightest_memory().headroom
 
 
-def _tightest() -> Memory:
+def tightest_memory() -> Memory:
+    """Of the machine and this process's cgroups, the one with the least headroom."""
     return min([machine_memory(), *cgroup_memory()], key=lambda memory: memory.headroom)
 
 

@@ -25,6 +25,7 @@ from edgesplit.core.control.event import (
     RowDropped,
     Tick,
     TierJoined,
+    TierLoaded,
     TierLost,
     TierMeasured,
     Transferring,
@@ -34,6 +35,7 @@ from edgesplit.core.control.replay import decisions, replay
 from edgesplit.core.control.simulate import World, simulate
 from edgesplit.core.control.state import Settings
 from edgesplit.core.control.step import begin, step
+from edgesplit.core.fleet.host_load import HostLoad
 from edgesplit.core.goal import Goal
 from edgesplit.core.layer_times import LayerTimes
 from edgesplit.core.plain_data import tagged
@@ -61,11 +63,17 @@ GOALS = st.builds(
     Goal, st.just(0.5), st.just(0.25), st.just(0.25), st.none() | st.floats(1e-3, 1e3),
     st.integers(0, 9), st.dictionaries(NAMES, WHOLE), st.sampled_from(["marginal", "gross"]),
 )  # fmt: skip
+SHARES, DEGREES = st.none() | st.floats(0, 1), st.none() | st.floats(-50, 120)
+LOADS = st.builds(
+    HostLoad, SHARES, st.none() | SECONDS, st.none() | WHOLE, st.none() | st.integers(1, 2**48),
+    DEGREES, DEGREES, st.none() | st.booleans(),
+)  # fmt: skip
 KINDS = {
     Observed: st.builds(Observed, SECONDS, st.lists(TIMINGS, max_size=4).map(tuple)),
     Transferring: st.builds(Transferring, SECONDS, NAMES, NAMES, WHOLE, SECONDS, st.booleans()),
     LinkProbed: st.builds(LinkProbed, SECONDS, NAMES, NAMES, WHOLE, SECONDS, SECONDS),
     TierMeasured: st.builds(TierMeasured, SECONDS, NAMES, WHOLE, WHOLE, SECONDS, RUNTIMES),
+    TierLoaded: st.builds(TierLoaded, SECONDS, NAMES, LOADS),
     LayerTimesMeasured: st.builds(LayerTimesMeasured, SECONDS, NAMES, TIMES),
     RowDropped: st.builds(RowDropped, SECONDS, NAMES, RUNTIMES, st.text()),
     TierLost: st.builds(TierLost, SECONDS, NAMES),
@@ -185,7 +193,7 @@ def believing(tier, **values):
         ([], "no recording of events"),
         (["\x80PNG\n"], "no recording of events"),
         (["[" * 100_000], "no recording of events"),
-        (changed(1, other(version=1)), "has version 1 of the format, this EdgeSplit reads 2"),
+        (changed(1, other(version=1)), "has version 1 of the format, this EdgeSplit reads 3"),
         (changed(1, other(events="all")), "line 1: who recorded what is missing"),
         (changed(1, other(events=True)), "line 1: who recorded what is missing"),
         (changed(1, other(policy="os.system")), "line 1: no policy 'os.system'"),

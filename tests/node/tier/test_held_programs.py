@@ -38,7 +38,7 @@ def held(monkeypatch, tmp_path):
 def free(monkeypatch, n_bytes):
     """So many bytes may be taken."""
     monkeypatch.setattr(
-        headroom, "_tightest", lambda: Memory(1024 * MIB, n_bytes + int(0.07 * 1024 * MIB))
+        headroom, "tightest_memory", lambda: Memory(1024 * MIB, n_bytes + int(0.07 * 1024 * MIB))
     )
 
 

@@ -158,6 +158,17 @@ def _pynvml() -> Any:
     return pynvml
 
 
+def opened_api(api: Any = None) -> Any:
+    """The driver's library, opened for good; None where there is no GPU or no driver."""
+    try:
+        api = api or _pynvml()
+        with _told(api, "NVML"):
+            api.nvmlInit()
+            return api if api.nvmlDeviceGetCount() else None
+    except MeterError:
+        return None
+
+
 def _checked(indices: tuple[int, ...] | None, count: int) -> tuple[int, ...]:
     """The indices to read, of `count` GPUs."""
     if count == 0:

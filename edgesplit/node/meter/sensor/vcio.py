@@ -99,17 +99,23 @@ class Vcgencmd:
         return text
 
 
+def firmware_transports(root: Path = Path("/")) -> list[Transport]:
+    """Ways to the firmware of a Raspberry Pi that this host has, best first."""
+    devices = [root / "dev" / name for name in ("vcio_gencmd", "vcio")]
+    found: list[Transport] = [Mailbox(device) for device in devices if device.exists()]
+    program = shutil.which("vcgencmd")
+    if program is not None:
+        found.append(Vcgencmd(program))
+    return found
+
+
 def find_transports(root: Path = Path("/")) -> list[Transport]:
     """Ways to the firmware of this host, best first. Raises MeterError where it is no Pi 5."""
     path = root / "proc/device-tree/model"
     model = read_text(path).rstrip("\0") if path.exists() else ""
     if model and not model.startswith(BOARDS):
         raise MeterError(f"{model} does not measure currents; a Raspberry Pi 5 does")
-    devices = [root / "dev" / name for name in ("vcio_gencmd", "vcio")]
-    found: list[Transport] = [Mailbox(device) for device in devices if device.exists()]
-    program = shutil.which("vcgencmd")
-    if program is not None:
-        found.append(Vcgencmd(program))
+    found = firmware_transports(root)
     if not found:
         reason = "no /dev/vcio_gencmd, no /dev/vcio and no vcgencmd"
         if model:

@@ -1,0 +1,1 @@
+"""Many devices that share edges and a cloud: each for itself, and by prices."""
