@@ -109,7 +109,7 @@ class RequestSender:
             pending.tried_s, pending.expected = time.perf_counter(), None
             pending.ahead = channel.n_waiting
             channel.send(pending.request, pending.buffers, failover_after_s, answer, told)
-            self._shared.budget.sent()
+            self._shared.budget.count()
             pending.channel = channel
         except RequestError as error:
             pending.error = error

@@ -21,7 +21,8 @@ _MARGIN_S, _MARGIN_FACTOR = 0.05, 1.25  # an own run that takes longer than pred
 _PATIENCE_S = 1.0  # a process that lives may be held up for so long on a busy machine
 _FRESH_S = 0.3  # so old may be what a tier further on expects
 _RECENT_S = 0.5  # of a payload's progress: its rate of late
-WINDOW = 200  # requests, over which duplicates are counted
+_STANDING_FACTOR = 3.0  # what stands still may do so for so many times as long again: links fade
+WINDOW = 400  # requests, over which duplicates are counted: a fade makes many late in a row
 LONGEST_S = 1e6  # that a price may be: some eleven days
 
 
@@ -98,19 +99,27 @@ def still_expected_s(said: tuple[float, float] | None, now_s: float) -> float | 
 class PayloadProgress:
     """How a payload leaves: looks at what is left of it, and what they say of the rest.
 
-    n_bytes: of all of it, and of what was before it on its link. moving_s: seconds between looks in
-    which some of it left; a pause counts for nothing, since it says nothing of the rate.
+    n_bytes: of all of it, and of what was before it on its link.
     """
 
     n_bytes: int
     began_s: float
     left_bytes: int = -1
-    moving_s: float = 0.0
     _looks: collections.deque[tuple[float, int]] = field(default_factory=collections.deque)
+    _moved_s: float = 0.0  # when it was last seen to move
+    _pause_s: float = 0.0  # the longest so far that has ended
 
     def __post_init__(self) -> None:
-        self.left_bytes = self.n_bytes
+        self.left_bytes, self._moved_s = self.n_bytes, self.began_s
         self._looks.append((self.began_s, self.n_bytes))
+
+    @property
+    def moving_s(self) -> float:
+        """Seconds that `sent_bytes` took: until it moved last, without the longest pause.
+
+        A single pause says nothing of the rate. Many of them are a link of a few packets a second.
+        """
+        return self._moved_s - self.began_s - self._pause_s
 
     @property
     def sent_bytes(self) -> int:
@@ -130,7 +139,8 @@ class PayloadProgress:
         last_s, last_bytes = self._looks[-1]
         self.left_bytes = min(last_bytes, max(0, left_bytes))
         if self.left_bytes < last_bytes:
-            self.moving_s += now_s - last_s
+            self._pause_s = max(self._pause_s, last_s - self._moved_s)
+            self._moved_s = now_s
         self._looks.append((now_s, self.left_bytes))
         while len(self._looks) > 2 and self._looks[1][0] <= now_s - _RECENT_S:
             self._looks.popleft()
@@ -138,19 +148,21 @@ class PayloadProgress:
     def expected_s(self) -> float:
         """Until all of it has left, at the slower of its rate of late and that of all the time.
 
-        While nothing moves it is expected to go on as long as it has lasted.
+        What stands still, for longer than before, is expected to do so for three times as long.
         """
         if not self.left_bytes:
             return 0.0
         (since_s, then_bytes), (now_s, _) = self._looks[0], self._looks[-1]
-        elapsed_s, recent_s = now_s - self.began_s, now_s - since_s
-        recent_bytes = then_bytes - self.left_bytes
-        if not self.sent_bytes:
-            return elapsed_s
-        whole_s = elapsed_s * self.left_bytes / self.sent_bytes
-        if not recent_bytes:
-            return max(whole_s, recent_s)
-        return max(whole_s, recent_s * self.left_bytes / recent_bytes)
+        standing_s, recent_bytes = now_s - self._moved_s, then_bytes - self.left_bytes
+        expected_s = 0.0
+        if standing_s >= max(LEAST_S, self._pause_s) or not recent_bytes:
+            expected_s = _STANDING_FACTOR * standing_s
+        if self.sent_bytes:
+            whole_s = (now_s - self.began_s) * self.left_bytes / self.sent_bytes
+            expected_s = max(expected_s, whole_s)
+        if recent_bytes:
+            expected_s = max(expected_s, (now_s - since_s) * self.left_bytes / recent_bytes)
+        return expected_s
 
 
 class HedgeBudget:
@@ -158,20 +170,20 @@ class HedgeBudget:
 
     def __init__(self, share: float) -> None:
         self._most = math.floor(share * WINDOW + 1e-9)
-        self._sent = 0
+        self._count = 0
         self._taken = collections.deque[int]()  # their numbers
 
-    def sent(self) -> None:
-        """One more request was sent."""
-        self._sent += 1
+    def count(self) -> None:
+        """One more request, whether or not any of it is sent on."""
+        self._count += 1
 
     def take(self) -> bool:
         """Whether one more may be run twice, which it then is."""
-        while self._taken and self._taken[0] <= self._sent - WINDOW:
+        while self._taken and self._taken[0] <= self._count - WINDOW:
             self._taken.popleft()
         if len(self._taken) >= self._most:
             return False
-        self._taken.append(self._sent)
+        self._taken.append(self._count)
         return True
 
 

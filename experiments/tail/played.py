@@ -24,9 +24,9 @@ from experiments.shared.exhaustive import simple_routes
 from experiments.shared.repeating import Repeating
 from experiments.shared.resume import Journal
 from experiments.shared.scene import Scene
-from experiments.tail.replay import HEDGE_SHARE
 from experiments.tail.replayed import (
     CLAIRVOYANT,
+    HEDGE_SHARE,
     HEDGED,
     LATENCY,
     STATIC,

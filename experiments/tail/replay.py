@@ -22,31 +22,32 @@ from edgesplit.core.control.event import (
     Ready,
     Tick,
     TierMeasured,
+    Transferring,
 )
 from edgesplit.core.control.state import ControlState, Settings, current_profile
 from edgesplit.core.control.step import begin, step
 from edgesplit.core.cost import CostModel
 from edgesplit.core.failover import failover_timeouts
 from edgesplit.core.goal import Goal
+from edgesplit.core.hedge import HedgeBudget, HedgeRule, PayloadProgress, hedge_rules
 from edgesplit.core.plan import Plan
 from edgesplit.core.policy import score
 from edgesplit.core.tier_timing import TierTiming
+from edgesplit.node.tier.sent_request import LOOK_S, TELL_S
+from edgesplit.node.transport.wire import LATE
 from experiments.tail.devices import EDGE, END, LATENCY_S
 from experiments.tail.passage import Course, Noise, Passage
 from experiments.tail.trace import Floats
+from experiments.tail.trace_file import PACKET_BYTES
 
-LOOK_S = 0.05  # between two looks at a transfer's progress
-_EVIDENCE_S = 0.1  # of progress, before a hedge is thought of
-_RECENT_S = 0.2  # over which the rate of a transfer is taken
-MARGIN_S = 0.05  # a hedge must win by
-HEDGE_SHARE, HEDGE_BURST = 0.05, 10.0
 _PREPARE_S, _TICK_S = 0.2, 0.25
-_LEAST_BYTES = 4096  # what the loop learns a rate from
+_CONFIRM_S = 2 * LATENCY_S  # until a sender knows what has arrived
+_WAKING_S = 1e-4  # that a look comes later than it is due
 
 
 @dataclass(frozen=True)
 class Replayed:
-    """One request. hedged: the end tier began the rest itself; won: and was the first to finish.
+    """One request. hedged: the end tier began the rest itself; won: and came first with it.
 
     expected_s: under a promise, the quantile of its plan as believed when it began; else None.
     """
@@ -58,28 +59,6 @@ class Replayed:
     won: bool = False
     failed_over: bool = False
     expected_s: float | None = None
-
-
-@dataclass
-class HedgeBudget:
-    """A token bucket, full at first: a request adds `share`, a hedge takes one; 0 forbids any."""
-
-    share: float
-    tokens: float = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.tokens = HEDGE_BURST if self.share else 0.0
-
-    def refill(self) -> None:
-        """One more request."""
-        self.tokens = min(HEDGE_BURST, self.tokens + self.share)
-
-    def take(self) -> bool:
-        """Whether a hedge may begin; it then has."""
-        if self.tokens < 1:
-            return False
-        self.tokens -= 1
-        return True
 
 
 @dataclass
@@ -97,18 +76,19 @@ def replay_trace(
 
     hedge: the largest share of requests that may be run twice; 0: none.
     """
-    return _Replay(course, noise, goal, HedgeBudget(hedge)).run(at_s)
+    return _Replay(course, noise, goal, hedge).run(at_s)
 
 
 class _Replay:
     """Events in order of time, requests in between."""
 
-    def __init__(self, course: Course, noise: Noise, goal: Goal, budget: HedgeBudget) -> None:
-        self._course, self._noise, self._budget = course, noise, budget
+    def __init__(self, course: Course, noise: Noise, goal: Goal, hedge: float) -> None:
+        self._course, self._noise = course, noise
+        self._hedges, self._budget = hedge > 0, HedgeBudget(hedge)
         self._calibrated = CostModel(course.graph, course.profile, goal)
         self._queue: list[tuple[float, int, Event]] = []
         self._count = 0
-        self._timeouts_s: dict[Plan, float] = {}
+        self._of_plan: dict[Plan, tuple[HedgeRule | None, float]] = {}
         start: tuple[ControlState, tuple[Action, ...]] = begin(
             course.graph, course.profile, goal, score, Settings(), 0.0
         )
@@ -166,42 +146,73 @@ class _Replay:
     def _request(self, number: int, at_s: float, plan: Plan) -> None:
         noise = self._noise.of(number)
         done = self._course.passage(plan, at_s, noise)
-        expected_s = self._expected_s(plan)
-        self._budget.refill()
-        if plan.route == (END,):
-            timings = self._whole(plan, float(done.back_s - at_s))
-            self._put(Observed(float(done.back_s), timings))
-            joules = self._joules(float(done.back_s - at_s), 0.0, 0.0)
-            latency_s = float(done.back_s - at_s)
-            self._done.requests.append(Replayed(latency_s, joules, plan, expected_s=expected_s))
-            return
-        begins_s = self._hedge_s(plan, done)
-        fails_over_s = float(done.sent_s) + self._timeout_s(plan)
+        sent_s, gone_s, back_s = (float(x) for x in (done.sent_s, done.gone_s, done.back_s))
+        expected_s, (rule, timeout_s) = self._expected_s(plan), self._waits(plan)
         rest_s = self._course.rest_s(plan.stages[0].stop) * float(noise.rest)
-        hedged = begins_s < min(float(done.back_s), fails_over_s) and self._budget.take()
-        failed_over = not hedged and fails_over_s < float(done.back_s)
-        own_s = (begins_s if hedged else fails_over_s) + rest_s
-        won = (hedged and own_s < float(done.back_s)) or failed_over
-        if won:
-            self._lost_race(at_s, plan, done, own_s, rest_s, "silent" if failed_over else "late")
+        fails_s = sent_s + timeout_s
+        hedged_s = self._watched(plan, done, rule, min(back_s, fails_s), rest_s)
+        begun_s, is_hedged = min(hedged_s, fails_s), hedged_s < math.inf
+        is_own = fails_s < back_s or begun_s + rest_s < back_s
+        end_s = begun_s + rest_s if is_own else back_s
+        if is_own:
+            why = f"{EDGE} {LATE if is_hedged else 'silent'}"
+            timings = self._whole(plan, sent_s - at_s + rest_s, end_s - at_s, why)
         else:
-            self._put(Observed(float(done.back_s), self._timings(at_s, plan, done)))
-        end_s = own_s if won else float(done.back_s)
-        computed_s = float(done.sent_s) - at_s
-        computed_s += rest_s if won else max(0.0, end_s - begins_s) if hedged else 0.0
-        sent_s = min(float(done.gone_s), end_s) - float(done.sent_s)
-        joules = self._joules(computed_s, sent_s, 0.0 if won else float(done.receive_s))
+            timings = self._timings(at_s, plan, done)
+        self._put(Observed(end_s, timings))
+        ran_s = rest_s if begun_s < back_s else 0.0  # to its end, where it lost
+        power = self._course.profile.tier(END).power
+        joules = power.compute_w * (sent_s - at_s + ran_s)
+        joules += power.transmit_w * (min(gone_s, end_s) - sent_s)
+        joules += power.receive_w * (0.0 if is_own else float(done.receive_s))
         self._done.requests.append(
-            Replayed(end_s - at_s, joules, plan, hedged, won and hedged, failed_over, expected_s)
+            Replayed(
+                end_s - at_s,
+                joules,
+                plan,
+                hedged=is_hedged,
+                won=is_own and is_hedged,
+                failed_over=is_own and not is_hedged,
+                expected_s=expected_s,
+            )
         )
 
-    def _joules(self, compute_s: float, transmit_s: float, receive_s: float) -> float:
-        power = self._course.profile.tier(END).power
-        return (
-            power.compute_w * compute_s
-            + power.transmit_w * transmit_s
-            + power.receive_w * receive_s
-        )
+    def _watched(
+        self, plan: Plan, done: Passage, rule: HedgeRule | None, until_s: float, rest_s: float
+    ) -> float:
+        """Look at a payload on its way as a tier does (node/tier/sent_request.py), and say so.
+
+        Returns when the end tier begins the rest itself, which takes rest_s; infinite: never.
+        """
+        self._budget.count()
+        sent_s, n_bytes = float(done.sent_s), self._course.graph.payload_bytes[plan.stages[0].stop]
+        looks_s: Floats = np.arange(sent_s, until_s, LOOK_S + _WAKING_S)[1:]
+        sent: Floats = self._course.trace.sent_bytes(np.maximum(sent_s, looks_s - _CONFIRM_S))
+        sent = sent - self._course.trace.sent_bytes(sent_s)
+        sent = np.where(sent < n_bytes, sent // PACKET_BYTES * PACKET_BYTES, n_bytes)
+        progress = PayloadProgress(n_bytes, sent_s)
+        told_s, arrived_s, hedged_s = sent_s, math.inf, math.inf
+        for now_s, sent_bytes in zip(looks_s.tolist(), sent.tolist(), strict=True):
+            if now_s >= hedged_s + rest_s:
+                break
+            if progress.left_bytes:
+                progress.look(now_s, n_bytes - int(sent_bytes))
+                arrived_s = math.inf if progress.left_bytes else now_s
+            if hedged_s == math.inf and rule is not None:
+                waiting_s = rule.waiting_s(max(0.0, now_s - arrived_s))
+                is_late = rule.is_due(now_s - sent_s, progress.expected_s(), waiting_s)
+                hedged_s = now_s if is_late and self._budget.take() else math.inf
+            if progress.left_bytes and now_s - told_s >= TELL_S:
+                told_s = now_s
+                self._tell(now_s, progress.sent_bytes, progress.moving_s)
+        end_s = hedged_s + rest_s
+        if end_s < until_s and progress.left_bytes:
+            self._tell(end_s, progress.sent_bytes, end_s - sent_s, is_over=True)
+        return hedged_s
+
+    def _tell(self, at_s: float, sent_bytes: int, seconds: float, is_over: bool = False) -> None:
+        if seconds:
+            self._put(Transferring(at_s, END, EDGE, sent_bytes, seconds, is_over))
 
     def _expected_s(self, plan: Plan) -> float | None:
         if self._state.goal.probability is None:
@@ -209,69 +220,22 @@ class _Replay:
         cost = cost_of(self._state, model_of(self._state, current_profile(self._state)), plan)
         return None if cost is None else cost.limited_s
 
-    def _timeout_s(self, plan: Plan) -> float:
-        if plan not in self._timeouts_s:
-            self._timeouts_s[plan] = failover_timeouts(self._calibrated, plan)[1]
-        return self._timeouts_s[plan]
-
-    def _hedge_s(self, plan: Plan, done: Passage) -> float:
-        """When the end tier would begin the rest itself; infinite: never, or no budget."""
-        if self._budget.tokens < 1:
-            return math.inf
-        sent_s, gone_s, back_s = (float(x) for x in (done.sent_s, done.gone_s, done.back_s))
-        n_bytes = self._course.graph.payload_bytes[plan.stages[0].stop]
-        model = model_of(self._state, current_profile(self._state))
-        cost = cost_of(self._state, model, plan)
-        if cost is None:
-            return math.inf
-        slowdown = model.profile.tier(END).slowdown
-        rest_s = slowdown * self._course.rest_s(plan.stages[0].stop)
-        first_s = slowdown * float(self._course.prefix_s[END][plan.stages[0].stop])
-        answer_s = cost.latency_s - first_s  # from sending on, as believed
-        link = model.profile.link(END, EDGE)
-        assert link is not None, "the plan uses it"
-        remote_s = max(0.0, answer_s - link.latency_s - n_bytes / link.bytes_per_s)
-        overdue_s = sent_s + answer_s + rest_s
-        trace = self._course.trace
-        looks: Floats = sent_s + np.arange(round(_EVIDENCE_S / LOOK_S), 4000.0) * LOOK_S
-        looks = looks[looks < min(gone_s, overdue_s, back_s)]
-        if len(looks):
-            since: Floats = np.maximum(sent_s, looks - _RECENT_S)
-            through = trace.sent_bytes(looks)
-            rate = (through - trace.sent_bytes(since)) / (looks - since)
-            left = n_bytes - (through - trace.sent_bytes(sent_s))
-            remaining_s = np.divide(left, rate, out=np.full_like(left, np.inf), where=rate > 0)
-            late = np.flatnonzero(remaining_s + remote_s > rest_s + MARGIN_S)
-            if len(late):
-                return float(looks[late[0]])
-        return overdue_s if overdue_s < back_s else math.inf
-
-    def _lost_race(
-        self, at_s: float, plan: Plan, done: Passage, own_s: float, rest_s: float, why: str
-    ) -> None:
-        """The end tier finished; the loop hears how far the payload came meanwhile, and why."""
-        sent_s = float(done.sent_s)
-        for look_s in (own_s - rest_s, own_s):
-            until_s = min(look_s, float(done.gone_s))
-            if until_s - sent_s < LOOK_S:
-                continue
-            trace = self._course.trace
-            through = float(trace.sent_bytes(until_s) - trace.sent_bytes(sent_s))
-            seconds = until_s - sent_s + 2 * LATENCY_S
-            sent_bytes = max(_LEAST_BYTES, int(through))
-            self._put(LinkProbed(look_s, END, EDGE, sent_bytes, seconds, LATENCY_S))
-        computed_s = sent_s - at_s + rest_s
-        whole = self._whole(plan, computed_s, own_s - at_s, f"{EDGE} {why}")
-        self._put(Observed(own_s, whole))
+    def _waits(self, plan: Plan) -> tuple[HedgeRule | None, float]:
+        """The end tier's rule, and its failover timeout: as the caller computes them, per plan."""
+        if plan.route == (END,):
+            return None, math.inf
+        if plan not in self._of_plan:
+            rule = hedge_rules(self._calibrated, plan)[1] if self._hedges else None
+            self._of_plan[plan] = rule, failover_timeouts(self._calibrated, plan)[1]
+        return self._of_plan[plan]
 
     def _whole(
-        self, plan: Plan, compute_s: float, own_s: float | None = None, failed_over: str = ""
+        self, plan: Plan, compute_s: float, own_s: float, why: str
     ) -> tuple[TierTiming, ...]:
-        """The timing of an end tier that ran all layers."""
+        """The timing of an end tier that ran the next tiers' layers too."""
         n, reply = plan.n_layers, self._course.graph.output_bytes
-        own_s = compute_s if own_s is None else own_s
         row = (0.0, compute_s, own_s, 0.0, math.inf, 0, reply, 0.0, None)
-        return (TierTiming(END, 0, n, *row, failed_over=failed_over),)
+        return (TierTiming(END, 0, n, *row, failed_over=why),)
 
     def _timings(self, at_s: float, plan: Plan, done: Passage) -> tuple[TierTiming, ...]:
         """Those of a request that went along the whole plan."""

@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 
+from edgesplit.config import Config
 from edgesplit.core.goal import Goal
 from experiments.tail.devices import PI_S, profile_of
 from experiments.tail.passage import Course, drawn_noise
-from experiments.tail.replay import HEDGE_SHARE, ReplayedRun, replay_trace
+from experiments.tail.replay import ReplayedRun, replay_trace
 from experiments.tail.trace import Floats, Trace
 from experiments.tail.yardsticks import best_fixed, clairvoyant
 
@@ -17,6 +18,7 @@ Row = dict[str, Any]
 LATENCY = Goal(end_energy=0.0, total_energy=0.0, latency=1.0)
 CLAIRVOYANT, HEDGED, UNHEDGED = "clairvoyant", "adaptive, hedged", "adaptive"
 STATIC, TRIVIAL = "best static", "best trivial"
+HEDGE_SHARE = Config().hedge
 APPROACHES = (UNHEDGED, HEDGED, STATIC, TRIVIAL, CLAIRVOYANT)
 ALL = "all"
 PROBABILITIES = (0.95, 0.99)

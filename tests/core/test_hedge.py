@@ -112,15 +112,27 @@ def test_a_payload_is_expected_to_go_on_as_it_went_of_late():
     assert payload.expected_s() == pytest.approx(0.5 * 550 / 50)
     payload.look(2.0, 550)  # nothing for a while, which says nothing of the rate
     assert payload.moving_s == pytest.approx(0.9)
-    assert payload.expected_s() == pytest.approx(2.0 * 550 / 450)
+    assert payload.expected_s() == pytest.approx(3 * 1.1)  # and may last
     payload.look(2.1, 0)
     assert payload.expected_s() == 0.0
 
 
-def test_while_nothing_has_left_it_takes_as_long_again():
+def test_what_stands_still_may_do_so_for_three_times_as_long():
     payload = PayloadProgress(1000, 1.0)
     payload.look(1.3, 1000)
-    assert payload.expected_s() == pytest.approx(0.3)
+    assert payload.expected_s() == pytest.approx(0.9)
+
+
+def test_the_longest_pause_says_nothing_of_the_rate_but_all_others_do():
+    """A packet a second: after the first one there is nothing but the pause before it."""
+    payload = PayloadProgress(1000, 0.0)
+    seen = []
+    for tenth in range(1, 32):
+        payload.look(tenth / 10, 1000 - tenth // 10)
+        seen.append(payload.moving_s)
+    assert seen[8:10] == [0.0, pytest.approx(0.1)]
+    assert (seen[19], seen[29]) == pytest.approx((2.0 - 0.9, 3.0 - 0.9))
+    assert payload.sent_bytes == 3
 
 
 def test_what_is_ahead_of_a_payload_counts_as_well():
@@ -135,7 +147,7 @@ def test_what_is_ahead_of_a_payload_counts_as_well():
 def test_no_window_of_requests_has_more_duplicates_than_its_share(share, most):
     budget, taken = HedgeBudget(share), []
     for number in range(3 * WINDOW):
-        budget.sent()
+        budget.count()
         taken += [number] if budget.take() else []
     for first in range(2 * WINDOW):
         assert sum(first <= number < first + WINDOW for number in taken) <= most

@@ -18,7 +18,7 @@ from experiments.tail.__main__ import main
 from experiments.tail.devices import MODELS, PI_S, graph_of, profile_of
 from experiments.tail.passage import Course, Noise, drawn_noise
 from experiments.tail.played import chosen_plans, played, predicted_s, with_hedge
-from experiments.tail.replay import HEDGE_BURST, HedgeBudget, replay_trace
+from experiments.tail.replay import replay_trace
 from experiments.tail.replayed import (
     CLAIRVOYANT,
     HEDGED,
@@ -103,7 +103,7 @@ def test_a_hedge_bounds_what_a_fade_does_to_a_request():
     with_ = replay_trace(course, at_s, STILL, LATENCY, 0.05).requests
     assert not any(one.hedged for one in without)
     assert max(one.latency_s for one in without) > 2.0
-    assert max(one.latency_s for one in with_) < 0.2 + PI_S["mobilenet_v2"] + 0.1
+    assert max(one.latency_s for one in with_) < 0.35 + PI_S["mobilenet_v2"]
     hit = with_[50]
     assert hit.hedged
     assert hit.won
@@ -113,7 +113,7 @@ def test_a_hedge_bounds_what_a_fade_does_to_a_request():
 
 def test_a_hedge_that_loses_changes_no_answer_time():
     """A short dip: the transfer goes on and is the first to finish."""
-    course = course_of("resnet50", faded(50.55, 50.9, rate=2e6))
+    course = course_of("resnet50", faded(50.55, 51.2, rate=2e6))
     run = replay_trace(course, np.arange(55.0) + 0.5, STILL, LATENCY, 0.05)
     lost = [one for one in run.requests if one.hedged and not one.won]
     done = course.passage(run.requests[50].plan, 50.5, STILL.of(50))
@@ -121,13 +121,17 @@ def test_a_hedge_that_loses_changes_no_answer_time():
     assert lost[0].latency_s == pytest.approx(float(done.back_s) - 50.5)
 
 
-def test_a_budget_fills_slowly_and_forbids_when_it_is_empty():
-    budget = HedgeBudget(0.05)
-    assert [budget.take() for _ in range(int(HEDGE_BURST) + 1)] == [True] * 10 + [False]
-    for _ in range(21):
-        budget.refill()
-    assert [budget.take(), budget.take()] == [True, False]
-    assert not HedgeBudget(0.0).take()
+def test_a_link_that_breaks_down_is_left_after_two_hedges_and_taken_again_when_it_is_back():
+    """A few packets a second for half a minute: what is given up, and a probe now and then."""
+    course = course_of("mobilenet_v2", faded(30.5, 60.0, rate=2e6, low=1000.0))
+    run = replay_trace(course, np.arange(90.0) + 0.5, STILL, LATENCY, 0.05)
+    assert [number for number, one in enumerate(run.requests) if one.hedged] in (
+        [30, 31],
+        [30, 31, 32],  # sent while the plan was being prepared
+    )
+    routes = [one.plan.route for one in run.requests]
+    assert set(routes[33:60]) == {("end",)}
+    assert set(routes[75:]) == {routes[0]} != {("end",)}
 
 
 def test_clairvoyance_beats_every_fixed_plan_request_by_request():

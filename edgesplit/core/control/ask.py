@@ -42,9 +42,11 @@ def key_of(ask: Ask) -> ProbeKey:
 
 def answered(state: ControlState, key: ProbeKey, seconds: float) -> ControlState:
     """The state after an answer that took so many seconds."""
-    asking = _asking(state, key)
+    asking, settings = _asking(state, key), state.settings
     charged_s = min(seconds, _DEAREST * asking.expected_s)
-    asking = replace(asking, is_waiting=False, credit_s=asking.credit_s - charged_s)
+    # A link that has broken down is asked again all the same, or its recovery would not be seen.
+    credit_s = max(asking.credit_s - charged_s, -settings.probe_share * settings.patrol_s)
+    asking = replace(asking, is_waiting=False, credit_s=credit_s)
     return replace(state, asking={**state.asking, key: asking}, asked_s=state.asked_s + seconds)
 
 

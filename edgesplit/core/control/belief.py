@@ -214,20 +214,28 @@ def learn_transferring(beliefs: Beliefs, event: Transferring) -> Beliefs:
     """What a payload adds that has not arrived yet: that its link is slower than believed.
 
     A second of bulk that moves at less than half the rate is believed at once, half a second at a
-    quarter of it, and so on. One that was given up before counts as one measurement, which others
-    may confirm. A faster one says so at its end.
+    quarter of it, and so on. One that was given up, pauses included, puts the rate in doubt, and
+    the next one in a row is believed. Of a few packets the rate is at most so much. A faster one
+    says so at its end.
     """
-    if event.sent_bytes < _PAYLOAD_LEAST_BYTES or event.seconds < _TRANSFER_LEAST_S:
+    is_bulk = event.sent_bytes >= _PAYLOAD_LEAST_BYTES and event.seconds >= _TRANSFER_LEAST_S
+    if not is_bulk and event.seconds < _TELLING_LEAST_S:
         return beliefs
     pair = event.source, event.target
-    rate, observed = beliefs.links[pair].rate, event.sent_bytes / event.seconds
-    if event.is_over:  # else the slowest would not be in the tail that a promise looks at
+    rate = beliefs.links[pair].rate
+    observed = max(event.sent_bytes, _PAYLOAD_LEAST_BYTES) / event.seconds
+    telling_s = max(_TELLING_LEAST_S, _TELLING_S * _SURE_FACTOR * observed / rate.value)
+    is_sure, is_slow = event.seconds >= telling_s, observed * _SURE_FACTOR < rate.value
+    if event.is_over:
+        is_sure = rate.suspicious and rate.last * _SURE_FACTOR < rate.value
+    if event.is_over or (is_sure and is_slow):
+        # Or the slowest would not be in the tail that a promise looks at.
         beliefs = beliefs.with_link_ratio(pair, rate.value / observed)
-    if observed * _SURE_FACTOR >= rate.value:
-        return beliefs
-    if event.seconds >= max(_TELLING_LEAST_S, _TELLING_S * _SURE_FACTOR * observed / rate.value):
+    if is_sure and is_slow:
         return beliefs.with_rate(pair, rate.replaced(observed), event.at_s)
-    return beliefs.with_rate(pair, rate.updated(observed), event.at_s) if event.is_over else beliefs
+    if event.is_over and is_slow:
+        return beliefs.with_rate(pair, rate.updated(observed), event.at_s)
+    return beliefs
 
 
 def _learn_compute(

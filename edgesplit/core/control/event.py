@@ -26,7 +26,8 @@ class Observed:
 class Transferring:
     """A payload is on its way over a link: sent_bytes of it have left within `seconds`.
 
-    Only seconds in which something moved. is_over: it was given up, and no more of it leaves.
+    Not counting a pause, the longest. is_over: it was given up, and no more of it leaves; these are
+    all of its seconds then.
     """
 
     at_s: float

@@ -141,7 +141,6 @@ class Outbound:
         if self._sent.setdefault(job.request.id, sent) is not sent:
             return False
         look_s = sent.to.peer.expect(job.request.id, job.hop.failover_after_s, sent.sent_s)
-        self._budget.sent()
         self._watchdog.by(min(look_s, sent.limit_s, sent.sent_s + LOOK_S))
         return True
 

@@ -69,8 +69,8 @@ class Router:
         self._shaper = shaper
         self._codec = codec
         self._jobs: dict[int, Job] = {}  # taken and not answered yet, by identity
-        budget = HedgeBudget(settings.hedge)
-        self.outbound = Outbound(settings.tier, shaper, dial, self, budget)
+        self._budget = HedgeBudget(settings.hedge)
+        self.outbound = Outbound(settings.tier, shaper, dial, self, self._budget)
 
     def check(self, message: wire.Message) -> None:
         """Raise WireError for what is no frame for this tier, before its body is received."""
@@ -102,6 +102,7 @@ class Router:
     def _take(self, job: Job) -> None:
         is_full = len(self._jobs) >= _JOBS_PER_QUEUE * self._settings.max_queue
         self._jobs[id(job)] = job
+        self._budget.count()
         if is_full:
             self.refuse(job, "busy", f"{len(self._jobs) - 1} requests are under way already")
         elif job.hop.start == job.hop.stop:  # a relay has nothing to compute
@@ -116,6 +117,11 @@ class Router:
                 job.is_cancelled = True
                 self.outbound.cancel(job)
                 self.refuse(job, "gone", "it was cancelled")
+
+    @property
+    def n_jobs(self) -> int:
+        """Requests taken and not answered yet."""
+        return len(self._jobs)
 
     def senders(self) -> set[UpstreamConnection]:
         """Connections that wait for an answer."""

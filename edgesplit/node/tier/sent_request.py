@@ -119,7 +119,7 @@ class SentRequest:
             source=self.job.hop.tier,
             target=self.to.tier,
             sent_bytes=self._progress.sent_bytes,
-            moving_s=self._progress.moving_s,
+            moving_s=now_s - self.sent_s if is_over else self._progress.moving_s,
             expected_s=min(sum(self._expected_s(now_s)), wire.LONGEST_TIMEOUT_S),
             is_over=is_over,
         )

@@ -79,6 +79,11 @@ class SegmentServer:
         """Where this tier listens, as HOST:PORT."""
         return self._listener.address
 
+    @property
+    def n_jobs(self) -> int:
+        """Requests under way here: queued, computing, or waiting for a tier further on."""
+        return self._router.n_jobs
+
     def emulate(self, emulation: TierEmulation) -> None:
         """Slow this tier and shape its links from now on."""
         self.worker.emulation = emulation

@@ -146,9 +146,9 @@ class Cancel(msgspec.Struct, frozen=True, tag="cancel", kw_only=True):
 class TransferProgress(msgspec.Struct, frozen=True, tag="progress", kw_only=True):
     """How a request is doing, told back along its route while its answer takes long.
 
-    source, target: of a payload that is being sent on; sent_bytes of it left within moving_s, in
-    which something moved. is_over: no more of it will. expected_s: until the answer, as the source
-    expects it.
+    source, target: of a payload that is being sent on; sent_bytes of it left within moving_s, the
+    longest pause left out. is_over: no more of it will leave; moving_s are all of its seconds then.
+    expected_s: until the answer, as the source expects it.
     """
 
     id: Name

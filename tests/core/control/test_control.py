@@ -362,10 +362,34 @@ def test_a_payload_that_was_given_up_raises_a_doubt_that_is_asked_about():
     state, actions = step(started(), moving(1.0, SLOW, 0.3, is_over=True))
     assert believed_rate(state) > FAST / 2
     assert [ask.target for ask in of_kind(actions, ProbeLink)] == ["cloud"]
-    for at_s in (1.1, 1.2, 1.3):
-        state, actions = step(state, moving(at_s, SLOW, 0.3, is_over=True))
-    assert believed_rate(state) == pytest.approx(SLOW, rel=1e-3)
+    after, actions = step(state, moving(1.1, SLOW, 0.3, is_over=True))  # which is no chance
+    assert believed_rate(after) == pytest.approx(SLOW, rel=1e-3)
     assert of_kind(actions, Prepare) == [Prepare(EDGE)]
+    refuted, _ = step(state, probed(1.1, FAST))
+    refuted, _ = step(refuted, moving(1.2, SLOW, 0.3, is_over=True))
+    assert believed_rate(refuted) > FAST / 2
+
+
+def test_of_a_few_packets_in_seconds_the_rate_is_at_most_so_much():
+    state, actions = step(started(), Transferring(1.0, "edge", "cloud", 1000, 2.0))
+    assert believed_rate(state) == pytest.approx(4096 / 2.0)
+    assert of_kind(actions, Prepare) == [Prepare(EDGE)]
+
+
+def test_a_link_that_broke_down_is_asked_again_within_patrol_s():
+    """A probe of it took 8 s: at 5 % of the time the next one would be due after minutes."""
+    state, _ = step(started(), Transferring(1.0, "edge", "cloud", 4096, 2.0))
+    state, _ = make_ready(state, EDGE, 1.1)
+    asked = []
+    for tenth in range(12, 600):
+        at_s = tenth / 10
+        state, actions = step(state, request(state.active, chain(VGG), at_s))
+        if of_kind(actions, ProbeLink):
+            asked.append(at_s)
+        if asked and at_s == pytest.approx(asked[-1] + 8.0):
+            state, _ = step(state, probed(at_s, 2048.0, 16384))
+    assert max(b - a for a, b in pairwise(asked)) < Settings().patrol_s + 10
+    assert len(asked) >= 4
 
 
 @pytest.mark.parametrize(
@@ -375,7 +399,8 @@ def test_a_payload_that_was_given_up_raises_a_doubt_that_is_asked_about():
         moving(1.0, 0.6 * FAST, 2.0),  # near what is believed: its end will tell
         moving(1.0, 10 * FAST, 2.0),
         Transferring(1.0, "edge", "cloud", 0, 0.0),  # a pause
-        Transferring(1.0, "edge", "cloud", 1000, 2.0),  # a few packets
+        Transferring(1.0, "edge", "cloud", 1000, 0.1),  # a packet, soon
+        Transferring(1.0, "edge", "cloud", 0, 0.1, is_over=True),
     ],
 )
 def test_what_says_nothing_of_the_rate_changes_nothing(event):

@@ -7,7 +7,14 @@ import pytest
 from control_cases import feed, of_kind, request, started
 from worlds import GOAL, VGG, chain, slowed, throttled
 
-from edgesplit.core.control.event import GoalChanged, LinkProbed, Observed, Prepare, TierMeasured
+from edgesplit.core.control.event import (
+    GoalChanged,
+    LinkProbed,
+    Observed,
+    Prepare,
+    TierMeasured,
+    Transferring,
+)
 from edgesplit.core.control.state import ControlState, current_profile
 from edgesplit.core.control.step import step
 from edgesplit.core.cost import CostModel
@@ -54,6 +61,14 @@ def test_probes_and_measures_teach_it_too():
     state, _ = step(state, LinkProbed(1.1, *HOP, 400_000, 2 * (0.001 + 0.01), 0.0005))
     assert state.beliefs.tiers["edge"].scatter == assumed_scatter(0.1).updated(1.5)
     assert state.beliefs.links[HOP].scatter == assumed_scatter(0.3).updated(2.0)
+
+
+def test_what_is_believed_while_a_payload_is_under_way_was_a_surprise():
+    """Its end, compared with what is believed by then, will be none."""
+    state, _ = step(started(), Transferring(1.0, *HOP, 4_000_000, 1.0))
+    assert state.beliefs.links[HOP].scatter == assumed_scatter(0.3).updated(10.0)
+    state, _ = step(state, Transferring(1.1, *HOP, 4_400_000, 1.1))
+    assert state.beliefs.links[HOP].scatter == assumed_scatter(0.3).updated(10.0)
 
 
 def test_what_is_lost_in_latency_teaches_nothing():

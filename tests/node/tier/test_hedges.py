@@ -10,6 +10,7 @@ from faults import RemoteTier, until
 from tiers import NAMES, Additions, tiers
 
 from edgesplit.core.goal import Goal
+from edgesplit.core.hedge import LEAST_S, WINDOW
 from edgesplit.core.plan import parse_plan
 from edgesplit.core.power import Power
 from edgesplit.core.profile import Link, Profile, Tier
@@ -91,6 +92,23 @@ def test_what_would_leave_too_slowly_is_run_here(three, gated):
     assert 0 < timing.hedge_j < timing.energy_j
     assert gated.begun == [(0, 3), (3, 9)]  # what had not left was taken back
     assert infer(three, torch.zeros(10))[-1].tier == "cloud"  # and holds up nobody
+
+
+def test_what_is_given_up_says_so_with_all_its_seconds(three):
+    three.servers["end"].emulate(TierEmulation(1.0, {"edge": LinkShape(1.0, 0.0)}))
+    told = []
+    assert infer(three, told=told.append)[0].hedged == "won"
+    assert (told[-1].is_over, told[-1].target) == (True, "edge")
+    assert told[-1].moving_s > LEAST_S  # though next to nothing has moved
+
+
+def test_requests_that_are_run_here_alone_count_for_the_budget(gated):
+    with tiers(gated, hedge=1 / WINDOW) as running:
+        running.servers["end"].emulate(TierEmulation(1.0, {"edge": LinkShape(200e3, 0.0)}))
+        assert [infer(running)[0].hedged for _ in range(2)] == ["won", ""]
+        for _ in range(WINDOW - 2):
+            running.infer([torch.zeros(1)], [("end", 0, 9)], LONG_S)
+        assert infer(running)[0].hedged == "won"
 
 
 def test_joules_that_are_worth_more_than_time_forbid_it(three):
