@@ -27,6 +27,7 @@ from experiments.tail.picture import draw_tail
 from experiments.tail.replayed import (
     ALL,
     HEDGE_SHARE,
+    PLAYED,
     PROBABILITIES,
     Pace,
     Row,
@@ -56,9 +57,9 @@ DEFINITION = (
 PLAYED_DEFINITION = (
     "Once a second every link of the end tier gets the trace's rate (0.05 Mbit/s at least, or the "
     "cluster itself would be cut off) while requests are sent, one at a time: at the interval or "
-    "as soon as the one before is back. Each approach plays the trace in a session of its own. "
-    "Best static and trivial plans and the clairvoyant figures are computed from the measured "
-    "profile and the trace."
+    "as soon as the one before is back, until the trace ends. Approaches take turns, trace by "
+    "trace; the hedged one has a session of its own. Best static and trivial plans and the "
+    "clairvoyant figures are computed from the measured profile and the trace."
 )
 
 
@@ -121,6 +122,13 @@ PLAYED_DEFINITION = (
     default=os.cpu_count() or 1,
     help="Processes that replay. [default: one per core]",
 )
+@click.option(
+    "--approach",
+    "approaches",
+    multiple=True,
+    type=click.Choice(PLAYED),
+    help="On a scene: which are played; may be repeated. [default: all]",
+)
 @click.option("--fresh", is_flag=True, help="On a scene: start over, whatever the folder holds.")
 @click.option("--quick", is_flag=True, help="A minute of one trace: to try it out.")
 @plain_errors
@@ -149,16 +157,12 @@ def main(out: Path, scene: str, fresh: bool, quick: bool, **given: Any) -> None:
         return
     settings |= {"rounds": given["rounds"], "traces": [trace.provenance for trace in traces]}
     from experiments.shared.scene import scene_named  # loads torch, which a replay does without
-    from experiments.tail.played import played
+    from experiments.tail.played import Turns, played
 
+    turns = Turns(given["approaches"] or PLAYED, pace, given["rounds"])
     with scene_named(scene) as place:
         journal = Journal(out, {"experiment": "tail", "scene": scene, **settings}).open(fresh)
-        rows = [
-            row
-            for model in models
-            for trace in traces
-            for row in played(place, model, trace, pace, given["rounds"], journal)
-        ]
+        rows = [row for model in models for row in played(place, model, traces, turns, journal)]
         told = {"definition": PLAYED_DEFINITION, "provenance": place.provenance}
         _write(out, rows, [], {**told, "settings": settings, "traces": _about(traces)})
 

@@ -1,44 +1,40 @@
 """The form on a scene: the end tier's links really follow the trace while requests flow.
 
-Approaches take turns: each plays the whole trace in a session of its own, and every round begins
-with another one. Which static and trivial plan, and what clairvoyance would give, is computed from
-the measured profile and the trace.
+Approaches take turns: each plays the whole trace, and every turn begins with another one. What is
+hedged has a session of its own, beside that of the others; the one that does not play is idle. So
+neither hears of the other's requests. Which static and trivial plan, and what clairvoyance would
+give, is computed from the measured profile and the traces.
 """
 
 import itertools
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from itertools import pairwise
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
-from edgesplit import Config, EdgeSplit, Graph, Plan, Profile, load_model, parse_plan
-from edgesplit.core.plan import plan_along
+from edgesplit import Config, EdgeSplit, Plan, load_model, parse_plan
 from edgesplit.errors import EdgeSplitError
 from edgesplit.testbed.rate import rate_text
 from experiments.paper_table.comparison import inputs_for
 from experiments.shared.answer import Answer, ask
-from experiments.shared.exhaustive import simple_routes
 from experiments.shared.repeating import Repeating
 from experiments.shared.resume import Journal
 from experiments.shared.scene import Scene
+from experiments.tail.hindsight import chosen_plans
 from experiments.tail.replayed import (
+    ALL,
     CLAIRVOYANT,
     HEDGE_SHARE,
     HEDGED,
     LATENCY,
-    STATIC,
-    TRIVIAL,
-    UNHEDGED,
     Pace,
     Row,
     figures,
 )
-from experiments.tail.trace import MBIT, Floats, Trace
+from experiments.tail.trace import MBIT, Trace
 
-PLAYED = (UNHEDGED, HEDGED, STATIC, TRIVIAL)
 LEAST_BYTES_PER_S = 0.05 * MBIT  # below, the cluster itself would be cut off
 _STEP_S = 1.0  # between two rates
 
@@ -48,167 +44,159 @@ def with_hedge(config: Config, share: float) -> Config:
     return replace(config, fallback="anywhere", hedge=share)
 
 
-def hedged_in(split: EdgeSplit) -> int:
-    """Of the session's records, those of requests that were run twice."""
-    return int((split.records()["hedged"] != "").sum())
-
-
 @dataclass(frozen=True)
 class Played:
-    """Requests of one approach over one trace."""
+    """Requests of one approach over one trace: seconds and joules of those that came back."""
 
-    answers: tuple[Answer, ...]
-    hedged: int
-    switches: int
-
-    def row(self) -> Row:
-        """Figures of those that came back."""
-        came = [answer.figures for answer in self.answers if answer.figures is not None]
-        if not came:
-            raise EdgeSplitError(f"no request came back; the last: {self.answers[-1].error}")
-        latency_s = np.array([one.latency_s for one in came])
-        end_j = np.array([one.end_energy_j for one in came])
-        failed = len(self.answers) - len(came)
-        own = {"hedged": self.hedged, "switches": self.switches, "failed": failed}
-        return figures(latency_s, end_j) | own
+    latency_s: list[float]
+    end_energy_j: list[float]
+    hedged: int = 0
+    hedges_won: int = 0
+    failed_over: int = 0
+    switches: int = 0
+    failed: int = 0
 
 
-@contextmanager
-def _session(scene: Scene, model: str, share: float) -> Iterator[EdgeSplit]:
-    config = with_hedge(scene.config(), share)
-    split = EdgeSplit(load_model(model), LATENCY, address=scene.address, config=config)
-    with split:
-        scene.attach(split)
-        yield split
+def played_by(answers: Sequence[Answer], switches: int) -> Played:
+    """What those answers say. Raises EdgeSplitError where no request came back."""
+    came = [answer for answer in answers if answer.figures is not None]
+    if not came:
+        raise EdgeSplitError(f"no request came back; the last: {answers[-1].error}")
+    return Played(
+        [answer.figures.latency_s for answer in came if answer.figures],
+        [answer.figures.end_energy_j for answer in came if answer.figures],
+        sum(answer.hedged != "" for answer in came),
+        sum("won" in answer.hedged for answer in came),
+        sum(answer.why != "" and "won" not in answer.hedged for answer in came),
+        switches,
+        len(answers) - len(came),
+    )
 
 
-def played(
-    scene: Scene, model: str, trace: Trace, pace: Pace, rounds: int, journal: Journal
-) -> list[Row]:
-    """A row per approach, over all rounds; what the journal has is not played again."""
-    about = {"model": model, "trace": trace.name}
-    if not journal.has(kind="plans", **about):
-        with _session(scene, model, 0.0) as split:
-            split.infer(inputs_for(model, "dummy")[0])
-            found = chosen_plans(split.graph, split.profile, trace, pace)
-        journal.append({"kind": "plans", **about, **found})
-    plans = next(journal.find(kind="plans", **about))
-    for number in range(rounds):
-        turn = number % len(PLAYED)
-        for approach in (*PLAYED[turn:], *PLAYED[:turn]):
-            key = {"kind": "pass", **about, "round": number, "approach": approach}
-            if not journal.has(**key):
-                plan = parse_plan(plans[approach]) if approach in plans else None
-                share = HEDGE_SHARE if approach == HEDGED else 0.0
-                journal.append(
-                    {**key, "row": _pass(scene, model, trace, pace, (share, plan)).row()}
-                )
-    rows = []
-    for approach in PLAYED:
-        every = [e["row"] for e in journal.find(kind="pass", **about, approach=approach)]
-        rows.append(
-            {**about, "approach": approach, **_over(every), "plan": plans.get(approach, "")}
-        )
-    return [*rows, {**about, "approach": CLAIRVOYANT, "failed": 0, **plans[CLAIRVOYANT]}]
+def row_of(passes: Iterable[Played]) -> Row:
+    """All their requests together."""
+    passes = list(passes)
+    latency_s = np.array([s for one in passes for s in one.latency_s])
+    joules = np.array([j for one in passes for j in one.end_energy_j])
+    counts = ("hedged", "hedges_won", "failed_over", "switches", "failed")
+    added = {name: sum(getattr(one, name) for one in passes) for name in counts}
+    return figures(latency_s, joules) | added
 
 
-def _over(rows: list[Row]) -> Row:
-    """Of several rounds: counts added, the longest kept, medians of the rest."""
-    counts = {"requests", "hedged", "hedges_won", "failed_over", "switches", "failed"}
-    over: Row = {"plan": rows[0]["plan"]}
-    for name in rows[0].keys() - over.keys():
-        values = [row[name] for row in rows]
-        over[name] = sum(values) if name in counts else float(np.median(values))
-    return over | {"longest_s": max(row["longest_s"] for row in rows)}
+class _Sessions:
+    """Of one model on a scene, by the share of requests that may be run twice; opened once used."""
 
+    def __init__(self, scene: Scene, model: str) -> None:
+        self._scene, self._model = scene, model
+        self._x = inputs_for(model, "dummy")[0]
+        self._open: dict[float, EdgeSplit] = {}
+        self._stack = ExitStack()
 
-def _pass(
-    scene: Scene, model: str, trace: Trace, pace: Pace, how: tuple[float, Plan | None]
-) -> Played:
-    """The whole trace once. how: share that may be run twice, and the plan, None: adaptive."""
-    share, plan = how
-    x, answers = inputs_for(model, "dummy")[0], list[Answer]()
-    with _session(scene, model, share) as split:
-        split.infer(x)
-        if plan is not None:
-            split.infer_on(plan, x)
+    def __enter__(self) -> "_Sessions":
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._stack.close()
+
+    def session(self, share: float) -> EdgeSplit:
+        """That one, which has answered a request."""
+        if share not in self._open:
+            config = with_hedge(self._scene.config(), share)
+            made = EdgeSplit(
+                load_model(self._model), LATENCY, address=self._scene.address, config=config
+            )
+            split = self._stack.enter_context(made)
+            self._scene.attach(split)
+            split.infer(self._x)
+            self._open[share] = split
+        return self._open[share]
+
+    def play(self, trace: Trace, pace: Pace, share: float, plan: Plan | None) -> Played:
+        """The whole trace once. plan: of all requests; None: adaptive."""
+        split, answers = self.session(share), list[Answer]()
+        ask(split, self._x, plan)
         before = len(split.switches)
         links = [link for link in split.profile.links if link.source == split.profile.entry_tier]
         pairs = [f"{link.source}-{link.target}" for link in links]
-
         at_s = itertools.count(0.0, _STEP_S)
 
-        def shape(rate: str) -> None:
+        def shape(rate: float) -> None:
             for pair in pairs:
-                scene.shape(pair, rate)
+                self._scene.shape(pair, rate_text(rate))
 
         def follow() -> None:
-            shape(rate_text(max(LEAST_BYTES_PER_S, trace.rate(next(at_s)))))
+            shape(max(LEAST_BYTES_PER_S, trace.rate(next(at_s))))
 
         try:
             with Repeating(follow, _STEP_S, "link-player"):
                 began_s = time.monotonic()
                 for due_s in pace.times_s(trace.length_s).tolist():
                     time.sleep(max(0.0, began_s + due_s - time.monotonic()))
-                    answers.append(ask(split, x, plan))
+                    if time.monotonic() - began_s < trace.length_s:
+                        answers.append(ask(split, self._x, plan))
         finally:
-            shape(rate_text(40e6))
-        return Played(tuple(answers), hedged_in(split), len(split.switches) - before)
+            shape(40e6)
+        return played_by(answers, len(split.switches) - before)
 
 
-# What is computed
+@dataclass(frozen=True)
+class Turns:
+    """Which approaches play each trace, at which pace, how often."""
+
+    approaches: tuple[str, ...]
+    pace: Pace
+    rounds: int = 1
+
+    def in_order(self, traces: Sequence[Trace]) -> Iterator[tuple[int, Trace, str]]:
+        """(round, trace, approach), one after another."""
+        for number in range(self.rounds):
+            for place, trace in enumerate(traces):
+                first = (number + place) % len(self.approaches)
+                for approach in (*self.approaches[first:], *self.approaches[:first]):
+                    yield number, trace, approach
 
 
-def chosen_plans(graph: Graph, profile: Profile, trace: Trace, pace: Pace) -> Row:
-    """By approach the plan of least mean latency in hindsight; of clairvoyance its figures."""
-    at_s = pace.times_s(trace.length_s)
-    every = {
-        plan: predicted_s(graph, profile, trace, plan, at_s) for plan in _plans(graph, profile)
-    }
-    n = len(graph)
-    trivial = [plan for plan in every if max(map(len, plan.stages)) == n]
-    best = {
-        STATIC: min(every, key=lambda plan: every[plan].mean()),
-        TRIVIAL: min(trivial, key=lambda plan: every[plan].mean()),
-    }
-    least_s = np.minimum.reduce(list(every.values()))
-    seen = figures(least_s, np.zeros(len(at_s))) | {"end_energy_j": None}
-    return {name: str(plan) for name, plan in best.items()} | {CLAIRVOYANT: seen}
+def played(
+    scene: Scene, model: str, traces: Sequence[Trace], turns: Turns, journal: Journal
+) -> list[Row]:
+    """A row per trace and approach, and per approach over all traces.
+
+    What the journal has is not played again.
+    """
+    with _Sessions(scene, model) as sessions:
+        for trace in traces:
+            key: Row = {"kind": "plans", "model": model, "trace": trace.name}
+            if not journal.has(**key):
+                split = sessions.session(0.0)
+                found = chosen_plans(split.graph, split.profile, trace, turns.pace)
+                journal.append({**key, **found})
+        for number, trace, approach in turns.in_order(traces):
+            key = {"kind": "pass", "model": model, "trace": trace.name}
+            key |= {"round": number, "approach": approach}
+            if not journal.has(**key):
+                plans = next(journal.find(kind="plans", model=model, trace=trace.name))
+                plan = parse_plan(plans[approach]) if approach in plans else None
+                share = HEDGE_SHARE if approach == HEDGED else 0.0
+                one = sessions.play(trace, turns.pace, share, plan)
+                journal.append({**key, "played": asdict(one)})
+    return list(_rows(model, [trace.name for trace in traces], turns.approaches, journal))
 
 
-def _plans(graph: Graph, profile: Profile) -> Iterator[Plan]:
-    """Along every simple route of at most three tiers, all cuts, in the runtimes in use."""
-    n = len(graph)
-    for route in simple_routes(profile):
-        if len(route) == 1:
-            yield plan_along(route, (), n)
-        elif len(route) == 2:
-            yield from (plan_along(route, (k,), n) for k in range(n))
-        elif len(route) == 3:
-            for first in range(n):
-                yield from (plan_along(route, (first, k), n) for k in range(first, n))
-
-
-def predicted_s(graph: Graph, profile: Profile, trace: Trace, plan: Plan, at_s: Floats) -> Floats:
-    """Latencies of requests that begin at those times; hops of the entry tier take the trace."""
-    tiers = [profile.tier(stage.tier) for stage in plan.stages]
-    now: Floats = at_s.copy()
-    hops = list(pairwise(tiers))
-    for place, (stage, tier) in enumerate(zip(plan.stages, tiers, strict=True)):
-        now = now + sum(tier.layer_s[stage.start : stage.stop]) * tier.slowdown
-        if place < len(hops):
-            pair = (tier.name, tiers[place + 1].name)
-            now = now + _hop_s(profile, trace, pair, now, graph.payload_bytes[stage.stop])
-    for source, target in reversed(hops):
-        now = now + _hop_s(profile, trace, (target.name, source.name), now, graph.output_bytes)
-    return now - at_s
-
-
-def _hop_s(
-    profile: Profile, trace: Trace, pair: tuple[str, str], at_s: Floats, n_bytes: int
-) -> Floats:
-    link = profile.link(*pair)
-    assert link is not None, "routes are along links, each of which has its reverse"
-    if profile.entry_tier in pair:
-        return link.latency_s + trace.transfer_s(at_s, n_bytes)
-    return np.full(len(at_s), link.latency_s + n_bytes / link.bytes_per_s)
+def _rows(
+    model: str, traces: Sequence[str], approaches: Sequence[str], journal: Journal
+) -> Iterator[Row]:
+    plans = {trace: next(journal.find(kind="plans", model=model, trace=trace)) for trace in traces}
+    pools: list[tuple[str, Sequence[str]]] = [(trace, (trace,)) for trace in traces]
+    for name, pool in (*pools, *([(ALL, traces)] if len(traces) > 1 else [])):
+        about = {"model": model, "trace": name}
+        for approach in approaches:
+            passes = [
+                Played(**entry["played"])
+                for trace in pool
+                for entry in journal.find(kind="pass", model=model, trace=trace, approach=approach)
+            ]
+            plan = plans[name].get(approach, "") if name in plans else ""
+            yield {**about, "approach": approach, **row_of(passes), "plan": plan}
+        least_s = [s for trace in pool for s in plans[trace][CLAIRVOYANT]]
+        seen = row_of([Played(least_s, [0.0])]) | {"end_energy_j": None}
+        yield {**about, "approach": CLAIRVOYANT, **seen}

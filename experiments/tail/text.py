@@ -47,10 +47,12 @@ def promise_cells(rows: Sequence[Row]) -> list[Row]:
 
 
 def tail_targets(rows: Sequence[Row]) -> list[Row]:
-    """What a hedge was to reach, per model and trace."""
+    """What a hedge was to reach, per model and trace that was played with and without."""
     found = list[Row]()
     for pair in dict.fromkeys((row["model"], row["trace"]) for row in rows):
         own = {row["approach"]: row for row in rows if (row["model"], row["trace"]) == pair}
+        if not {HEDGED, UNHEDGED} <= own.keys():
+            continue
         with_, without, best = own[HEDGED], own[UNHEDGED], own[CLAIRVOYANT]
         limit_s = max(0.5 * without["p99_s"], 1.5 * best["p99_s"])
         told = (
