@@ -9,7 +9,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from itertools import pairwise
 
-from edgesplit.core.control.belief import Pair, optimistic_profile, profile_if_suspicions_hold
+from edgesplit.core.control.belief import Pair
+from edgesplit.core.control.believed_profile import (
+    optimistic_profile,
+    profile_if_suspicions_hold,
+)
 from edgesplit.core.control.decide import candidate, cost_of, is_worth, model_of
 from edgesplit.core.control.event import Action, MeasureTier, ProbeLink
 from edgesplit.core.control.shared_end import in_question

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from edgesplit.core.control.belief import profile_if_suspicions_hold
+from edgesplit.core.control.believed_profile import profile_if_suspicions_hold
 from edgesplit.core.control.state import Basis, ControlState, Settings, current_profile
 from edgesplit.core.cost import Cost, CostModel
 from edgesplit.core.plan import Plan, Stage

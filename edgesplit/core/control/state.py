@@ -5,7 +5,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Literal
 
-from edgesplit.core.control.belief import Beliefs, Pair, apply, with_scatter
+from edgesplit.core.control.belief import Beliefs, Pair
+from edgesplit.core.control.believed_profile import apply, with_scatter
 from edgesplit.core.control.event import MeasureTier, ProbeLink
 from edgesplit.core.control.trust import Trusts, doubted
 from edgesplit.core.cost import Cost

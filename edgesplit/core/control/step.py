@@ -16,15 +16,8 @@ from edgesplit.core.control.ask import (
     probes_for_questions,
     repeat,
 )
-from edgesplit.core.control.belief import (
-    believe,
-    learn_load,
-    learn_measure,
-    learn_probe,
-    learn_request,
-    learn_transferring,
-    with_scatter,
-)
+from edgesplit.core.control.belief import believe
+from edgesplit.core.control.believed_profile import with_scatter
 from edgesplit.core.control.check import check
 from edgesplit.core.control.decide import (
     candidate,
@@ -55,6 +48,8 @@ from edgesplit.core.control.event import (
     TierMeasured,
     Transferring,
 )
+from edgesplit.core.control.learn import learn_load, learn_measure, learn_request
+from edgesplit.core.control.learn_link import learn_probe, learn_transferring
 from edgesplit.core.control.state import (
     Basis,
     Chooser,
