@@ -211,13 +211,11 @@ class Outbound:
         elif sent.hedge is not None and refusal.reason == "busy":  # which is done here by now
             self._fail_over(sent, wire.LATE, refusal.message)
         else:
-            if sent.hedge is not None:
-                sent.hedge.cancel()
+            sent.drop_hedge()
             self._upstream.answer(sent.done.job, refusal)
 
     def _refuse(self, sent: SentRequest, reason: str, message: str) -> None:
-        if sent.hedge is not None:
-            sent.hedge.cancel()
+        sent.drop_hedge()
         self._upstream.refuse(sent.done.job, reason, message)
 
     def _fail_over(self, sent: SentRequest, reason: str, message: str) -> None:
@@ -256,8 +254,7 @@ class Outbound:
         """Whoever sent that request waits for it no more: nor does this tier."""
         sent = self._sent.get(job.request.id)
         if sent is not None and sent.job is job and self._taken(job.request.id) is not None:
-            if sent.hedge is not None:
-                sent.hedge.cancel()
+            sent.drop_hedge()
             self._give_up(sent)
 
     def _give_up(self, sent: SentRequest) -> None:

@@ -104,6 +104,11 @@ class SentRequest:
         """The rest is run here too, from now on."""
         self.hedge, self._hedged_s = hedge, now_s
 
+    def drop_hedge(self) -> None:
+        """A run of the rest here, if there is one, is of no use any more."""
+        if self.hedge is not None:
+            self.hedge.cancel()
+
     def words(self, now_s: float) -> wire.TransferProgress | None:
         """What to tell whoever sent it here; None: not yet, or nothing that is new to them."""
         is_news = self.hedge is not None or not self.has_arrived
