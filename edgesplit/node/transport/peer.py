@@ -19,6 +19,7 @@ from edgesplit.node.transport.connection import Connection
 
 # Times the failover timeout, per request queued on the peer: alive, and yet no answer.
 STUBBORN_FACTOR = 8.0
+_STALE_S = 2.0  # after its patience, of a suspicion while nobody waits
 RETRY_S = 0.5  # between two tries whether it is back
 ECHO_S = 1.0  # for the echo that shows that it is back
 _FORGET_S = 60.0  # since somebody wanted it last
@@ -86,10 +87,14 @@ class Peer:
     ) -> float:
         """A request is being sent; returns when to look again at the latest."""
         with self._lock:
+            old_s = self._suspected_s + self._patience_s + _STALE_S
+            if not self._waiting and (now_s > old_s or self._asked_s < self._suspected_s):
+                self._suspected_s = -math.inf  # of a time when others waited, or never asked about
             self._waiting[request_id] = Waiting(
                 now_s, failover_after_s, len(self._waiting), limit_s
             )
-        return min(limit_s, now_s + failover_after_s / 2 if failover_after_s else math.inf)
+        look_s = min(limit_s, now_s + failover_after_s / 2 if failover_after_s else math.inf)
+        return min(look_s, self.next_s()) if self._suspected_s > self._heard_s else look_s
 
     @property
     def n_waiting(self) -> int:

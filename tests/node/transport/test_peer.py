@@ -97,6 +97,36 @@ def test_a_sign_of_life_ends_the_suspicion_and_it_is_not_asked_all_the_time(user
     assert peer.silent_s == 12.1
 
 
+def test_who_comes_while_it_is_suspected_waits_no_longer_than_its_patience(user, peer):
+    peer.expect("a", 20.0, 10.0)
+    peer.look(peer.suspect(1.0, 10.5))
+    peer.forget("a")  # answered elsewhere
+    assert peer.next_s() == math.inf
+    assert peer.expect("b", 20.0, 11.2) <= 11.2
+    assert peer.look(11.2) == 11.5
+    peer.look(11.5)
+    assert user.done == ["ask", "ask", (["b"], True)]
+
+
+@pytest.mark.parametrize("then_s", [11.2, 13.4])
+def test_it_is_not_put_down_for_a_suspicion_that_it_was_not_asked_about(user, peer, then_s):
+    peer.expect("a", 20.0, 10.0)
+    peer.suspect(1.0, 10.5)
+    peer.forget("a")  # before the watchdog has looked
+    assert peer.expect("b", 20.0, then_s) == then_s + 10.0
+    assert peer.look(then_s) == then_s + 10.0
+    assert user.done == []
+
+
+def test_a_suspicion_of_long_ago_is_forgotten(user, peer):
+    peer.expect("a", 20.0, 10.0)
+    peer.look(peer.suspect(1.0, 10.5))
+    peer.forget("a")
+    assert peer.expect("b", 20.0, 300.0) == 310.0
+    assert peer.look(300.1) == 310.0
+    assert user.done == ["ask"]
+
+
 def test_a_suspicion_is_nothing_where_nobody_may_fail_over(user, peer):
     peer.expect("for ever", 0.0, 10.0)
     assert peer.suspect(1.0, 10.5) == math.inf
