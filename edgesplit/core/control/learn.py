@@ -37,7 +37,10 @@ def learn_request(
 def learn_measure(beliefs: Beliefs, profile: Profile, event: TierMeasured) -> Beliefs:
     """What a measured segment adds."""
     stage = Stage(event.tier, event.start, event.stop, event.runtime)
-    return _learn_compute(beliefs, profile, stage, (event.seconds, 0.0), event.at_s)
+    expected_s = _expected_s(beliefs, profile, stage, event.seconds)
+    if not expected_s:
+        return beliefs
+    return _learn_speed(beliefs, stage, (event.seconds, 0.0), expected_s, event.at_s)
 
 
 def learn_load(beliefs: Beliefs, event: TierLoaded, settle_s: float) -> Beliefs:
@@ -48,28 +51,15 @@ def learn_load(beliefs: Beliefs, event: TierLoaded, settle_s: float) -> Beliefs:
     return beliefs.with_pressure(event.tier, pressure, event.at_s)
 
 
-def _learn_compute(
-    beliefs: Beliefs, profile: Profile, stage: Stage, measured: tuple[float, float], at_s: float
-) -> Beliefs:
-    """Compare with the layer times of the runtime that ran the segment, unless it was dropped.
-
-    measured: seconds of computing, and in the queue before.
-    """
-    expected_s = _expected_s(beliefs, profile, stage)
-    if expected_s < _COMPUTE_LEAST_S or measured[0] <= 0:
-        return beliefs
-    slowdown = beliefs.tiers[stage.tier].slowdown
-    beliefs = beliefs.with_tier_ratio(stage.tier, sum(measured) / expected_s)
-    slowdown = slowdown.updated(measured[0] / expected_s * slowdown.value)
-    return beliefs.with_tier(stage.tier, slowdown, at_s)
-
-
 def _learn_range(
     beliefs: Beliefs, profile: Profile, stage: Stage, measured: tuple[float, float], at_s: float
 ) -> Beliefs:
-    """_learn_compute of a request, unless it is its range that differs, not the tier's speed."""
-    expected_s = _expected_s(beliefs, profile, stage)
-    if measured[0] <= 0 or expected_s < _COMPUTE_LEAST_S:
+    """What a request's stage adds: to the tier's speed, unless it is its range that differs.
+
+    measured: seconds of computing, and in the queue before.
+    """
+    expected_s = _expected_s(beliefs, profile, stage, measured[0])
+    if not expected_s:
         return beliefs
     tier, belief = profile.tier(stage.tier), beliefs.tiers[stage.tier]
     shown = belief.shown.ran(stage, expected_s, measured[0])
@@ -80,13 +70,27 @@ def _learn_range(
     beliefs = beliefs.with_shown(tier.name, shown)
     if shown.is_repeating:
         return beliefs
-    return _learn_compute(beliefs, profile, stage, measured, at_s)
+    return _learn_speed(beliefs, stage, measured, expected_s, at_s)
 
 
-def _expected_s(beliefs: Beliefs, profile: Profile, stage: Stage) -> float:
-    """What a stage's layers should take; 0 where its runtime was dropped."""
+def _learn_speed(
+    beliefs: Beliefs, stage: Stage, measured: tuple[float, float], expected_s: float, at_s: float
+) -> Beliefs:
+    """Compare with the layer times of the runtime that ran the segment. measured: as above."""
+    slowdown = beliefs.tiers[stage.tier].slowdown
+    beliefs = beliefs.with_tier_ratio(stage.tier, sum(measured) / expected_s)
+    slowdown = slowdown.updated(measured[0] / expected_s * slowdown.value)
+    return beliefs.with_tier(stage.tier, slowdown, at_s)
+
+
+def _expected_s(beliefs: Beliefs, profile: Profile, stage: Stage, seconds: float) -> float:
+    """What a stage's layers should have taken; 0 where `seconds` teach nothing.
+
+    That is where its runtime was dropped, or where it is too short to tell.
+    """
     tier, belief = profile.tier(stage.tier), beliefs.tiers[stage.tier]
-    if stage.runtime not in tier.runtimes:
+    if stage.runtime not in tier.runtimes or seconds <= 0:
         return 0.0
     layer_s = belief.shown.times(tier, stage.runtime)
-    return sum(layer_s[stage.start : stage.stop]) * belief.slowdown.value
+    expected_s = sum(layer_s[stage.start : stage.stop]) * belief.slowdown.value
+    return expected_s if expected_s >= _COMPUTE_LEAST_S else 0.0

@@ -64,12 +64,12 @@ class Shown:
     def ran(self, stage: Stage, expected_s: float, seconds: float) -> "Shown":
         """One more request ran a range, which was expected to take expected_s."""
         shown = self if stage == self.current else self._on_another(stage)
-        repeats = shown.count == shown.again and shown.disagrees(stage, expected_s, seconds)
+        repeats = shown.count == shown.again and shown._disagrees(stage, expected_s, seconds)
         recent = (*shown.recent, seconds)[-_SETTLED:]
         again = shown.again + repeats
         return replace(shown, recent=recent, count=shown.count + 1, again=again)
 
-    def disagrees(self, stage: Stage, expected_s: float, seconds: float) -> bool:
+    def _disagrees(self, stage: Stage, expected_s: float, seconds: float) -> bool:
         """Whether these seconds are those of the last time, and not those expected now."""
         before_s = next((one.seconds for one in self.took[:-1] if one.stage == stage), None)
         if before_s is None:
@@ -102,7 +102,8 @@ class Shown:
     def without(self, runtime: str) -> "Shown":
         """Nothing is known of that runtime any more."""
         layer_s = {name: row for name, row in self.layer_s.items() if name != runtime}
-        return Shown(ranges=_but(self.ranges, runtime), layer_s=layer_s)
+        ranges = tuple(one for one in self.ranges if one.stage.runtime != runtime)
+        return Shown(ranges=ranges, layer_s=layer_s)
 
     def _on_another(self, stage: Stage) -> "Shown":
         took = self.took
@@ -142,7 +143,3 @@ def fitted(layer_s: Sequence[float], ranges: Sequence[RangeTime]) -> tuple[float
 
 def _are_alike(one_s: float, other_s: float) -> bool:
     return abs(math.log(one_s / other_s)) < _ALIKE
-
-
-def _but(ranges: Sequence[RangeTime], runtime: str) -> tuple[RangeTime, ...]:
-    return tuple(one for one in ranges if one.stage.runtime != runtime)

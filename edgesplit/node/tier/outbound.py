@@ -307,18 +307,22 @@ class Outbound:
     def _look_after(self, sent: SentRequest, now_s: float) -> None:
         """See how a request is doing, say so, and run the rest here where it is late."""
         sent.look(now_s)
-        is_late = sent.is_late(now_s)
-        if is_late and not self._is_any_moving(sent.to):  # else its word may be behind a payload
-            sent.to.peer.suspect(sent.patience_s, now_s)
-        if is_late and self._budget.take():
-            hedge = HedgeRun(f"{sent.to.tier} {wire.LATE}")
-            sent.hedged(hedge, now_s)
-            self._upstream.hedge(sent.done, hedge)
-            if sent.job.request.id not in self._sent:  # it was answered meanwhile
-                hedge.cancel()
+        if sent.is_late(now_s):
+            if not self._is_any_moving(sent.to):  # else its word may be behind a payload
+                sent.to.peer.suspect(sent.patience_s, now_s)
+            if self._budget.take():
+                self._hedge(sent, now_s)
         words = sent.words(now_s)
         if words is not None:
             self._upstream.tell(sent.job, words)
+
+    def _hedge(self, sent: SentRequest, now_s: float) -> None:
+        """Run the rest here."""
+        hedge = HedgeRun(f"{sent.to.tier} {wire.LATE}")
+        sent.hedged(hedge, now_s)
+        self._upstream.hedge(sent.done, hedge)
+        if sent.job.request.id not in self._sent:  # it was answered meanwhile
+            hedge.cancel()
 
     def _is_any_moving(self, to: NextTier) -> bool:
         """Whether payloads are on their way to that tier, and have not come to a stop."""

@@ -94,7 +94,9 @@ class Peer:
                 now_s, failover_after_s, len(self._waiting), limit_s
             )
         look_s = min(limit_s, now_s + failover_after_s / 2 if failover_after_s else math.inf)
-        return min(look_s, self.next_s()) if self._suspected_s > self._heard_s else look_s
+        if self._suspected_s <= self._heard_s:  # as it mostly is: not one more call per request
+            return look_s
+        return min(look_s, self.next_s())
 
     @property
     def n_waiting(self) -> int:
@@ -119,8 +121,8 @@ class Peer:
         from elsewhere. Returns when to look again.
         """
         with self._lock:
-            is_suspected = self._suspected_s > self._heard_s
-            if not is_suspected and now_s >= max(self._suspected_s, self._asked_s) + RETRY_S:
+            is_soon = now_s < max(self._suspected_s, self._asked_s) + RETRY_S
+            if not (self._is_suspected or is_soon):
                 self._suspected_s, self._patience_s = now_s, patience_s
         return self.next_s()
 
@@ -180,11 +182,15 @@ class Peer:
         return min(since_s + failover_after_s, self._suspicion_s + self._patience_s)
 
     @property
+    def _is_suspected(self) -> bool:
+        """Whether nothing was heard of it since it was suspected."""
+        return self._suspected_s > self._heard_s
+
+    @property
     def _suspicion_s(self) -> float:
         """Since when it is suspected; infinite where it is not, or where nobody may fail over."""
         since_s, _ = self._silence()
-        is_suspected = self._suspected_s > self._heard_s and since_s < math.inf
-        return self._suspected_s if is_suspected else math.inf
+        return self._suspected_s if self._is_suspected and since_s < math.inf else math.inf
 
     def next_s(self) -> float:
         """When something of all this is due next."""
