@@ -27,6 +27,7 @@ from edgesplit.node.transport.wire import DEFAULT_MAX_FRAME_BYTES, LONGEST_TIMEO
 TIERS = ("end", "edge", "cloud")
 # Far above what is of use: so that a slip is told, and no counter overflows.
 _MOST = {"threads": 1024, "in_flight": 65_536, "max_frame_bytes": 1 << 47}
+_WEIGHTS = {"low": 0.25, "normal": 1.0, "high": 4.0}  # by priority
 _PHASES = ("compute", "transmit", "receive", "wait")
 _DEFAULT_POWER = Path(__file__).with_name("power.toml")
 
@@ -82,6 +83,9 @@ class Config:
         hedge: largest share of requests whose layers may run twice: a tier that waits for the next
             one runs the rest itself too where the answer is late enough to be worth the joules,
             and the first answer counts; 0 to 1, 0: never. Default: 0.05.
+        priority: "low", "normal" or "high": on a tier that others use too, a session's share of the
+            computing is a quarter, one or four; where a tier is full, the lower one makes room
+            first. Default: "normal".
         in_flight: requests that map() keeps under way. Default: 6.
         max_frame_bytes: bytes of the largest payload. Default: 256 MiB.
         transport_security: "tls": payloads are encrypted, and only holders of the session key can
@@ -118,6 +122,7 @@ class Config:
     timeout_s: float = 60.0
     fallback: Literal["anywhere", "none"] = "anywhere"
     hedge: float = 0.05
+    priority: Literal["low", "normal", "high"] = "normal"
     start_timeout_s: float = 120.0
     in_flight: int = 6
     max_frame_bytes: int = DEFAULT_MAX_FRAME_BYTES
@@ -142,6 +147,8 @@ class Config:
             raise ConfigError(f"fallback is anywhere or none, given {self.fallback!r}")
         if not (isinstance(self.mode, str) and self.mode in ("eval", "as-is")):
             raise ConfigError(f"mode is eval or as-is, given {self.mode!r}")
+        if not (isinstance(self.priority, str) and self.priority in _WEIGHTS):
+            raise ConfigError(f"priority is {', '.join(_WEIGHTS)}, given {self.priority!r}")
         checked_names(self.imports)
         for name in ("flush_denormals", "progress"):
             given = getattr(self, name)
@@ -235,6 +242,11 @@ class Config:
     def hedge_share(self) -> float:
         """hedge; 0 where no tier may run another's layers."""
         return self.hedge if self.fallback == "anywhere" else 0.0
+
+    @property
+    def weight(self) -> float:
+        """Of the session's share of a tier's computing, beside other sessions'."""
+        return _WEIGHTS[self.priority]
 
     @property
     def wanted_runtimes(self) -> tuple[str, ...]:

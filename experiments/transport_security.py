@@ -20,8 +20,10 @@ import click
 import numpy as np
 
 from edgesplit.node.transport import arrays, wire
-from edgesplit.node.transport.connection import Connection, connect
+from edgesplit.node.transport.connection import CONNECT_TIMEOUT_S, Connection, connect
+from edgesplit.node.transport.greeting import read_greeting
 from edgesplit.node.transport.security import (
+    UNSECURED,
     Credentials,
     Security,
     accepting,
@@ -70,7 +72,7 @@ def main(out: Path, rounds: int) -> None:
 def serve(credentials: Credentials, pipe: Pipe) -> None:
     """The other process: a listener per way, each answering one connection after another."""
     addresses = []
-    for security in (accepting(None), accepting(credentials)):
+    for security in (accepting(UNSECURED), accepting(credentials)):
         listener = socket.create_server(("127.0.0.1", 0))
         addresses.append(f"127.0.0.1:{listener.getsockname()[1]}")
         threading.Thread(target=_answer_all, args=(listener, security), daemon=True).start()
@@ -80,7 +82,9 @@ def serve(credentials: Credentials, pipe: Pipe) -> None:
 
 def _answer_all(listener: socket.socket, security: Security) -> None:
     while True:
-        link = Connection(listener.accept()[0], LIMIT_BYTES, arrays, security)
+        accepted = listener.accept()[0]
+        read_greeting(accepted, CONNECT_TIMEOUT_S)
+        link = Connection(accepted, LIMIT_BYTES, arrays, security)
         try:
             link.handshake()
             while True:

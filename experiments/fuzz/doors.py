@@ -9,7 +9,8 @@ from typing import Any, Protocol
 
 from edgesplit.node.transport import arrays, wire
 from edgesplit.node.transport.bulk import KEY_BYTES
-from edgesplit.node.transport.connection import Connection, connect_socket
+from edgesplit.node.transport.connection import Connection
+from edgesplit.node.transport.greeting import greet
 from edgesplit.node.transport.local_stream import connect_here
 from edgesplit.node.transport.security import Credentials, connecting, new_credentials
 
@@ -61,14 +62,16 @@ class TlsDoor:
     def session(self) -> Connection:
         """See Door."""
         security = connecting(self._target.credentials)
-        made = Connection(connect_socket(self._target.end), _MOST_BYTES, arrays, security)
+        made = Connection(self.stranger(), _MOST_BYTES, arrays, security)
         made.handshake()
         return made
 
     def stranger(self) -> socket.socket:
         """See Door."""
         host, port = self._target.end.split(":")
-        return socket.create_connection((host, int(port)), timeout=ANSWER_TIMEOUT_S)
+        made = socket.create_connection((host, int(port)), timeout=ANSWER_TIMEOUT_S)
+        greet(made, self._target.credentials.session)
+        return made
 
     def answer_to_another_key(self, data: bytes) -> bytes:
         """See Door."""
@@ -123,6 +126,7 @@ class LocalDoor:
         made = connect_here(self._target.end, ANSWER_TIMEOUT_S)
         assert made is not None, "the tier under test is of this host and this user"
         made.settimeout(ANSWER_TIMEOUT_S)
+        greet(made, self._target.credentials.session)
         return made
 
     def answer_to_another_key(self, data: bytes) -> bytes:

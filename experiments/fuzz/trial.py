@@ -17,9 +17,9 @@ import psutil
 
 from edgesplit.core.power import Power
 from edgesplit.node.meter.power_model import PowerModelMeter
+from edgesplit.node.tier.host import TierHost
 from edgesplit.node.tier.job import Ran
 from edgesplit.node.tier.router import ServeSettings
-from edgesplit.node.tier.serve import SegmentServer
 from edgesplit.node.transport import arrays, wire
 from edgesplit.node.transport.client import Client
 from edgesplit.node.transport.security import Credentials, new_credentials
@@ -69,14 +69,14 @@ def fuzz(frames: int, seed: int, advance: Any = lambda: None) -> tuple[Found, li
 
 def serve(credentials: Credentials, pipe: Pipe) -> None:
     """The process under test: the tier `end`, and `edge` behind it."""
-    servers = []
+    hosts = []
     for tier in ("end", "edge"):
         settings = ServeSettings(tier, max_frame_bytes=LIMIT_BYTES, credentials=credentials)
-        server = SegmentServer(settings, PowerModelMeter(Power(1.0, 1.0, 1.0, 1.0)), arrays)
+        host = TierHost(tier)
+        server = host.begin(settings, PowerModelMeter(Power(1.0, 1.0, 1.0, 1.0)), arrays)
         server.worker.programs["p"] = Additions()
-        server.open()
-        servers.append(server)
-        pipe.send(server.address)
+        hosts.append(host)
+        pipe.send(host.open())
     threading.Event().wait()
 
 

@@ -18,9 +18,9 @@ import numpy as np
 from edgesplit.core.power import Power
 from edgesplit.errors import EdgeSplitError
 from edgesplit.node.meter.power_model import PowerModelMeter
+from edgesplit.node.tier.host import TierHost
 from edgesplit.node.tier.job import Ran
 from edgesplit.node.tier.router import ServeSettings
-from edgesplit.node.tier.serve import SegmentServer
 from edgesplit.node.transport import arrays, wire
 from edgesplit.node.transport.client import Client
 from edgesplit.node.transport.security import Credentials, new_credentials
@@ -70,10 +70,10 @@ def serve(tier: str, credentials: Credentials, pipe: Pipe, goes_on: Event) -> No
     """A tier's process: says its address, then answers what it is asked, until it is ended."""
     program = Held(goes_on)
     settings = ServeSettings(tier, credentials=credentials, hedge=1.0)
-    server = SegmentServer(settings, PowerModelMeter(Power(1.0, 1.0, 1.0, 1.0)), arrays)
-    server.worker.programs["p"] = program
-    with server:
-        pipe.send(server.address)
+    with TierHost(tier) as host:
+        server = host.begin(settings, PowerModelMeter(Power(1.0, 1.0, 1.0, 1.0)), arrays)
+        server.worker.programs["p"] = program
+        pipe.send(host.address)
         while True:
             match pipe.recv():
                 case ("jobs", count):

@@ -16,7 +16,7 @@ import pytest
 import torch
 from inside_node import only_tcp
 from inside_session import pretend_closed, pretend_open
-from tiers import NAMES
+from tiers import NAMES, ServedHost
 
 from edgesplit import Config, EdgeSplit
 from edgesplit.caller.active_workload import ActiveWorkload, ShippedProgram
@@ -35,7 +35,6 @@ from edgesplit.node.program.program_file import DescribedProgram
 from edgesplit.node.program.shipping import pack
 from edgesplit.node.runtime.torch_engine import TorchEngine
 from edgesplit.node.tier.router import ServeSettings
-from edgesplit.node.tier.serve import SegmentServer
 from edgesplit.node.tier.tier_workload import TierWorkload
 from edgesplit.node.transport.security import new_credentials
 from experiments.shared.small_net import small_net
@@ -114,7 +113,7 @@ def serving(programs, credentials):
         servers = {}
         for name in NAMES:
             meter = PowerModelMeter(Power(10.0, 5.0, 5.0, 1.0))
-            server = SegmentServer(ServeSettings(name, credentials=credentials), meter)
+            server = ServedHost(ServeSettings(name, credentials=credentials), meter)
             server.worker.programs["w"] = programs()
             servers[name] = stack.enter_context(server)
         yield {name: server.address for name, server in servers.items()}

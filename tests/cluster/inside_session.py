@@ -5,6 +5,8 @@ from types import SimpleNamespace
 
 import ray
 
+from edgesplit.node.process.imports import Imports
+
 
 def session_of(split):
     """Its control plane."""
@@ -12,22 +14,29 @@ def session_of(split):
 
 
 def actor_of(split, tier):
-    """The actor that plays the tier now."""
+    """The actor that plays the tier now, for whichever sessions."""
+    return _actors(split).call_log.actors[tier].actor
+
+
+def handle_of(split, tier):
+    """The same as the session calls it."""
     return _actors(split).call_log.actors[tier]
 
 
 def give_so(split, tier, give_part):
     """Have that function give parts of weights on a tier."""
 
+    session_id = session_id_of(split)
+
     def change(actor):
-        actor._held.give_part = give_part
+        actor._sessions._sessions[session_id].give_part = give_part
 
     ray.get(actor_of(split, tier).__ray_call__.remote(change), timeout=60)
 
 
 def scheduler_of(split):
-    """The session's scheduler, an actor."""
-    return _actors(split).scheduler
+    """The cluster's scheduler, an actor."""
+    return _actors(split).scheduler.actor
 
 
 def credentials_of(split):
@@ -36,7 +45,7 @@ def credentials_of(split):
 
 
 def session_id_of(split):
-    """As its actors are named."""
+    """As its actors know it."""
     return split._parts.session._settings.session_id
 
 
@@ -52,10 +61,10 @@ def count_workloads(split):
 
 def loop_state(split):
     """The control loop's state of the workload used last, and how many events it has kept."""
-    workload = workload_of(split).id
+    workload, session_id = workload_of(split).id, session_id_of(split)
 
     def look(actor):
-        loop = actor._loops.known(workload)
+        loop = actor._sessions[session_id].loops.known(workload)
         return loop.state, len(loop.recording.kept(loop.state)[1])
 
     return ray.get(scheduler_of(split).__ray_call__.remote(look), timeout=30)
@@ -65,7 +74,7 @@ def pretend_apart(split):
     """Let the scheduler hold each tier's machine for another one, whose load is its own."""
     tiers = split._parts.session._tiers
     apart = {tier: replace(handle, host=tier) for tier, handle in tiers.items()}
-    ray.get(scheduler_of(split).set_tiers.remote(apart), timeout=30)
+    ray.get(_actors(split).scheduler.set_tiers.remote(apart, Imports()), timeout=30)
 
 
 def pretend_open(split, credentials, arguments, workload):
@@ -111,7 +120,8 @@ def held_on_tiers(split):
 
         from edgesplit.node.program.program import Program
 
-        held = actor._held
+        session = actor._sessions._sessions[session_id]
+        shared = actor._sessions._shared
         gc.collect()
         frozen = gc.get_freeze_count()
         gc.unfreeze()  # or what load() has frozen would not be among the objects
@@ -119,10 +129,10 @@ def held_on_tiers(split):
         if frozen:
             gc.freeze()
         return {
-            "workloads": len(held.workloads),
-            "workloads of the worker": len(actor._server.worker.programs),
-            "programs": len(held._engines),
-            "storages": len(held._storages),
+            "workloads": len(session._held.workloads),
+            "workloads of the worker": len(session._server.worker.programs),
+            "workloads of the host": len(shared._workloads),
+            "programs": len(shared._loaded),
             "program objects": programs,
         }
 
@@ -130,10 +140,10 @@ def held_on_tiers(split):
         from ray.experimental.internal_kv import _internal_kv_list
 
         kept = _internal_kv_list(f"{session_id}/".encode(), namespace=b"edgesplit")
-        return {"loops": len(actor._loops.ids), "checkpoints": len(kept)}
+        return {"loops": len(actor._sessions[session_id].loops.ids), "checkpoints": len(kept)}
 
     now, session_id = _actors(split), session_id_of(split)
-    tiers = [actor.__ray_call__.remote(look) for actor in now.call_log.actors.values()]
+    tiers = [actor_of(split, tier).__ray_call__.remote(look) for tier in now.call_log.actors]
     seen = ray.get(tiers, timeout=60)
-    of_scheduler = ray.get(now.scheduler.__ray_call__.remote(loops), timeout=60)
+    of_scheduler = ray.get(scheduler_of(split).__ray_call__.remote(loops), timeout=60)
     return {kind: max(one[kind] for one in seen) for kind in seen[0]} | of_scheduler

@@ -15,6 +15,7 @@ from edgesplit.core.hedge import HedgeBudget
 from edgesplit.core.plan import parse_plan
 from edgesplit.node.transport import tensors, wire
 from edgesplit.node.transport.client import Client
+from edgesplit.node.transport.security import UNSECURED
 
 X = torch.arange(12.0).reshape(3, 4)
 BOUND_S = 20.0
@@ -31,7 +32,7 @@ class Whole(Additions):
 class Caller:
     """Asks one tier for the whole sum."""
 
-    def __init__(self, address, program=None, credentials=None, answer=None):
+    def __init__(self, address, program=None, credentials=UNSECURED, answer=None):
         self.address, self.client = address, Client(address, credentials=credentials)
         self.fallback = LocalFallback()
         exported = SimpleNamespace(program=program or Whole())
@@ -85,7 +86,7 @@ class Caller:
 
 
 @contextmanager
-def calling(address, program=None, credentials=None, answer=None):
+def calling(address, program=None, credentials=UNSECURED, answer=None):
     caller = Caller(address, program, credentials, answer)
     try:
         yield caller

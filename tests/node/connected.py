@@ -7,14 +7,14 @@ import threading
 from edgesplit.node.transport import arrays
 from edgesplit.node.transport.connection import Connection
 from edgesplit.node.transport.local_stream import connect_here, listen_here
-from edgesplit.node.transport.security import accepting, connecting
+from edgesplit.node.transport.security import UNSECURED, accepting, connecting
 
 LIMIT_BYTES = 1 << 28
 WAIT_S = 10.0
 
 
 @contextlib.contextmanager
-def connected(credentials=None, is_local=False):
+def connected(credentials=UNSECURED, is_local=False):
     """(near, far): by TCP, or within this host."""
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))

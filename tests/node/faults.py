@@ -13,15 +13,14 @@ from pathlib import Path
 _HERE = Path(__file__).parent
 _SERVE = """
 import sys, time
-from tiers import Additions
+from tiers import Additions, ServedHost
 from edgesplit.core.power import Power
 from edgesplit.node.meter.power_model import PowerModelMeter
 from edgesplit.node.tier.router import ServeSettings
-from edgesplit.node.tier.serve import SegmentServer
 
 name, seconds, port = sys.argv[1], float(sys.argv[2]), int(sys.argv[3])
 meter = PowerModelMeter(Power(10.0, 5.0, 5.0, 1.0))
-with SegmentServer(ServeSettings(name, ports=(port,)), meter) as server:
+with ServedHost(ServeSettings(name), meter, ports=(port,)) as server:
     server.worker.programs["p"] = Additions(seconds)
     print(server.address, flush=True)
     sys.stdin.read()

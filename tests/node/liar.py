@@ -13,6 +13,7 @@ from inside_node import prefix, send_bytes
 from edgesplit.core.tier_timing import TierTiming
 from edgesplit.node.transport import tensors, wire
 from edgesplit.node.transport.connection import Connection
+from edgesplit.node.transport.greeting import read_greeting
 
 TIB = 1 << 40
 
@@ -47,6 +48,8 @@ class Liar:
     def _serve(self, accepted):
         connection = Connection(accepted, wire.DEFAULT_MAX_FRAME_BYTES, tensors)
         with contextlib.suppress(OSError, EOFError), contextlib.closing(connection):
+            read_greeting(accepted, 10.0)
+            accepted.setblocking(True)
             while True:
                 message, values = connection.receive()
                 if isinstance(message, wire.Probe):

@@ -10,10 +10,11 @@ from contextlib import ExitStack, contextmanager
 
 from edgesplit.core.power import Power
 from edgesplit.node.meter.power_model import PowerModelMeter
+from edgesplit.node.tier.host import TierHost
 from edgesplit.node.tier.router import ServeSettings
-from edgesplit.node.tier.serve import SegmentServer
 from edgesplit.node.transport import wire
 from edgesplit.node.transport.client import Client
+from edgesplit.node.transport.security import UNSECURED
 from edgesplit.node.transport.tensor_codec import codec_here
 
 NAMES = ("end", "edge", "cloud")
@@ -35,6 +36,27 @@ class Additions:
 
     def ran(self, ran):
         """Nothing to compare with."""
+
+
+class ServedHost:
+    """A host with one session, for tests that have no other: its server, and what the host has."""
+
+    def __init__(self, settings, meter, codec=None, ports=()):
+        self.host = TierHost(settings.tier)
+        self.server = self.host.begin(settings, meter, codec)
+        self.address = self.host.open(ports=ports)
+
+    def __getattr__(self, name):
+        return getattr(self.server if hasattr(self.server, name) else self.host, name)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc):
+        self.close()
+
+    def close(self, timeout_s=5.0):
+        self.host.close(timeout_s)
 
 
 class Tiers:
@@ -92,9 +114,10 @@ def tiers(program=None, kinds=None, **settings) -> Iterator[Tiers]:
         for name in NAMES:
             meter = PowerModelMeter(Power(10.0, 5.0, 5.0, 1.0))
             kind = (kinds or {}).get(name)
-            server = SegmentServer(ServeSettings(name, **settings), meter, kind)
+            server = ServedHost(ServeSettings(name, **settings), meter, kind)
             servers[name] = stack.enter_context(server)
             server.worker.programs["p"] = program or Additions()
-        client = Client(servers["end"].address, credentials=settings.get("credentials"))
+        credentials = settings.get("credentials", UNSECURED)
+        client = Client(servers["end"].address, credentials=credentials)
         stack.callback(client.close)
         yield Tiers(servers, client)

@@ -5,7 +5,6 @@ What the tiers answer goes back to the loops as events.
 
 import asyncio
 import logging
-from collections import Counter
 from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any
 
@@ -24,7 +23,6 @@ from edgesplit.core.control.event import (
     ProbeLink,
     Ready,
     RowDropped,
-    TierLoaded,
     TierLost,
     TierMeasured,
 )
@@ -32,7 +30,6 @@ from edgesplit.core.plan import Plan, Stage
 from edgesplit.errors import HeadroomError, RuntimeUnavailableError
 
 _PREPARE_TIMEOUT_S = 30.0
-_LOAD_TIMEOUT_S = 5.0
 _FAILED = object()
 _log = logging.getLogger(__name__)
 
@@ -44,7 +41,6 @@ class ActionRunner:
         self._loops = loops
         self.tiers: dict[str, TierHandle] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._asked_loads: set[str] = set()
 
     @property
     def addresses(self) -> Mapping[str, str]:
@@ -72,22 +68,16 @@ class ActionRunner:
                 case MeasureTier():
                     self.spawn(self._measure(loop, action))
 
-    def ask_loads(self) -> None:
-        """Ask every tier what its host says of itself; the answers are events of all loops.
-
-        Not where tiers share a machine: its load is no single tier's, and no plan can avoid it.
-        """
-        sharing = Counter(handle.host for handle in self.tiers.values())
-        for tier, handle in self.tiers.items():
-            if handle.host and sharing[handle.host] == 1 and tier not in self._asked_loads:
-                self._asked_loads.add(tier)
-                self.spawn(self._load(tier, handle))
-
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """Let it run beside everything else."""
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    def close(self) -> None:
+        """Wait for nothing any more."""
+        for task in list(self._tasks):
+            task.cancel()
 
     async def _activate(self, loop: Loop, action: Activate) -> None:
         loop.version += 1
@@ -111,16 +101,6 @@ class ActionRunner:
         elif answer is _FAILED:
             event = PrepareFailed(now_s, plan, tier)
         await self.feed(workload_id, event)
-
-    async def _load(self, tier: str, handle: TierHandle) -> None:
-        try:
-            host = await asyncio.wait_for(_result(handle.actor.host_load.remote()), _LOAD_TIMEOUT_S)
-        except (ray.exceptions.RayError, TimeoutError):
-            return  # a dead actor is noticed elsewhere
-        finally:
-            self._asked_loads.discard(tier)
-        for workload_id in self._loops.ids:
-            await self.feed(workload_id, TierLoaded(self._loops.now_s(), tier, host))
 
     async def _probe(self, loop: Loop, ask: ProbeLink) -> None:
         target = (ask.target, self.tiers[ask.target].address)

@@ -1,186 +1,117 @@
-"""The scheduler actor: answers the caller, and tells the control loops what happens.
+"""The scheduler: one actor per cluster, with the control loops of every session.
 
-It decides nothing itself and is never on the data path: while it is away, requests go on with the
-last plan.
+Sessions are independent of each other: what one asks for is done with its own tiers' handles. It
+begins with the first session, and lives as long as the cluster.
 """
 
 import asyncio
-import contextlib
-import itertools
+import logging
+import time
 import uuid
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Coroutine
+from typing import Any
 
-from edgesplit.cluster.actors.carry_out import ActionRunner
-from edgesplit.cluster.actors.loops import ControlLoops
+from edgesplit.cluster.actors.host_loads import HostLoads
 from edgesplit.cluster.actors.recording import Recorded
-from edgesplit.cluster.actors.workload import (
-    Activation,
-    TierHandle,
-    Workload,
-    WorkloadStatus,
-    recorded,
-    status_of,
-)
-from edgesplit.core.control.event import (
-    Activate,
-    GoalChanged,
-    LayerTimesMeasured,
-    Observed,
-    RowDropped,
-    Tick,
-    TierJoined,
-    TierLost,
-    Transferring,
-)
-from edgesplit.core.control.standing import Standing, standing
-from edgesplit.core.control.state import current_profile
-from edgesplit.core.goal import Goal
-from edgesplit.core.layer_times import LayerTimes
-from edgesplit.core.profile import Profile
-from edgesplit.core.tier_timing import TierTiming
+from edgesplit.cluster.actors.scheduled_session import ScheduledSession
+from edgesplit.cluster.actors.workload import WorkloadStatus
+from edgesplit.errors import ClusterError
+from edgesplit.node.tier.tier_sessions import SILENT_S
 
 TICK_S = 0.1
-_TICKS_PER_LOAD = 10  # hosts are asked how loaded they are once a second
-_UNKNOWN_S = 0.5  # before a workload that is not known yet is asked for again
+_LOAD_S = 1.0  # between two questions to a host how loaded it is
+_UNKNOWN_S = 0.5  # before a session that is not known yet is asked for again
+_BEGINS = "set_tiers"
+_log = logging.getLogger(__name__)
 
 
 class Scheduler:
-    """One per session. An async actor: every method may run while others wait."""
+    """An async actor: every method may run while others wait."""
 
-    def __init__(self, session_id: str) -> None:
-        self._incarnation = uuid.uuid4().hex
-        self._loops = ControlLoops(session_id)
-        self._runner = ActionRunner(self._loops)
+    def __init__(self) -> None:
+        self._process = uuid.uuid4().hex
+        self._begun = 0
+        self._sessions: dict[str, ScheduledSession] = {}
+        self._heard_s: dict[str, float] = {}
+        self._loads = HostLoads(self._sessions)
+        self._tasks: set[asyncio.Task[None]] = set()
         self._is_ticking = False
 
-    async def set_tiers(self, tiers: dict[str, TierHandle]) -> None:
-        """Take the tiers, once they listen."""
-        self._runner.tiers = tiers
+    async def call(self, session: str, method: str, *args: Any) -> Any:
+        """A method of ScheduledSession, for one session, which its first set_tiers() begins.
 
-    async def incarnation(self) -> str:
-        """Another one for each start of this actor."""
-        return self._incarnation
-
-    async def begin(self, workload: Workload, version: int = 0) -> None:
-        """Take up a workload and prepare its first plan. Raises what the policy raises.
-
-        version: of the plan that the caller has already.
+        Raises ClusterError where it has not begun; for activation() None after a while.
         """
-        await self._runner.carry_out(*self._loops.begin(workload, version))
-        self._start_ticking()
-
-    async def resume(self, workload: Workload, version: int) -> None:
-        """Go on with a workload after a restart: as the checkpoint has it, else from the start.
-
-        version: of the plan that the caller has; later ones count on from there.
-        """
-        await self._runner.carry_out(*self._loops.resume(workload, version))
-        self._start_ticking()
-
-    async def mark_lost(self, tier: str) -> None:
-        """A tier's actor does not answer: no plan uses it."""
-        for workload_id in self._loops.ids:
-            await self._runner.feed(workload_id, TierLost(self._loops.now_s(), tier))
-
-    async def mark_back(self, tier: str, handle: TierHandle) -> None:
-        """A tier's actor answers again, maybe at another address."""
-        has_moved = self._runner.tiers[tier].address != handle.address
-        self._runner.tiers[tier] = handle
-        for workload_id in self._loops.ids:
-            await self._runner.feed(workload_id, TierJoined(self._loops.now_s(), tier))
-            loop = self._loops.get(workload_id)
-            if has_moved and loop is not None and loop.state.active is not None:
-                again = Activate(loop.state.active, f"{tier} is at another address")
-                await self._runner.carry_out(loop, [again])
-
-    async def set_goal(self, goal: Goal) -> None:
-        """Choose every workload's plans for that goal from now on."""
-        for workload_id in self._loops.ids:
-            loop = self._loops.get(workload_id)
-            if loop is not None:
-                loop.workload = replace(loop.workload, goal=goal)
-                await self._runner.feed(workload_id, GoalChanged(self._loops.now_s(), goal))
-
-    async def end(self, workload_id: str) -> None:
-        """Forget a workload."""
-        self._loops.end(workload_id)
-
-    async def observe(self, workload_id: str, requests: Sequence[tuple[TierTiming, ...]]) -> None:
-        """Learn from finished requests, oldest first."""
-        for timings in requests:
-            await self._runner.feed(workload_id, Observed(self._loops.now_s(), timings))
-
-    async def transferring(
-        self,
-        workload_id: str,
-        link: tuple[str, str],
-        sent_bytes: int,
-        seconds: float,
-        is_over: bool,
-    ) -> None:
-        """Learn from a payload that has not arrived yet. See the event."""
-        event = Transferring(self._loops.now_s(), *link, sent_bytes, seconds, is_over)
-        await self._runner.feed(workload_id, event)
-
-    async def add_layer_times(self, workload_id: str, tier: str, times: LayerTimes) -> None:
-        """A tier can from now on run this workload in that runtime."""
-        event = LayerTimesMeasured(self._loops.now_s(), tier, times)
-        await self._runner.feed(workload_id, event)
-
-    async def drop_layer_times(self, workload_id: str, tier: str, runtime: str, why: str) -> None:
-        """A tier cannot run this workload in that runtime, or no longer: it failed its check."""
-        await self._runner.feed(workload_id, RowDropped(self._loops.now_s(), tier, runtime, why))
-
-    async def activation(
-        self, workload_id: str, version: int, timeout_s: float
-    ) -> Activation | None:
-        """The active plan once it is newer than `version`; None if that takes too long."""
-        loop = self._loops.get(workload_id)
-        if loop is None:  # this is not the first start, and nobody has told of the workload yet
-            await asyncio.sleep(min(timeout_s, _UNKNOWN_S))
+        self._heard_s[session] = time.monotonic()
+        found = self._sessions.get(session)
+        if found is None and method == _BEGINS:
+            found = self._begin(session)
+        if found is None and method == "activation":  # not the first start: it will be begun again
+            await asyncio.sleep(_UNKNOWN_S)
             return None
+        if found is None or method.startswith("_"):
+            raise ClusterError(
+                "the scheduler was started again and does not know the session yet; ask once more "
+                "in some seconds"
+            )
+        return await getattr(found, method)(*args)
 
-        def newer() -> bool:
-            return loop.activation is not None and loop.activation.version > version
+    async def incarnation(self, session: str) -> str:
+        """Another one whenever what the session has told is forgotten here."""
+        self._heard_s[session] = time.monotonic()
+        found = self._sessions.get(session)
+        return found.incarnation if found else f"{self._process}/none"
 
-        async with loop.changed:
-            with contextlib.suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(loop.changed.wait_for(newer), timeout_s)
-        return loop.activation if newer() else None
+    async def end(self, session: str) -> None:
+        """Forget a session."""
+        found = self._sessions.pop(session, None)
+        self._heard_s.pop(session, None)
+        if found is not None:
+            found.close()
 
-    async def profile(self, workload_id: str) -> Profile:
-        """The profile as it is believed now."""
-        return current_profile(self._loops.known(workload_id).state)
+    async def sessions(self) -> tuple[str, ...]:
+        """Those that are open."""
+        return tuple(self._sessions)
 
-    async def standing(self, workload_id: str) -> Standing:
-        """What would be chosen now, and why it is not in force where it is not."""
-        return standing(self._loops.known(workload_id).state)
+    async def status(self) -> dict[str, tuple[dict[str, str], tuple[WorkloadStatus, ...]]]:
+        """By session: the data plane's address of each tier, and every workload."""
+        return {name: await one.status() for name, one in list(self._sessions.items())}
 
-    async def away(self, workload_id: str) -> tuple[str, ...]:
-        """Tiers that no plan of the workload may use now."""
-        return tuple(sorted(self._loops.known(workload_id).state.away))
+    async def recorded(self, session: str, workload_id: str) -> Recorded:
+        """The last events of a workload and what was done about them. Raises ClusterError."""
+        found: Recorded = await self.call(session, "recorded", workload_id)
+        return found
 
-    async def status(self) -> tuple[dict[str, str], tuple[WorkloadStatus, ...]]:
-        """The data plane's address of each tier, and every workload."""
-        now_s = self._loops.now_s()
-        workloads = (status_of(self._loops.known(name), now_s) for name in self._loops.ids)
-        return dict(self._runner.addresses), tuple(workloads)
-
-    async def recorded(self, workload_id: str) -> Recorded:
-        """The last events of a workload and what was done about them."""
-        return recorded(self._loops.known(workload_id))
-
-    def _start_ticking(self) -> None:
+    def _begin(self, session: str) -> ScheduledSession:
+        self._begun += 1
+        made = ScheduledSession(session, f"{self._process}/{self._begun}")
+        self._sessions[session] = made
         if not self._is_ticking:
             self._is_ticking = True
-            self._runner.spawn(self._tick())
+            self._spawn(self._tick())
+            self._spawn(self._look_after())
+        return made
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def _tick(self) -> None:
-        for count in itertools.count():
+        while True:
             await asyncio.sleep(TICK_S)
-            if count % _TICKS_PER_LOAD == 0:
-                self._runner.ask_loads()
-            for workload_id in self._loops.ids:
-                await self._runner.feed(workload_id, Tick(self._loops.now_s()))
-                self._loops.save_where_due(workload_id)
+            for name, session in list(self._sessions.items()):
+                try:
+                    await session.tick()
+                except Exception:  # one session's fault is no other's
+                    _log.exception("session %s is not looked after", name)
+
+    async def _look_after(self) -> None:
+        while True:
+            await asyncio.sleep(_LOAD_S)
+            self._loads.ask()
+            now_s = time.monotonic()
+            for name in list(self._sessions):
+                if now_s - self._heard_s.get(name, now_s) > SILENT_S:
+                    _log.warning("session %s is silent for %.0f s, and ends", name, SILENT_S)
+                    await self.end(name)

@@ -3,12 +3,12 @@
 import warnings
 from collections.abc import Callable, Mapping
 
-from edgesplit.cluster.actors.tier_actor import Opened
 from edgesplit.cluster.ray.placement import Placement
 from edgesplit.config import Config
 from edgesplit.errors import MeterError
 from edgesplit.node.meter.name import AUTO, MODEL, is_read
 from edgesplit.node.meter.sensor.table import SENSORS
+from edgesplit.node.tier.tier_session import Opened
 
 UseModel = Callable[[str, str], Opened]
 

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
-from edgesplit.cluster.actors.tier_actor import Opened
 from edgesplit.cluster.ray.answers import Get
 from edgesplit.cluster.ray.connection import RayConnection
 from edgesplit.core.energy.window import Metered
@@ -12,6 +11,7 @@ from edgesplit.core.power import Power
 from edgesplit.errors import MeterError
 from edgesplit.node.meter.calibration import Calibration
 from edgesplit.node.tier.exercise import Activity
+from edgesplit.node.tier.tier_session import Opened
 
 _CALL_TIMEOUT_S = 60.0
 

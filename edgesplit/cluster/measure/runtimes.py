@@ -10,7 +10,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from edgesplit.cluster.actors.call_log import ActorCallLog
-from edgesplit.cluster.actors.tier_actor import Opened
 from edgesplit.cluster.measure.graphs import write_graph
 from edgesplit.cluster.ray.answers import Get
 from edgesplit.cluster.ray.shared_value import SharedValue
@@ -24,6 +23,7 @@ from edgesplit.node.runtime.check import Trial
 from edgesplit.node.runtime.measure import EXAMPLE, FEWEST_TRIALS
 from edgesplit.node.runtime.noise import noise_trials
 from edgesplit.node.runtime.table import RUNTIMES, without_torch
+from edgesplit.node.tier.tier_session import Opened
 from edgesplit.node.transport.packed_payload import PackedTrial, pack_payload
 
 _SENT_BYTES = 16 << 20  # of trials, to a tier that may be behind a slow link

@@ -9,20 +9,22 @@ from dataclasses import replace
 
 import ray
 from ray._private import worker
+from ray.exceptions import RayError
 from ray.util import list_named_actors
 
 from edgesplit.cluster.ray.connection import RAY_CONNECTIONS, RayConnection
-from edgesplit.cluster.ray.embedded import EMBEDDED_CLUSTER
+from edgesplit.cluster.ray.embedded import EMBEDDED_CLUSTER, NAMESPACE
 from edgesplit.cluster.ray.environment import Before
 from edgesplit.cluster.ray.fork import FORKS
 from edgesplit.cluster.ray.named import AUTO, LOCAL, cluster_of_host, is_same, named_cluster, reach
-from edgesplit.cluster.ray.placement import Placement, placement_of, require_tiers
+from edgesplit.cluster.ray.placement import SCHEDULER, Placement, placement_of, require_tiers
 from edgesplit.cluster.ray.ray_init import join_at, take_token
 from edgesplit.deploy.node_env import read_node_env
 from edgesplit.deploy.ports import GCS_PORT
 from edgesplit.errors import ClusterError
 
 START_TIMEOUT_S = 120.0
+_SESSIONS_TIMEOUT_S = 5.0
 _END_TIMEOUT_S = 30.0  # for calls under way to come back when a connection is to end
 
 
@@ -166,11 +168,26 @@ def _leave(connection: RayConnection) -> None:
 
 
 def _is_used_by_others(connection: RayConnection) -> bool:
-    """Whether actors of another process are in our embedded cluster; without its head, no."""
+    """Whether another process uses our embedded cluster; without its head, none does.
+
+    The actors of EdgeSplit are there until the cluster ends: they know whose sessions are open.
+    """
     if not connection.is_own_cluster:
         return False
     try:
         reach(connection.address)
     except ClusterError:
         return False
-    return bool(list_named_actors(all_namespaces=True))
+    names = {(one["namespace"], one["name"]) for one in list_named_actors(all_namespaces=True)}
+    if any(namespace != NAMESPACE for namespace, _ in names):
+        return True
+    return (NAMESPACE, SCHEDULER) in names and bool(_open_sessions())
+
+
+def _open_sessions() -> Sequence[str]:
+    try:
+        actor = ray.get_actor(SCHEDULER, namespace=NAMESPACE)
+        found: Sequence[str] = ray.get(actor.sessions.remote(), timeout=_SESSIONS_TIMEOUT_S)
+    except (ValueError, RayError, TimeoutError):  # it has ended, or will not answer
+        return ()
+    return found

@@ -13,6 +13,9 @@ from edgesplit.deploy.ports import DATA_PORTS
 from edgesplit.errors import ClusterError
 from edgesplit.node.process.allocator import ALLOCATOR_ENV
 
+# Names of actors; a tier's name comes behind the second.
+SCHEDULER, TIER_ACTOR = "scheduler", "tier-"
+
 
 @dataclass(frozen=True)
 class Placement:
@@ -34,6 +37,11 @@ class Placement:
             here = {"ray.io/node-id": self.connection.node_id}
             return {"runtime_env": runtime_env, "label_selector": here}
         return {"runtime_env": runtime_env, "label_selector": {"tier": tier}}
+
+    def actor_name(self, tier: str) -> str:
+        """Of the tier's actor, which all sessions of the cluster share."""
+        place = f"@{self.connection.node_id[:12]}" if self.is_embedded else ""
+        return f"{TIER_ACTOR}{tier}{place}"
 
     @property
     def host(self) -> str:

@@ -1,44 +1,49 @@
-"""A session's actors on one cluster: one per tier, by label, and the scheduler."""
+"""A cluster's actors, as a session has them: one per tier, by label, and the scheduler."""
 
-import contextlib
 import os
 import sys
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import Any
 
 import ray
-from ray.exceptions import RayError
 
 from edgesplit.cluster.actors.scheduler import Scheduler
+from edgesplit.cluster.actors.session_handle import SessionHandle
 from edgesplit.cluster.actors.tier_actor import SegmentActor
 from edgesplit.cluster.measure.meter_conflicts import meter_of
 from edgesplit.cluster.ray.embedded import NAMESPACE
-from edgesplit.cluster.ray.placement import Placement
+from edgesplit.cluster.ray.placement import SCHEDULER, Placement
 from edgesplit.config import Config
 from edgesplit.core.power import Power
 from edgesplit.node.process.imports import Imports
 from edgesplit.node.tier.router import ServeSettings
+from edgesplit.node.tier.tier_session import TierSessionSettings
 from edgesplit.node.transport.security import Credentials
 
-_CONTROL_THREADS = 8
+_CONTROL_THREADS = 32  # of one tier, for all sessions
+_CALLS = 20_000  # of the scheduler under way: each session waits for a plan
 # Without task events: the head would keep one of every call, for its dashboard, and with a steady
 # load grew by 5 MB a minute (up to its limit of 100,000, some 700 MB).
+# Detached: an actor serves other sessions, too, and outlives the program that came first.
 _ACTOR: dict[str, Any] = {
     "namespace": NAMESPACE,
     "num_cpus": 0,
     "max_restarts": -1,
     "enable_task_events": False,
+    "lifetime": "detached",
+    "get_if_exists": True,
 }
 
 
 @dataclass(frozen=True)
 class SessionSettings:
-    """What a session's actors are made of, on whichever cluster. power: by tier."""
+    """What a session asks of its actors, on whichever cluster. power: by tier."""
 
     session_id: str
     config: Config
     power: dict[str, Power]
-    credentials: Credentials | None
+    credentials: Credentials
 
 
 def threads_of(settings: SessionSettings, placement: Placement, tier: str) -> int:
@@ -52,46 +57,50 @@ def imports_of(settings: SessionSettings, placement: Placement) -> Imports:
     return Imports(tuple(settings.config.imports), path)
 
 
-def start_tiers(settings: SessionSettings, placement: Placement) -> dict[str, Any]:
-    """Begin to start every tier's actor; one whose node is missing starts when that joins.
+def tier_actors(settings: SessionSettings, placement: Placement) -> dict[str, Any]:
+    """Every tier's actor, begun where there is none; one whose node is missing starts with that.
 
     Called while the connection is used.
     """
-    return {tier: _tier(settings, placement, tier) for tier in placement.tiers}
+    return {
+        tier: SessionHandle(_tier_actor(placement, tier), settings.session_id)
+        for tier in placement.tiers
+    }
 
 
-def start_scheduler(settings: SessionSettings) -> Any:
-    """Begin to start the scheduler. Called while the connection is used."""
-    name = f"{settings.session_id}-scheduler"
-    return ray.remote(Scheduler).options(name=name, **_ACTOR).remote(settings.session_id)
+def scheduler_actor(settings: SessionSettings) -> Any:
+    """The cluster's scheduler, begun where there is none. Called while the connection is used."""
+    actor = ray.remote(Scheduler).options(name=SCHEDULER, max_concurrency=_CALLS, **_ACTOR).remote()
+    return SessionHandle(actor, settings.session_id)
 
 
-def kill_begun(settings: SessionSettings, placement: Placement) -> None:
-    """End the actors that were begun where not all could be: whose cluster is theirs as well."""
-    for role in (*placement.tiers, "scheduler"):
-        # ValueError: it was not begun. Of Ray's where the head is lost, and they with it.
-        with contextlib.suppress(ValueError, RayError):
-            ray.kill(ray.get_actor(f"{settings.session_id}-{role}", namespace=NAMESPACE))
-
-
-def _tier(settings: SessionSettings, placement: Placement, tier: str) -> Any:
+def open_tier(settings: SessionSettings, placement: Placement, tier: str, handle: Any) -> Any:
+    """Begin to open a session on a tier; Ray's reference to what it says."""
+    config = settings.config
     serve = ServeSettings(
         tier,
-        host=placement.host,
-        ports=placement.ports,
         threads=threads_of(settings, placement, tier),
-        max_frame_bytes=settings.config.max_frame_bytes,
+        max_frame_bytes=config.max_frame_bytes,
         credentials=settings.credentials,
-        flushes_denormals=bool(settings.config.flush_denormals),
-        hedge=settings.config.hedge_share,
+        flushes_denormals=bool(config.flush_denormals),
+        hedge=config.hedge_share,
+        weight=config.weight,
+        exactness=config.exactness,
     )
+    meter = meter_of(tier, config, placement)
+    imports = imports_of(settings, placement)
+    told = TierSessionSettings(serve, settings.power[tier], meter, imports)
+    return handle.actor.open.remote(told, version("edgesplit"))
+
+
+def _tier_actor(placement: Placement, tier: str) -> Any:
     return (
         ray.remote(SegmentActor)
         .options(
-            name=f"{settings.session_id}-{tier}",
+            name=placement.actor_name(tier),
             max_concurrency=_CONTROL_THREADS,
             **_ACTOR,
             **placement.options(tier),
         )
-        .remote(serve, settings.power[tier], meter_of(tier, settings.config, placement))
+        .remote(tier, placement.host, placement.ports)
     )

@@ -20,14 +20,14 @@ from edgesplit.cluster.ray.named import reach
 from edgesplit.cluster.ray.placement import Placement
 from edgesplit.cluster.session.launch_actors import (
     SessionSettings,
-    imports_of,
-    kill_begun,
-    start_scheduler,
-    start_tiers,
+    open_tier,
+    scheduler_actor,
+    tier_actors,
 )
 from edgesplit.errors import ClosedError, ClusterError
 
 _LONGEST_REATTACHMENT_S = 120.0  # that close() waits for
+_END_TIMEOUT_S = 5.0  # of what close() tells the actors: what they miss, they find out
 CLOSED = "this EdgeSplit is closed; make a new one"
 
 
@@ -147,28 +147,30 @@ class ClusterMembership:
     def _attach(
         self, placement: Placement, settings: SessionSettings, old: ActorCallLog | None
     ) -> SessionActors:
-        """Begin to start the actors. old: what those before them were told."""
+        """Reach the actors, or begin to start them. old: what those before them were told."""
         try:
             with placement.connection.used():
-                actors = start_tiers(settings, placement)
-                scheduler = start_scheduler(settings)
+                actors = tier_actors(settings, placement)
+                scheduler = scheduler_actor(settings)
                 if old is not None:
                     moved = old.moved(actors, placement.connection)
                     return SessionActors(settings, placement, moved, scheduler, {})
                 call_log = ActorCallLog(actors, placement.connection)
-                imports = imports_of(settings, placement)
-                opening = {tier: actor.open.remote(imports) for tier, actor in actors.items()}
+                opening = {
+                    tier: open_tier(settings, placement, tier, actor)
+                    for tier, actor in actors.items()
+                }
                 return SessionActors(settings, placement, call_log, scheduler, opening)
         except Exception:
-            kill_begun(settings, placement)
             disconnect(placement)
             raise
 
     def _leave(self, now: SessionActors) -> None:
         if not now.connection.is_closed:
-            for actor in (*now.call_log.actors.values(), now.scheduler):
-                ray.kill(actor)
             with contextlib.suppress(ClusterError):  # without its head Ray would end the program
                 reach(now.connection.address)
+                handles = (*now.call_log.actors.values(), now.scheduler)
+                ends = [handle.end.remote() for handle in handles]
+                ray.wait(ends, num_returns=len(ends), timeout=_END_TIMEOUT_S)
                 drop_checkpoints(now.settings.session_id)
         disconnect(now.placement)

@@ -14,6 +14,7 @@ from edgesplit.core.goal import Goal
 from edgesplit.core.profile import Profile
 from edgesplit.core.tier_timing import TierTiming
 from edgesplit.errors import ClusterError
+from edgesplit.node.process.imports import Imports
 from edgesplit.node.transport.wire import TransferProgress
 
 
@@ -25,16 +26,20 @@ class Planning:
 
     def __init__(self, membership: ClusterMembership, tiers: Mapping[str, TierHandle]) -> None:
         self._membership, self._tiers = membership, tiers
+        self._imports = Imports()
         self._workloads: dict[str, Workload] = {}
         self._changing = threading.Lock()  # held while what is known of workloads changes
         self._versions: dict[str, int] = {}  # of the plans that the caller has
 
-    def set_tiers(self, tiers: Mapping[str, TierHandle]) -> str:
-        """Tell the first scheduler of the tiers; returns its incarnation."""
+    def set_tiers(self, tiers: Mapping[str, TierHandle], imports: Imports) -> str:
+        """Begin the session in the scheduler; returns what incarnation of it that is.
+
+        imports: where a policy of the user's is found.
+        """
+        self._imports = imports
         with self._membership.attached() as now:
-            self._membership.answer(now.scheduler.set_tiers.remote(tiers), "the scheduler to start")
-            which = now.scheduler.incarnation.remote()
-            return str(self._membership.answer(which, "the scheduler to say which it is"))
+            call = now.scheduler.set_tiers.remote(tiers, imports)
+            return str(self._membership.answer(call, "the scheduler to start"))
 
     # Workloads
 
@@ -160,7 +165,7 @@ class Planning:
                 for tier, actor in now.call_log.actors.items()
             }
             self._membership.answer(
-                now.scheduler.set_tiers.remote(tiers), "the scheduler to start again"
+                now.scheduler.set_tiers.remote(tiers, self._imports), "the scheduler to start again"
             )
             for workload in list(self._workloads.values()):
                 version = self._versions.get(workload.id, 0)

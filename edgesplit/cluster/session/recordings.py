@@ -1,6 +1,5 @@
-"""What the schedulers of a running cluster have recorded: the last events of one workload."""
+"""What the scheduler of a running cluster has recorded: the last events of one workload."""
 
-from collections.abc import Iterator
 from importlib.metadata import version
 from typing import Any
 
@@ -8,7 +7,7 @@ import ray
 import ray.exceptions
 
 from edgesplit.cluster.actors.recording import Recorded
-from edgesplit.cluster.session.status import ANSWER_TIMEOUT_S, asking, schedulers
+from edgesplit.cluster.session.status import ANSWER_TIMEOUT_S, asking, scheduler
 from edgesplit.core.control.event_file import EventLog
 from edgesplit.errors import ClusterError, UnknownNameError
 
@@ -24,34 +23,37 @@ def recorded_events(
     be asked, UnknownNameError where it is not clear which one is meant.
     """
     with asking(address):
-        known = dict(_known(session_id))
-        wanted = {
-            name: scheduler
-            for name, scheduler in known.items()
-            if workload_id is None or name[1] == workload_id
-        }
+        known = _known(session_id)
+        wanted = [name for name in known if workload_id in (None, name[1])]
         if len(wanted) != 1:
             raise UnknownNameError(_which(sorted(known), sorted(wanted)))
-        [((session, workload), scheduler)] = wanted.items()
-        found: Recorded = _get(scheduler.recorded.remote(workload), session, _TRANSFER_TIMEOUT_S)
+        [(session, workload)] = wanted
+        actor = scheduler()
+        if actor is None:
+            raise ClusterError("the scheduler has just ended, with all that it had recorded")
+        found: Recorded = _get(actor.recorded.remote(session, workload), _TRANSFER_TIMEOUT_S)
     log = (found.workload_id, found.policy, found.start, tuple(found.events()))
     return EventLog(version("edgesplit"), session, *log)
 
 
-def _known(session_id: str | None) -> Iterator[tuple[tuple[str, str], Any]]:
-    """The scheduler of every (session, workload) there is."""
-    for session, scheduler in schedulers():
-        if session_id in (None, session):
-            _, workloads = _get(scheduler.status.remote(), session, ANSWER_TIMEOUT_S)
-            yield from (((session, workload.id), scheduler) for workload in workloads)
+def _known(session_id: str | None) -> list[tuple[str, str]]:
+    """Every (session, workload) that is recorded."""
+    actor = scheduler()
+    found = {} if actor is None else _get(actor.status.remote(), ANSWER_TIMEOUT_S)
+    return [
+        (session, workload.id)
+        for session, (_, workloads) in found.items()
+        if session_id in (None, session)
+        for workload in workloads
+    ]
 
 
-def _get(call: Any, session: str, timeout_s: float) -> Any:
+def _get(call: Any, timeout_s: float) -> Any:
     try:
         return ray.get(call, timeout=timeout_s)
     except (ray.exceptions.RayError, TimeoutError) as error:
         raise ClusterError(
-            f"the scheduler of session {session} did not answer within {timeout_s:g} s: {error}"
+            f"the scheduler did not answer within {timeout_s:g} s: {error}"
         ) from error
 
 

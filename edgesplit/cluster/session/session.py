@@ -10,7 +10,6 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, cast
 
-from edgesplit.cluster.actors.tier_actor import Opened
 from edgesplit.cluster.actors.workload import TierHandle
 from edgesplit.cluster.measure.links import probe_links
 from edgesplit.cluster.measure.meter_conflicts import own_meters
@@ -19,7 +18,12 @@ from edgesplit.cluster.measure.runtimes import Runtimes, RuntimeTask
 from edgesplit.cluster.ray.answers import answer
 from edgesplit.cluster.ray.connection import RayConnection
 from edgesplit.cluster.ray.shared_value import SharedValue
-from edgesplit.cluster.session.launch_actors import SessionSettings, imports_of, threads_of
+from edgesplit.cluster.session.launch_actors import (
+    SessionSettings,
+    imports_of,
+    open_tier,
+    threads_of,
+)
 from edgesplit.cluster.session.membership import CLOSED, ClusterMembership, SessionActors
 from edgesplit.cluster.session.planning import Planning
 from edgesplit.cluster.session.programs import SessionPrograms
@@ -30,6 +34,7 @@ from edgesplit.node.process.imports import Imports
 from edgesplit.node.program.program import Program
 from edgesplit.node.program.program_file import DescribedProgram
 from edgesplit.node.tier.emulate import Emulation
+from edgesplit.node.tier.tier_session import Opened
 from edgesplit.node.transport.packed_payload import pack_payload
 from edgesplit.node.transport.security import (
     NONE,
@@ -51,7 +56,8 @@ class Session:
     def __init__(self, address: str | None, config: Config) -> None:
         self._address = address
         self._config = config
-        self._settings = SessionSettings(uuid.uuid4().hex[:8], config, config.power(), None)
+        name = uuid.uuid4().hex[:8]
+        self._settings = SessionSettings(name, config, config.power(), Credentials(name))
         self._membership = ClusterMembership()
         self._emulation = Emulation()
         self._tiers: dict[str, TierHandle] = {}
@@ -64,7 +70,7 @@ class Session:
     def open(self) -> None:
         """Connect and begin to start the tiers' actors. Raises ClusterError."""
         Imports(tuple(self._config.imports)).load("this process")
-        credentials = _made_credentials(self._config)
+        credentials = _made_credentials(self._settings.session_id, self._config)
         self._settings = replace(self._settings, credentials=credentials)
         now = self._membership.open(self._address, self._settings)
         default = EMBEDDED_EMULATION if now.placement.is_embedded else Emulation()
@@ -92,11 +98,13 @@ class Session:
                 for tier, opened in self._opened.items()
             }
             self.emulate(self._emulation)
-            self._scheduler = self.planning.set_tiers(tiers)
+            self._scheduler = self.planning.set_tiers(
+                tiers, imports_of(now.settings, now.placement)
+            )
             self._tiers.update(tiers)
 
     def close(self) -> None:
-        """Stop the actors, leave the cluster; safe to call twice."""
+        """End the session on its actors, leave the cluster; safe to call twice."""
         self._membership.close()
 
     def attached(self) -> AbstractContextManager[SessionActors]:
@@ -122,8 +130,8 @@ class Session:
         self._emulation = emulation
 
     @property
-    def credentials(self) -> Credentials | None:
-        """What every connection of this session has to show; None where nothing is secured."""
+    def credentials(self) -> Credentials:
+        """What every connection of this session has to show."""
         return self._settings.credentials
 
     def addresses(self) -> dict[str, str]:
@@ -256,7 +264,7 @@ class Session:
         """
         with self.attached() as now, now.connection.sending():
             actor = now.call_log.actors[tier]
-            call = actor.open.remote(imports_of(now.settings, now.placement))
+            call = open_tier(now.settings, now.placement, tier, actor)
             opened = self._membership.answer(call, f"tier {tier!r} to open again")
             self._opened[tier] = replace(self._opened[tier], address=opened.address)
             self._tiers[tier] = TierHandle(actor, opened.address, opened.host)
@@ -288,14 +296,14 @@ class Session:
         return probe_links(self._tiers, pairs, self._mark, self._membership.answer)
 
 
-def _made_credentials(config: Config) -> Credentials | None:
-    """New ones for one session; None, with a warning, where the user wants none."""
+def _made_credentials(session: str, config: Config) -> Credentials:
+    """New ones for one session; empty ones, with a warning, where the user wants none."""
     if config.transport_security != NONE:
-        return new_credentials()
+        return new_credentials(session)
     warnings.warn(
         "transport_security is 'none': payloads are not encrypted, and anyone who reaches a "
         "tier's port can read them, send requests and keep the tier busy; see docs/security.md",
         InsecureTransportWarning,
         stacklevel=2,
     )
-    return None
+    return Credentials(session)

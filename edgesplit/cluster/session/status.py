@@ -17,6 +17,7 @@ from ray.util import list_named_actors
 from edgesplit.cluster.actors.workload import WorkloadStatus
 from edgesplit.cluster.ray.embedded import EMBEDDED, NAMESPACE
 from edgesplit.cluster.ray.join import join
+from edgesplit.cluster.ray.placement import SCHEDULER, TIER_ACTOR
 from edgesplit.config import TIERS
 from edgesplit.errors import ClusterError
 
@@ -26,8 +27,7 @@ _ON_A_NODE = (
     "'. /etc/edgesplit/node.env && \"$ES_BIN/edgesplit\" status'`"
 )
 _HEAD = "node:__internal_head__"  # the resource by which Ray marks the head's node
-_ACTOR_NAME = re.compile(r"([0-9a-f]{8})-(.+)")  # as cluster/session/session.py names them
-_SCHEDULER = "scheduler"
+_ACTOR_NAME = re.compile(rf"{TIER_ACTOR}(.+?)(@.*)?")  # as cluster/ray/placement.py names them
 
 # lost: Ray knows the actor no more. silent: it does, but got no answer in time.
 ActorState = Literal["alive", "silent", "lost"]
@@ -54,9 +54,10 @@ class NodeStatus:
 
 @dataclass(frozen=True)
 class ActorStatus:
-    """One tier's actor. node: its address; data_address: where it takes payloads, HOST:PORT.
+    """One tier's actor, as a session has it. node: its address; data_address: where it takes
+    payloads, HOST:PORT.
 
-    energy: how the tier's joules are known. None: not known, since it did not answer.
+    energy: how the session's joules there are known. None: not known, since it did not answer.
     """
 
     tier: str
@@ -172,27 +173,33 @@ def _place(node: NodeStatus) -> tuple[int, str, str]:
     return rank, node.tier or "", node.address
 
 
-def schedulers() -> Iterator[tuple[str, Any]]:
-    """Every session's id and the handle of its scheduler."""
-    for match in _actor_names():
-        if match[2] == _SCHEDULER:
-            with contextlib.suppress(ValueError):  # it has ended since it was listed
-                yield match[1], ray.get_actor(match[0], namespace=NAMESPACE)
+def scheduler() -> Any | None:
+    """The handle of the cluster's scheduler; None where there is none yet."""
+    try:
+        return ray.get_actor(SCHEDULER, namespace=NAMESPACE)
+    except ValueError:
+        return None
 
 
-def _actor_names() -> list[re.Match[str]]:
-    names = [named["name"] for named in list_named_actors(True) if named["namespace"] == NAMESPACE]
-    return [match for name in sorted(names) if (match := _ACTOR_NAME.fullmatch(name))]
+def _actor_names() -> list[str]:
+    return sorted(
+        named["name"] for named in list_named_actors(True) if named["namespace"] == NAMESPACE
+    )
 
 
 def _sessions(nodes: Sequence[NodeStatus], timeout_s: float) -> tuple[SessionStatus, ...]:
-    found = _actor_names()
-    answers = _ask([match[0] for match in found], timeout_s)
-    sessions: dict[str, dict[str, _Answer]] = {}
-    for match in found:
-        sessions.setdefault(match[1], {})[match[2]] = answers[match[0]]
+    """All that the scheduler or a tier knows."""
+    names = _actor_names()
+    answers = _ask(names, timeout_s)
+    planned = answers.get(SCHEDULER, _LOST)
+    tiers = {match[1]: answers[name] for name in names if (match := _ACTOR_NAME.fullmatch(name))}
+    on_tiers = [session for one in tiers.values() if one.value for session in one.value[2]]
     where = {node.node_id: node.address for node in nodes}
-    return tuple(_session(key, roles, where) for key, roles in sessions.items())
+    known = planned.value or {}
+    return tuple(
+        _session(session, planned.state, known.get(session, ({}, ())), tiers, where)
+        for session in dict.fromkeys([*known, *on_tiers])
+    )
 
 
 def _ask(names: Sequence[str], timeout_s: float) -> dict[str, _Answer]:
@@ -221,25 +228,30 @@ def _answer(call: Any) -> _Answer:
         return _LOST
 
 
-def _session(key: str, roles: Mapping[str, _Answer], where: Mapping[str, str]) -> SessionStatus:
-    """where: address per node id."""
-    scheduler = roles.get(_SCHEDULER, _LOST)
-    addresses, workloads = scheduler.value or ({}, ())
-    usual = [tier for tier in TIERS if tier in roles]
-    tiers = dict.fromkeys([*addresses, *usual, *roles])
+def _session(
+    key: str,
+    planned: ActorState,
+    told: tuple[Mapping[str, str], tuple[WorkloadStatus, ...]],
+    tiers: Mapping[str, _Answer],
+    where: Mapping[str, str],
+) -> SessionStatus:
+    """told: addresses and workloads, by the scheduler. where: address per node id."""
+    addresses, workloads = told
+    serving = [tier for tier, one in tiers.items() if one.value and key in one.value[2]]
+    usual = [tier for tier in TIERS if tier in serving]
     actors = [
-        _actor(tier, roles.get(tier, _LOST), addresses.get(tier), where)
-        for tier in tiers
-        if tier != _SCHEDULER
+        _actor(tier, key, tiers.get(tier, _LOST), addresses.get(tier), where)
+        for tier in dict.fromkeys([*addresses, *usual, *serving])
     ]
-    return SessionStatus(key, scheduler.state, tuple(actors), workloads)
+    return SessionStatus(key, planned, tuple(actors), workloads)
 
 
 def _actor(
-    tier: str, answer: _Answer, address: str | None, where: Mapping[str, str]
+    tier: str, session: str, answer: _Answer, address: str | None, where: Mapping[str, str]
 ) -> ActorStatus:
     """address: of the data plane, as the scheduler knows it."""
     if answer.value is None:
         return ActorStatus(tier, answer.state, None, address, None)
-    node_id, own_address, energy = answer.value
-    return ActorStatus(tier, answer.state, where.get(node_id), own_address or None, energy)
+    node_id, own_address, metering = answer.value
+    node = where.get(node_id)
+    return ActorStatus(tier, answer.state, node, own_address or None, metering.get(session))

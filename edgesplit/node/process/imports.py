@@ -15,11 +15,15 @@ class Imports:
     names: tuple[str, ...] = ()
     path: tuple[str, ...] = ()
 
+    def find(self) -> None:
+        """Look where the caller does, from now on, after where this process looks."""
+        sys.path += [entry for entry in self.path if entry not in sys.path]
+
     def load(self, where: str) -> None:
         """Import them here. Raises ConfigError naming where, the module and the reason."""
         if not self.names:
             return
-        sys.path += [entry for entry in self.path if entry not in sys.path]
+        self.find()
         importlib.invalidate_caches()
         for name in self.names:
             try:

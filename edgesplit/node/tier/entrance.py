@@ -1,4 +1,4 @@
-"""Where new connections to a tier wait until they have shown that they belong to the session.
+"""Where new connections to a tier wait until they have shown which session they belong to.
 
 Strangers wait on threads of their own, each for a few seconds, and only so many at once: where one
 more comes, one is closed, of the host that has most waiting the one that has waited longest. So a
@@ -7,58 +7,61 @@ host that floods a tier shuts out itself and not the others.
 
 import collections
 import logging
+import socket
 import threading
 import time
+from collections.abc import Callable
+from typing import TypeVar
 
-from edgesplit.node.transport.connection import Connection
+from edgesplit.node.transport.stream import close
 
-_HANDSHAKE_TIMEOUT_S = 5.0
+HANDSHAKE_TIMEOUT_S = 5.0
 _MOST_WAITING = 64
 _LOG_INTERVAL_S = 60.0
 
+Let = TypeVar("Let")
 _log = logging.getLogger(__name__)
 
 
 class HandshakeQueue:
-    """Connections of a tier before their handshake is done. refused: how many were not let in."""
+    """Connections of a host before their handshake is done. refused: how many were not let in."""
 
     def __init__(self, tier: str) -> None:
         self.refused = 0
         self._tier = tier
-        self._waiting: dict[Connection, str] = {}  # and the host, in the order they came
+        self._waiting: dict[socket.socket, str] = {}  # and the host, in the order they came
         self._logged_s = float("-inf")
         self._lock = threading.Lock()
 
-    def queue(self, connection: Connection, host: str) -> None:
+    def queue(self, accepted: socket.socket, host: str) -> None:
         """A new connection from that host."""
         with self._lock:
             surplus = self._surplus() if len(self._waiting) >= _MOST_WAITING else None
             if surplus is not None:
                 del self._waiting[surplus]
-            self._waiting[connection] = host
+            self._waiting[accepted] = host
         if surplus is not None:
-            surplus.close()  # its admit() raises
+            close(surplus)  # its admit() raises
 
-    def _surplus(self) -> Connection:
+    def _surplus(self) -> socket.socket:
         """The first of the host that has most waiting."""
         [(host, _)] = collections.Counter(self._waiting.values()).most_common(1)
         return next(waiting for waiting, its in self._waiting.items() if its == host)
 
-    def admit(self, connection: Connection) -> bool:
-        """Wait for the handshake; whether the peer is of the session."""
+    def admit(self, accepted: socket.socket, meet: Callable[[socket.socket], Let]) -> Let | None:
+        """What meet() makes of it: greets, and shakes hands; None where that raises OSError."""
         try:
-            connection.handshake(_HANDSHAKE_TIMEOUT_S)
+            return meet(accepted)
         except OSError as error:
             self._refuse(str(error))
-            return False
+            return None
         finally:
-            self.forget(connection)
-        return True
+            self.forget(accepted)
 
-    def forget(self, connection: Connection) -> None:
+    def forget(self, accepted: socket.socket) -> None:
         """It waits no more."""
         with self._lock:
-            self._waiting.pop(connection, None)
+            self._waiting.pop(accepted, None)
 
     def _refuse(self, why: str) -> None:
         with self._lock:

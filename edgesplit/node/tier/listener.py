@@ -65,7 +65,7 @@ class Listener:
         raise OSError(
             errno.EADDRINUSE,
             f"tier {self._tier!r} found no free port on {host} of {ports[0]}-{ports[-1]}: one is "
-            "taken per open EdgeSplit; close some",
+            "taken per tier of this host; see what listens there",
         )
 
     @property

@@ -28,12 +28,16 @@ _TURNS_SHARE = 0.25  # of the time: measuring beside requests
 
 
 class Measurements:
-    """Of one tier: what it holds, on its server. Seconds hold the emulated slowdown."""
+    """Of one session on a tier: what it holds, on its server. Seconds hold the emulated slowdown.
 
-    def __init__(self, server: SegmentServer, held: HeldPrograms) -> None:
-        self._server, self._held = server, held
+    address: of the tier.
+    """
+
+    def __init__(self, server: SegmentServer, held: HeldPrograms, address: str) -> None:
+        self._server, self._held, self._address = server, held, address
         # Ranges that have run, while they are kept.
         self._warm = WeakValueDictionary[tuple[str, int, int, str], Any]()
+        self._profiled: dict[str, float] = {}  # the emulated slowdown when a workload was
 
     def profile(self, workload_id: str, example: PackedPayload) -> LayerTimes:
         """Layer times in torch; beside requests, as measure_runtime().
@@ -43,15 +47,16 @@ class Measurements:
         """
         workload = self._held.workloads[workload_id]
         found = OpeningProfile(workload, self._run_slot).torch(example.values())
-        workload.slowdown, workload.provenance = self._slowdown, found.provenance
-        return found.times(workload.slowdown)
+        self._profiled[workload_id], workload.provenance = self._slowdown, found.provenance
+        return found.times(self._slowdown)
 
     def torch_times(self, workload_id: str) -> LayerTimes | None:
         """torch's layer times as profile() measured them; None where there is no torch."""
         workload = self._held.workloads[workload_id]
         if workload.reference is None or not workload.engine.has_eager:
             return None
-        layer_s = tuple(s * workload.slowdown for s in workload.reference.shape.layer_s)
+        slowdown = self._profiled.get(workload_id, self._slowdown)
+        layer_s = tuple(s * slowdown for s in workload.reference.shape.layer_s)
         return LayerTimes(TORCH, layer_s, workload.provenance)
 
     def expect(
@@ -64,7 +69,7 @@ class Measurements:
         workload = self._held.workloads[workload_id]
         given = [(trial.name, trial.given.values(), trial.made.values()) for trial in trials]
         workload.expect(given, layer_s)
-        workload.slowdown = self._slowdown
+        self._profiled[workload_id] = self._slowdown
 
     def measure_runtime(
         self, workload_id: str, runtime: str, graph: OnnxGraph | None, wanted: Exactness
@@ -78,7 +83,7 @@ class Measurements:
         self._held.offer(workload_id, runtime, graph, wanted)
         workload = self._held.workloads[workload_id]
         found = OpeningProfile(workload, self._run_slot).runtime(runtime, wanted)
-        return found.times(workload.slowdown)
+        return found.times(self._profiled.get(workload_id, self._slowdown))
 
     def refusal(self, workload_id: str, runtime: str, wanted: Exactness) -> str:
         """Why an earlier session may not use that runtime here; empty where nothing is known."""
@@ -117,9 +122,9 @@ class Measurements:
         Raises TimeoutError, OSError.
         """
         settings, (name, address) = self._server.settings, target
-        here, there = (one.rpartition(":")[0] for one in (self._server.address, address))
+        here, there = (one.rpartition(":")[0] for one in (self._address, address))
         shape = self._server.worker.emulation.shapes.get(name)
-        way = f"{here} {there} {shape} {settings.credentials is not None}"
+        way = f"{here} {there} {shape} {settings.credentials.is_secured}"
         found = KeptLinks(cache_folder()).measured(
             way, n_bytes, lambda n_bytes: self.probe(target, n_bytes, timeout_s)
         )

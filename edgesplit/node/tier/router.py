@@ -7,11 +7,12 @@ refused to its sender and harms nobody else.
 
 import contextlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from edgesplit.core.hedge import HedgeBudget
 from edgesplit.errors import WireError
+from edgesplit.node.runtime.check import Exactness
 from edgesplit.node.tier.hedge_run import HedgeRun
 from edgesplit.node.tier.job import Done, Job, UpstreamConnection, n_bytes_of, timing_of
 from edgesplit.node.tier.next_tier import Dial
@@ -20,28 +21,33 @@ from edgesplit.node.tier.shaper import Shaper
 from edgesplit.node.tier.worker import Worker
 from edgesplit.node.transport import wire
 from edgesplit.node.transport.payload_memory import Room
-from edgesplit.node.transport.security import Credentials
+from edgesplit.node.transport.security import UNSECURED, Credentials
 from edgesplit.node.transport.tensor_codec import TensorCodec
 
 
 @dataclass(frozen=True)
 class ServeSettings:
-    """Where a tier listens and what it bears. threads: how many a segment may compute on.
+    """How a tier serves one session, and what it bears. threads: how many a segment may compute on.
 
-    ports: the first of them that is free is taken; empty: any. credentials: the session's, which
-    whoever connects must have too; None: anybody may. flushes_denormals: segments compute so.
-    hedge: the largest share of requests that are run twice.
+    credentials: the session's, which whoever connects must have too. flushes_denormals: segments
+    compute so. hedge: the largest share of requests that are run twice. weight: of its share of the
+    compute thread, beside other sessions. exactness: of the runtimes it may use.
     """
 
     tier: str
-    host: str = "127.0.0.1"
-    ports: Sequence[int] = ()
     threads: int = 1
     max_queue: int = 64
     max_frame_bytes: int = wire.DEFAULT_MAX_FRAME_BYTES
-    credentials: Credentials | None = None
+    credentials: Credentials = UNSECURED
     flushes_denormals: bool = False
     hedge: float = 0.05
+    weight: float = 1.0
+    exactness: Exactness = field(default_factory=Exactness)
+
+    @property
+    def session(self) -> str:
+        """Its name."""
+        return self.credentials.session
 
 
 # Of requests under way here: computing, waiting to be sent on, or for their replies.
@@ -108,7 +114,7 @@ class Router:
         elif job.hop.start == job.hop.stop:  # a relay has nothing to compute
             self.pass_on(Done(job, job.values))
         elif not self._worker.submit(job):
-            self.refuse(job, "busy", f"{self._settings.max_queue} requests are queued already")
+            self.refuse(job, "busy", self._worker.queue_text)
 
     def _cancel(self, request_id: str, link: UpstreamConnection) -> None:
         """Its sender waits no more: what has not begun never does. Unknown: it was answered."""

@@ -1,4 +1,8 @@
-"""One tier as a server: its listener, the threads that read its connections, its worker."""
+"""One session on one tier: its connections, what it has computed, what it sends on.
+
+Nothing of another session is in reach of it: a connection belongs to the session whose key its peer
+has shown (host.py), and to that one's server alone.
+"""
 
 import contextlib
 import socket
@@ -10,10 +14,9 @@ from functools import partial
 from edgesplit.errors import WireError
 from edgesplit.node.meter import Meter
 from edgesplit.node.process.threads import begin
+from edgesplit.node.tier.compute import ComputeThread, Settling
 from edgesplit.node.tier.emulate import TierEmulation
-from edgesplit.node.tier.entrance import HandshakeQueue
 from edgesplit.node.tier.job import Done, UpstreamConnection
-from edgesplit.node.tier.listener import Listener
 from edgesplit.node.tier.next_tier import NextTier
 from edgesplit.node.tier.router import Router, ServeSettings
 from edgesplit.node.tier.shaper import Shaper
@@ -21,7 +24,6 @@ from edgesplit.node.tier.worker import Worker
 from edgesplit.node.transport import wire
 from edgesplit.node.transport.connection import Connection, FrameError, connect
 from edgesplit.node.transport.security import accepting, connecting
-from edgesplit.node.transport.stream import close
 from edgesplit.node.transport.tensor_codec import TensorCodec, codec_here
 
 # For room for a frame, before it is refused as busy. A tier upstream takes long for silence.
@@ -29,55 +31,37 @@ _CALLERS_WAIT_S, _TIERS_WAIT_S = 1.0, 0.1
 
 
 class SegmentServer:
-    """A tier that listens once open() or `with` has begun it.
+    """Made by TierHost.begin(). close() ends its threads and drops every connection.
 
-    close() ends its threads, frees the port and drops every connection. codec: of the tensors that
-    segments are given and give; None: as codec_here() says. settle_thread: for a thread that is to
-    compute as the worker does.
+    compute: the host's. codec: of the tensors that segments are given and give; None: as
+    codec_here() says. settle_thread: for a thread that is to compute as the session's tasks do.
     """
 
     def __init__(
-        self, settings: ServeSettings, meter: Meter, codec: TensorCodec | None = None
+        self,
+        settings: ServeSettings,
+        meter: Meter,
+        compute: ComputeThread,
+        codec: TensorCodec | None = None,
     ) -> None:
         self.settings = settings
         self._codec = codec = codec or codec_here()
         self.settle_thread = partial(codec.settle, settings.threads, settings.flushes_denormals)
-        self.worker = Worker(self.settle_thread, settings.max_queue, meter, self._finished)
+        settling = Settling((settings.threads, settings.flushes_denormals), self.settle_thread)
+        self.worker = Worker(
+            compute, settling, settings.max_queue, meter, self._finished, settings.weight
+        )
         self._shaper = Shaper()
         self._router = Router(settings, self.worker, self._shaper, self._dial, codec)
         self._accepting = accepting(settings.credentials)
         self._connecting = connecting(settings.credentials)
-        self.entrance = HandshakeQueue(settings.tier)
         self._outbox = ThreadPoolExecutor(1, "edgesplit-outbox")
-        self._listener = Listener(settings.tier, self._accept, self._shed)
         self._closed = threading.Event()
         self._connections: set[Connection] = set()
         self._inbounds: set[UpstreamConnection] = set()  # those that have been let in
         self._threads: list[threading.Thread] = []
         self._lock = threading.Lock()
-
-    def open(self) -> str:
-        """Listen and serve; returns the address other tiers connect to.
-
-        Raises OSError where none of the ports is free.
-        """
-        self._listener.open(self.settings.host, self.settings.ports)
-        self.worker.start()
         self._shaper.start()
-        self._start("listener", self._listener.run)
-        return self.address
-
-    def __enter__(self) -> "SegmentServer":
-        self.open()
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.close()
-
-    @property
-    def address(self) -> str:
-        """Where this tier listens, as HOST:PORT."""
-        return self._listener.address
 
     @property
     def n_jobs(self) -> int:
@@ -93,14 +77,18 @@ class SegmentServer:
         """Round trip in seconds of `n_bytes` there and a few back. Raises TimeoutError, OSError."""
         return self._router.outbound.to(target).probe(n_bytes, timeout_s)
 
+    @property
+    def has_peers(self) -> bool:
+        """Whether somebody who has shown the session's key is connected."""
+        return bool(self._inbounds)
+
     def close(self, timeout_s: float = 5.0) -> None:
         """End every thread; safe to call twice."""
         if self._closed.is_set():
             return
         self._closed.set()
-        self._listener.close()
         self._router.outbound.close(timeout_s)
-        self.worker.stop(timeout_s)
+        self.worker.close()
         self._outbox.shutdown(wait=True, cancel_futures=True)
         self._shaper.stop(timeout_s)
         with self._lock:
@@ -110,6 +98,43 @@ class SegmentServer:
         for thread in self._threads:
             thread.join(timeout_s)
 
+    # Who connects
+
+    def meet(self, accepted: socket.socket, timeout_s: float) -> Connection:
+        """Shake hands with whoever named this session.
+
+        Raises TransportSecurityError, OSError where the peer does not prove to be of it.
+        """
+        limit_bytes, room = self.settings.max_frame_bytes, self._router.room
+        connection = Connection(accepted, limit_bytes, self._codec, self._accepting, room)
+        self._keep(connection)
+        try:
+            connection.handshake(timeout_s)
+            if self._closed.is_set():
+                raise ConnectionError("the session has ended")
+        except BaseException:
+            self._drop(connection)
+            raise
+        return connection
+
+    def serve(self, connection: Connection) -> None:
+        """Take what comes on a connection of meet(), until it is closed."""
+        link = UpstreamConnection(connection)
+        with self._lock:
+            self._inbounds.add(link)
+        try:
+            self._serve(link)
+        finally:  # whatever happened: the peer must not wait on a connection nobody reads
+            link.is_gone = True
+            with self._lock:
+                self._inbounds.discard(link)
+            self._drop(connection)
+
+    def idle(self) -> list[UpstreamConnection]:
+        """Connections on which nobody waits for an answer."""
+        with self._lock:
+            return list(self._inbounds - self._router.senders())
+
     # Threads
 
     def _start(self, role: str, run: Callable[[], None]) -> None:
@@ -117,43 +142,6 @@ class SegmentServer:
         with self._lock:
             self._threads = [old for old in self._threads if old.is_alive()]
             self._threads.append(begin(run, role))
-
-    def _accept(self, accepted: socket.socket, host: str) -> None:
-        """Somebody has connected. Raises OSError where that cannot be served just now."""
-        connection: Connection | None = None
-        try:
-            limit_bytes, room = self.settings.max_frame_bytes, self._router.room
-            connection = Connection(accepted, limit_bytes, self._codec, self._accepting, room)
-            self._keep(connection)
-            self.entrance.queue(connection, host)
-            self._start("reader", partial(self._read_inbound, UpstreamConnection(connection)))
-        except BaseException:
-            close(accepted)
-            if connection is not None:
-                self.entrance.forget(connection)
-                self._drop(connection)
-            raise
-
-    def _shed(self) -> None:
-        """Close the connection that has been idle for longest: whoever needs it makes another."""
-        with self._lock:
-            idle = self._inbounds - self._router.senders()
-            longest = min(idle, key=lambda link: link.idle_since_s, default=None)
-            self._inbounds.discard(longest)
-        if longest is not None:
-            longest.connection.close()  # its reader ends
-
-    def _read_inbound(self, link: UpstreamConnection) -> None:
-        try:
-            if self.entrance.admit(link.connection):
-                with self._lock:
-                    self._inbounds.add(link)
-                self._serve(link)
-        finally:  # whatever happened: the peer must not wait on a connection nobody reads
-            link.is_gone = True
-            with self._lock:
-                self._inbounds.discard(link)
-            self._drop(link.connection)
 
     def _serve(self, link: UpstreamConnection) -> None:
         connection = link.connection

@@ -34,10 +34,10 @@ GivenTrial = tuple[str, Sequence[Any], Sequence[Any]]
 
 @dataclass(eq=False)
 class TierWorkload:
-    """What the tier runs requests of this workload with.
+    """What the tier runs requests of this workload with, of whichever sessions.
 
-    cache: the tier's, shared by its workloads. reference: once profile() or expect() was called;
-    slowdown: the emulated one when it was. recheck: the tier's, as the cache. given_up: runtimes
+    cache: the tier's, shared by its workloads. reference: once profile() or expect() was called.
+    recheck: the tier's, as the cache. given_up: runtimes
     that were wrong on a request, and how. kept: layer times of earlier sessions of this host.
     provenance: of torch's layer times.
     """
@@ -47,7 +47,6 @@ class TierWorkload:
     cache: PreparedCache[Guarded]
     recheck: Recheck = field(default_factory=Recheck)
     reference: Reference | None = None
-    slowdown: float = 1.0
     given_up: dict[str, str] = field(default_factory=dict)
     kept: KeptProfiles = field(default_factory=KeptProfiles)
     provenance: str = "measured"

@@ -1,9 +1,7 @@
-"""The compute thread of one tier: runs the layer range a request names, one request at a time."""
+"""What a session has computed on a tier: the layer range that a request names, one at a time."""
 
 import logging
 import math
-import queue
-import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -13,6 +11,7 @@ from typing import Any, Protocol
 from edgesplit.core.layer_times import TORCH
 from edgesplit.errors import RequestError, RuntimeUnavailableError
 from edgesplit.node.meter import Meter
+from edgesplit.node.tier.compute import ComputeThread, Settling
 from edgesplit.node.tier.emulate import TierEmulation
 from edgesplit.node.tier.hedge_run import HedgeRun
 from edgesplit.node.tier.job import Done, Job, Ran, Remainder
@@ -34,51 +33,56 @@ class SegmentSource(Protocol):
 
 
 class Worker:
-    """One thread, one bounded queue. Everything that computes on the tier goes through it.
+    """One session's, with one bounded queue on the host's compute thread.
 
-    begin() is called on the compute thread before anything else, finished(done) for every job
-    taken.
+    finished(done) is called there for every job taken.
     """
 
     def __init__(
         self,
-        begin: Callable[[], None],
+        compute: ComputeThread,
+        settling: Settling,
         max_queue: int,
         meter: Meter,
         finished: Callable[[Done], None],
+        weight: float = 1.0,
     ) -> None:
         self.programs: dict[str, SegmentSource] = {}
         self.emulation = TierEmulation()
         self.meter = meter
         self.jobs_done = 0
-        self._begin = begin
+        self.waited_s = self.computed_s = 0.0  # of all jobs
         self._finished = finished
-        self._queue: queue.SimpleQueue[Job | Remainder | Callable[[], None] | None] = (
-            queue.SimpleQueue()
-        )
-        self._max_queue = max_queue
-        self._thread = threading.Thread(target=self._loop, name="edgesplit-compute", daemon=True)
+        self._compute, self._max_queue = compute, max_queue
+        self._lane = compute.lane(self._do, self._drop, settling, weight)
 
-    def start(self) -> None:
-        """Begin to take jobs."""
-        self._thread.start()
-
-    def stop(self, timeout_s: float) -> None:
-        """Finish the job under way, then end."""
-        self._queue.put(None)
-        self._thread.join(timeout_s)
+    def close(self) -> None:
+        """Take no more turns."""
+        self._lane.close()
 
     @property
     def is_free(self) -> bool:
         """Whether no job waits."""
-        return self._queue.empty()
+        return not self._lane.waiting
 
     def submit(self, job: Job) -> bool:
-        """Queue a job; False if the queue is full."""
-        if self._queue.qsize() >= self._max_queue:
+        """Queue a job; False if there is no room for it.
+
+        Where the host is full, a session of less weight makes room.
+        """
+        if len(self._lane) >= self._max_queue or not self._lane.make_room():
             return False
-        self._queue.put(job)
+        self._lane.put(job, job.deadline_s)
         return True
+
+    @property
+    def queue_text(self) -> str:
+        """What waits here, for a refusal."""
+        everywhere, expected_s = self._compute.n_waiting, self._compute.waiting_s
+        return (
+            f"{len(self._lane)} requests of this session wait already, {everywhere} of all "
+            f"sessions, for some {expected_s:.2g} s"
+        )
 
     def finish(self, done: Done, reason: str) -> None:
         """Queue what the next tier does not do of a job, for that reason. Never refused.
@@ -87,11 +91,14 @@ class Worker:
         """
         after = done.job.after
         assert after is not None, "there is a next tier to fail over from"
-        self._queue.put(Remainder(done, f"{after.tier} {reason}"))
+        self._put(Remainder(done, f"{after.tier} {reason}"))
 
     def hedge(self, done: Done, hedge: HedgeRun) -> None:
         """Queue what the next tier does too. Never refused, as finish()."""
-        self._queue.put(Remainder(done, hedge.why, hedge))
+        self._put(Remainder(done, hedge.why, hedge))
+
+    def _put(self, rest: Remainder) -> None:
+        self._lane.put(rest, rest.job.deadline_s)
 
     def call(self, function: Callable[[], Any]) -> "Future[Any]":
         """Run `function` on the compute thread, between jobs, with its thread settings."""
@@ -103,22 +110,30 @@ class Worker:
             except Exception as error:  # top of the thread's loop: handed to the waiting thread
                 future.set_exception(error)
 
-        self._queue.put(run)
+        self._lane.put(run)
         return future
 
-    def _loop(self) -> None:
-        self._begin()
-        while (task := self._queue.get()) is not None:
-            if isinstance(task, Job | Remainder):
-                try:
-                    done = self._answer(task)
-                    self._finished(done)
-                    self._show(task, done)
-                except Exception:  # top of the thread's loop: the next job's turn comes
-                    _log.exception("request %r was lost", _job(task).request.id)
-                self.jobs_done += 1
-            else:
-                task()
+    def _drop(self, task: Job | Remainder | Callable[[], None]) -> bool:
+        """Make room for another session's; only a request that has not begun can."""
+        if isinstance(task, Job):
+            why = f"it made room for a session of more weight: {self.queue_text}"
+            self._finished(_failed(task, "busy", why))
+        return isinstance(task, Job)
+
+    def _do(self, task: Job | Remainder | Callable[[], None]) -> None:
+        """One turn of the compute thread. Raises nothing."""
+        if not isinstance(task, Job | Remainder):
+            task()
+            return
+        try:
+            done = self._answer(task)
+            self._finished(done)
+            self.waited_s += done.queue_s
+            self.computed_s += done.compute_s
+            self._show(task, done)
+        except Exception:  # top of the thread's loop: the next job's turn comes
+            _log.exception("request %r was lost", _job(task).request.id)
+        self.jobs_done += 1
 
     def _show(self, task: Job | Remainder, done: Done) -> None:
         """The program what another runtime than torch has made: it looks at a few, later."""

@@ -19,7 +19,7 @@ from edgesplit.node.transport import wire
 from edgesplit.node.transport.channel import Channel
 from edgesplit.node.transport.connection import Connection, connect
 from edgesplit.node.transport.peer import ECHO_S, Peer, Watchdog
-from edgesplit.node.transport.security import Credentials, connecting
+from edgesplit.node.transport.security import UNSECURED, Credentials, connecting
 from edgesplit.node.transport.tensor_codec import TensorCodec, codec_here
 
 _PROBE_BYTES = 0  # of an echo's body
@@ -29,15 +29,15 @@ _IDLE_S = 30.0
 class Client:
     """Channels to one address, each lent to one thread at a time.
 
-    codec: of the tensors in an answer; None: as codec_here() says. credentials: the session's;
-    None: nothing is secured. max_frame_bytes: of an answer whose sizes cannot be known beforehand.
+    codec: of the tensors in an answer; None: as codec_here() says. credentials: the session's.
+    max_frame_bytes: of an answer whose sizes cannot be known beforehand.
     """
 
     def __init__(
         self,
         address: str,
         codec: TensorCodec | None = None,
-        credentials: Credentials | None = None,
+        credentials: Credentials = UNSECURED,
         max_frame_bytes: int = wire.DEFAULT_MAX_FRAME_BYTES,
     ) -> None:
         self._address, self._max_frame_bytes = address, max_frame_bytes

@@ -16,6 +16,7 @@ import numpy as np
 
 from edgesplit.errors import TransportSecurityError, WireError
 from edgesplit.node.transport import wire
+from edgesplit.node.transport.greeting import greet
 from edgesplit.node.transport.local_stream import LocalStream, connect_here
 from edgesplit.node.transport.outgoing import Frame, Outgoing
 from edgesplit.node.transport.payload_memory import Room
@@ -319,6 +320,7 @@ def connect(
     def greeted(connected: socket.socket) -> Connection:
         connection = Connection(connected, max_frame_bytes, codec, security, room)
         try:
+            greet(connected, security.session)
             connection.handshake()
         except BaseException:
             connection.close()

@@ -38,8 +38,7 @@ class LocalStream(PlainStream):
         on proves nothing. Raises TransportSecurityError, TimeoutError.
         """
         peer, deadline_s = peer_of(self._socket), time.monotonic() + timeout_s
-        if peer.user != os.geteuid():
-            raise _stranger(f"it runs as user {peer.user}")
+        require_own_user(peer)
         if not self._security.secret:
             return
         if self._security.is_accepting:
@@ -103,6 +102,12 @@ def peer_of(connected: socket.socket) -> LocalPeer:
     found = connected.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
     process, user, _ = _CREDENTIALS.unpack(found)
     return LocalPeer(process, user)
+
+
+def require_own_user(peer: LocalPeer) -> None:
+    """Raise TransportSecurityError for whoever runs as another user."""
+    if peer.user != os.geteuid():
+        raise _stranger(f"it runs as user {peer.user}")
 
 
 def listen_here(address: str) -> socket.socket:

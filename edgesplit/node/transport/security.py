@@ -1,8 +1,9 @@
 """A session's credentials: holders of its private key belong to it. One certificate, pinned.
 
-Each side of a connection shows the session's certificate, proves that it has the key, and takes no
-other certificate from its peer. It is self-signed: there is no authority, no name and no host in
-it. TLS 1.3 only.
+A host serves many sessions at one port: a connection begins with the name of its session
+(greeting.py), and each has its own credentials. Each side of a connection shows the session's
+certificate, proves that it has the key, and takes no other certificate from its peer. It is
+self-signed: there is no authority, no name and no host in it. TLS 1.3 only.
 """
 
 import hmac
@@ -29,13 +30,25 @@ class InsecureTransportWarning(UserWarning):
 
 @dataclass(frozen=True)
 class Credentials:
-    """A session's certificate and private key, both PEM. The key is in no repr."""
+    """A session's name, certificate and private key, both PEM. The key is in no repr.
 
-    certificate: str
-    key: str = field(repr=False)
+    Without a certificate nothing is secured: whoever names the session belongs to it.
+    """
+
+    session: str = ""
+    certificate: str = ""
+    key: str = field(default="", repr=False)
+
+    @property
+    def is_secured(self) -> bool:
+        """Whether a peer has to prove that it has the key."""
+        return bool(self.certificate)
 
 
-def new_credentials() -> Credentials:
+UNSECURED = Credentials()
+
+
+def new_credentials(session: str = "") -> Credentials:
     """Credentials of a new session: an EC P-256 key that nobody else has."""
     # Here and not on top: only a session makes credentials, tiers receive them.
     from cryptography import x509
@@ -56,7 +69,7 @@ def new_credentials() -> Credentials:
     private = key.private_bytes(
         pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-    return Credentials(certificate.public_bytes(pem).decode(), private.decode())
+    return Credentials(session, certificate.public_bytes(pem).decode(), private.decode())
 
 
 @dataclass(frozen=True)
@@ -66,6 +79,7 @@ class Security:
     secret: what both sides have to know within one host; empty: they need not.
     """
 
+    session: str = ""
     tls: ssl.SSLContext | None = None
     secret: bytes = field(default=b"", repr=False)
     is_accepting: bool = False
@@ -74,20 +88,21 @@ class Security:
 NO_SECURITY = Security()
 
 
-def accepting(credentials: Credentials | None) -> Security:
-    """How connections are accepted; credentials None: from anybody."""
-    if credentials is None:
-        return Security(is_accepting=True)
+def accepting(credentials: Credentials) -> Security:
+    """How a session's connections are accepted."""
+    if not credentials.is_secured:
+        return Security(credentials.session, is_accepting=True)
     context = _context(ssl.PROTOCOL_TLS_SERVER, credentials)
     context.num_tickets = 0  # nobody resumes, and nothing is sent that nobody asked for
-    return Security(context, _secret(credentials), is_accepting=True)
+    return Security(credentials.session, context, _secret(credentials), is_accepting=True)
 
 
-def connecting(credentials: Credentials | None) -> Security:
-    """How connections are made; credentials None: to anybody."""
-    if credentials is None:
-        return NO_SECURITY
-    return Security(_context(ssl.PROTOCOL_TLS_CLIENT, credentials), _secret(credentials))
+def connecting(credentials: Credentials) -> Security:
+    """How a session's connections are made."""
+    if not credentials.is_secured:
+        return Security(credentials.session)
+    context = _context(ssl.PROTOCOL_TLS_CLIENT, credentials)
+    return Security(credentials.session, context, _secret(credentials))
 
 
 def _secret(credentials: Credentials) -> bytes:

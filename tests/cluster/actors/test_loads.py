@@ -5,13 +5,15 @@ import asyncio
 import ray.exceptions
 from worlds import GOAL, VGG, chain
 
-from edgesplit.cluster.actors.carry_out import ActionRunner
-from edgesplit.cluster.actors.loops import ControlLoops
+from edgesplit.cluster.actors.host_loads import HostLoads
+from edgesplit.cluster.actors.scheduled_session import ScheduledSession
+from edgesplit.cluster.actors.session_handle import SessionHandle
 from edgesplit.cluster.actors.workload import TierHandle, Workload
 from edgesplit.core.control.state import Settings, current_profile
 from edgesplit.core.fleet.host_load import HostLoad
 from edgesplit.core.fleet.pressure import NO_PRESSURE
 from edgesplit.core.policy import score
+from edgesplit.node.process.imports import Imports
 
 BUSY = HostLoad(utilisation=0.7)
 HOSTS = {"end": "pi", "edge": "laptop", "cloud": "pc"}
@@ -43,26 +45,28 @@ async def dead():
 
 
 def heard(says, hosts, rounds=3):
-    """The actors, and the believed profiles of two workloads, after so many seconds."""
+    """The actors, and the believed profiles of two sessions, after so many seconds."""
     actors = {tier: Actor(says.get(tier, busy)) for tier in HOSTS}
-    loops = ControlLoops("5e55")
-    settings = Settings(load_settle_s=0.0)
-    for name in ("v", "w"):
-        loops.begin(Workload(name, VGG, chain(VGG), GOAL, score, settings, "score"), 0)
+    settings, sessions = Settings(load_settle_s=0.0), {}
 
     async def play():
-        runner = ActionRunner(loops)
-        runner.tiers = {t: TierHandle(actors[t], f"{t}:1", hosts[t]) for t in HOSTS}
+        for name in ("v", "w"):
+            session = sessions[name] = ScheduledSession(name, "first")
+            handles = {t: SessionHandle(actors[t], name) for t in HOSTS}
+            tiers = {t: TierHandle(handles[t], f"{t}:1", hosts[t]) for t in HOSTS}
+            await session.set_tiers(tiers, Imports())
+            session.loops.begin(Workload("a", VGG, chain(VGG), GOAL, score, settings, "score"), 0)
+        loads = HostLoads(sessions)
         for _ in range(rounds):
-            runner.ask_loads()
+            loads.ask()
             for _ in range(20):
                 await asyncio.sleep(0)
 
     asyncio.run(play())
-    return actors, [current_profile(loops.known(name).state) for name in ("v", "w")]
+    return actors, [current_profile(one.loops.known("a").state) for one in sessions.values()]
 
 
-def test_every_loop_hears_of_every_host():
+def test_every_session_hears_of_every_host():
     actors, profiles = heard({}, HOSTS)
     assert [actor.asked for actor in actors.values()] == [3, 3, 3]
     for profile in profiles:

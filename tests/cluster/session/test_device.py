@@ -15,7 +15,7 @@ import ray
 import torch
 from cluster_models import Enlarges
 from device_host import free_port, make_device_venv, ray_node
-from inside_session import actor_of, workload_of
+from inside_session import actor_of, handle_of, workload_of
 
 from edgesplit import Config, EdgeSplit
 from edgesplit.cluster.measure.runtimes import UnusedRuntimeWarning
@@ -170,7 +170,7 @@ def test_everything_on_it_is_prepared_and_calibration_keeps_it_busy(address, mod
     with EdgeSplit(model, policy="end-only", address=address, config=config) as split:
         y = split.infer(x)
         assert str(split.plan) == f"end[onnx]:0-{N}"
-        actor, workload = actor_of(split, "end"), workload_of(split)
+        actor, workload = handle_of(split, "end"), workload_of(split)
         call = actor.spend.remote("compute", 0.2, workload.id, ("cloud", ""))
         assert ray.get(call, timeout=30)["compute"] >= 0.2
     with torch.no_grad():

@@ -14,7 +14,7 @@ from edgesplit.errors import RequestError, TransportSecurityError, UnknownNameEr
 from edgesplit.node.transport import arrays, wire
 from edgesplit.node.transport.client import Client
 from edgesplit.node.transport.connection import connect
-from edgesplit.node.transport.security import connecting, new_credentials
+from edgesplit.node.transport.security import Credentials, connecting, new_credentials
 from experiments.shared.small_net import small_net
 
 _TOKEN_MODE = 1  # of Ray's AuthenticationMode
@@ -46,12 +46,13 @@ def test_a_session_is_secured_without_being_asked(x):
     with EdgeSplit(small_net()) as split:
         y = split.infer_on("end:0-3 | edge:3-5 | cloud:5-8", x)
         assert torch.equal(y, split.infer_on("end:0-8", x))
-        assert credentials_of(split) is not None
+        assert credentials_of(split).is_secured
         for address in split.addresses.values():
             assert b"ESP" not in answer_of(address, wire.encode(wire.Probe(id="p", sender="x")))
             with pytest.raises(TransportSecurityError):
                 connect(address, 1 << 20, arrays, connecting(new_credentials()))
-        client = Client(split.addresses["end"])
+        session = credentials_of(split).session
+        client = Client(split.addresses["end"], credentials=Credentials(session))
         request = wire.Request(
             id="r", program="p", route=[wire.Hop("end", "", 0, 1)], at=0, timeout_s=5.0, values=[]
         )

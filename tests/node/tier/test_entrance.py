@@ -9,6 +9,9 @@ from edgesplit.node.tier.entrance import HandshakeQueue
 class Peer:
     is_closed = False
 
+    def shutdown(self, how):
+        pass
+
     def close(self):
         self.is_closed = True
 

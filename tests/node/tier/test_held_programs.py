@@ -17,6 +17,8 @@ from edgesplit.node.program.profiler import payload_forms
 from edgesplit.node.program.program_file import DescribedProgram
 from edgesplit.node.program.shipping import pack
 from edgesplit.node.tier.held_programs import HeldPrograms
+from edgesplit.node.tier.router import ServeSettings
+from edgesplit.node.tier.shared_programs import SharedPrograms
 
 MIB = 2**20
 
@@ -25,14 +27,12 @@ MIB = 2**20
 def held(monkeypatch, tmp_path):
     """Of a tier whose host keeps programs in an empty folder."""
     monkeypatch.setenv("EDGESPLIT_CACHE", str(tmp_path / "cache"))
-    server = SimpleNamespace(
-        settle_thread=lambda: None,
-        settings=SimpleNamespace(threads=1, flushes_denormals=False),
-        worker=SimpleNamespace(programs={}),
-    )
-    made = HeldPrograms(server)
+    server = SimpleNamespace(settings=ServeSettings("end"), worker=SimpleNamespace(programs={}))
+    shared = SharedPrograms()
+    made = HeldPrograms(server, shared)
     yield made
     made.close()
+    shared.close()
 
 
 def free(monkeypatch, n_bytes):

@@ -19,7 +19,7 @@ from tiers import tiers
 
 from edgesplit.caller import requests
 from edgesplit.node.transport import channel, client, connection, stream, tls_stream
-from edgesplit.node.transport.security import new_credentials
+from edgesplit.node.transport.security import UNSECURED, new_credentials
 
 TRACED = {m.__file__ for m in (channel, client, connection, requests, stream, tls_stream)}
 PATIENCE_S = 10.0  # after it a request whose frame was lost would be answered by another
@@ -98,7 +98,7 @@ def in_the_middle(run, after, step, error):
         n += step
 
 
-@pytest.fixture(params=[None, new_credentials()], ids=["plain", "tls"])
+@pytest.fixture(params=[UNSECURED, new_credentials()], ids=["plain", "tls"])
 def caller(request):
     with (
         tiers(credentials=request.param) as running,

@@ -21,6 +21,7 @@ from edgesplit.errors import (
 from edgesplit.node.tier.emulate import LinkShape, TierEmulation
 from edgesplit.node.transport import arrays, tensors, wire
 from edgesplit.node.transport.connection import Connection
+from edgesplit.node.transport.greeting import greet
 
 ROUTE = [("end", 0, 3), ("edge", 3, 5), ("cloud", 5, 9)]
 
@@ -210,6 +211,7 @@ def raw(server):
     """A plain socket to a server, for bytes that no client of ours would send."""
     host, port = server.address.split(":")
     with socket.create_connection((host, int(port)), timeout=5.0) as connected:
+        greet(connected, "")
         yield connected
 
 

@@ -34,9 +34,12 @@ with tiers() as three:
 USES_A_PROGRAM = """
 import os
 import pickle
+from functools import partial
 from dataclasses import replace
 import numpy as np
-from edgesplit.cluster.actors.tier_actor import SegmentActor
+import edgesplit.cluster.actors.tier_actor
+from edgesplit.node.tier.tier_session import TierSessionSettings
+from edgesplit.node.tier.tier_sessions import TierSessions
 from edgesplit.core.power import Power
 from edgesplit.errors import RuntimeUnavailableError
 from edgesplit.node.process.imports import Imports
@@ -47,20 +50,23 @@ from edgesplit.node.runtime.check import Exactness
 with open(os.environ["PACKED"], "rb") as file:
     packed, forms, trials, graph = pickle.load(file)
 x = trials[0].given
-actor = SegmentActor(ServeSettings("end", host="127.0.0.1"), Power(10.0, 5.0, 5.0, 1.0), "model")
-opened = actor.open(Imports())
+tier = TierSessions("end")
+tier.open_door("127.0.0.1", ())
+serve, power = ServeSettings("end"), Power(10.0, 5.0, 5.0, 1.0)
+opened = tier.open(TierSessionSettings(serve, power, "model", Imports()))
+actor = partial(tier.call, "")
 assert not opened.has_torch
 n = packed.n_layers
 data = encode_program(describe(packed))
-if not (here := actor.has(data)).is_whole:
+if not (here := actor("has", data)).is_whole:
     for file, layout in describe(packed).layouts().items():
         whole = layout.part(packed.by_name, 0, layout.n_bytes)
-        assert here.n_bytes[file] or actor.take_part(file, 0, whole) == layout.n_bytes
-    actor.take(data)
-assert actor.has(data).is_whole
-assert actor.load("p", program_name(data)) == n
-assert actor.reaches(("end", opened.address), 5.0)
-actor.describe("w", "p", forms)
+        assert here.n_bytes[file] or actor("take_part", file, 0, whole) == layout.n_bytes
+    actor("take", data)
+assert actor("has", data).is_whole
+assert actor("load", "p", program_name(data)) == n
+assert actor("reaches", ("end", opened.address), 5.0)
+actor("describe", "w", "p", forms)
 def refused(call):
     try:
         call()
@@ -68,27 +74,28 @@ def refused(call):
         return str(error)
     raise AssertionError("not refused")
 
-assert "torch is not installed on this host" in refused(lambda: actor.profile("w", x))
-actor.expect("w", trials, (1.0,) * n)
-row = actor.measure_runtime("w", "onnx", graph, Exactness())
+assert "torch is not installed on this host" in refused(lambda: actor("profile", "w", x))
+actor("expect", "w", trials, (1.0,) * n)
+row = actor("measure_runtime", "w", "onnx", graph, Exactness())
 assert row.runtime == "onnx" and len(row.layer_s) == n and row.total_s > 0
 assert row.error <= 1e-4
-told = refused(lambda: actor.measure_runtime("w", "compile", None, Exactness()))
+told = refused(lambda: actor("measure_runtime", "w", "compile", None, Exactness()))
 assert "compile needs torch" in told
 for cut in range(n + 1):
-    actor.prepare("w", 0, cut, "onnx")
-    actor.prepare("w", cut, n, "onnx")
-    assert actor.measure("w", 0, cut, "onnx") >= 0
-actor.prepare("w", 2, 2, "torch")  # a relay
-assert "layers 0-2 in torch" in refused(lambda: actor.prepare("w", 0, 2, "torch"))
-assert actor.spend("compute", 0.05, "w", ("", ""))["compute"] >= 0.05
+    actor("prepare", "w", 0, cut, "onnx")
+    actor("prepare", "w", cut, n, "onnx")
+    assert actor("measure", "w", 0, cut, "onnx") >= 0
+actor("prepare", "w", 2, 2, "torch")  # a relay
+assert "layers 0-2 in torch" in refused(lambda: actor("prepare", "w", 0, 2, "torch"))
+assert actor("spend", "compute", 0.05, "w", ("", ""))["compute"] >= 0.05
+again = partial(actor, "measure_runtime", "w", "onnx", graph, Exactness())
 wrong = [replace(trials[0], made=trials[1].made), *trials[1:]]
-actor.expect("w", wrong, (1.0,) * n)
-assert "on the example" in refused(lambda: actor.measure_runtime("w", "onnx", graph, Exactness()))
+actor("expect", "w", wrong, (1.0,) * n)
+assert "on the example" in refused(again)
 wrong = [trials[0], replace(trials[1], made=trials[0].made)]
-actor.expect("w", wrong, (1.0,) * n)
-assert "on normal noise" in refused(lambda: actor.measure_runtime("w", "onnx", graph, Exactness()))
-actor.close()
+actor("expect", "w", wrong, (1.0,) * n)
+assert "on normal noise" in refused(again)
+tier.close()
 """
 NO_TORCH = """
 import sys

@@ -30,11 +30,13 @@ from tiers import tiers
 
 from edgesplit.errors import RequestError, TransportSecurityError
 from edgesplit.node.tier import entrance
-from edgesplit.node.transport import arrays, local_stream, wire
+from edgesplit.node.tier import host as tier_host
+from edgesplit.node.transport import arrays, wire
 from edgesplit.node.transport.client import Client
 from edgesplit.node.transport.connection import Connection, connect
+from edgesplit.node.transport.greeting import greet
 from edgesplit.node.transport.local_stream import LocalPeer, connect_here, listen_here
-from edgesplit.node.transport.security import connecting, new_credentials
+from edgesplit.node.transport.security import UNSECURED, connecting, new_credentials
 from edgesplit.node.transport.stream import HANDSHAKE_FAILURE
 
 ROUTE = [("end", 0, 3), ("edge", 3, 5), ("cloud", 5, 9)]
@@ -60,7 +62,9 @@ pass_on(far, near)
 @pytest.fixture(scope="module", params=["a session's", "nobody's"])
 def three(request):
     """Tiers with the key of a session, and without one."""
-    with tiers(credentials=new_credentials() if request.param == "a session's" else None) as made:
+    with tiers(
+        credentials=new_credentials() if request.param == "a session's" else UNSECURED
+    ) as made:
         yield made
 
 
@@ -86,6 +90,7 @@ def link_to(running, security=None):
 def stranger_to(running):
     made = connect_here(running.servers["end"].address, WAIT_S)
     made.settimeout(WAIT_S)
+    greet(made, "")
     return made
 
 
@@ -197,7 +202,7 @@ STRANGERS = {
 
 @pytest.mark.parametrize("data", STRANGERS.values(), ids=STRANGERS)
 def test_a_stranger_is_closed_and_the_tier_goes_on(secured, data, monkeypatch):
-    monkeypatch.setattr(entrance, "_HANDSHAKE_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(tier_host, "HANDSHAKE_TIMEOUT_S", 0.3)
     end = secured.servers["end"]
     refused = end.entrance.refused
     with stranger_to(secured) as stranger:
@@ -315,9 +320,9 @@ def test_somebody_in_between_proves_nothing(secured):
     command = [sys.executable, "-c", RELAY, "edgesplit/127.0.0.1:1", f"edgesplit/{end.address}"]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as relay:
         assert relay.stdout.readline() == b"listens\n"
-        link = Connection(
-            connect_here("127.0.0.1:1", WAIT_S), LIMIT_BYTES, arrays, security_of(secured)
-        )
+        made = connect_here("127.0.0.1:1", WAIT_S)
+        greet(made, "")
+        link = Connection(made, LIMIT_BYTES, arrays, security_of(secured))
         with pytest.raises(TransportSecurityError, match="another key or process"):
             link.handshake()
         link.close()
@@ -338,6 +343,7 @@ def test_another_user_is_refused_with_or_without_the_key(secured):
             made = connect_here(end.address, WAIT_S)
             link = Connection(made, LIMIT_BYTES, arrays, security)
             try:
+                greet(made, "")
                 link.handshake()
             except OSError as error:
                 return [owner, str(error)]
@@ -357,7 +363,7 @@ def test_a_tier_looks_at_the_user_before_it_reads(secured, monkeypatch):
     refused = end.entrance.refused
     other_user = LocalPeer(os.getpid(), os.geteuid() + 1)
     with monkeypatch.context() as patch:
-        patch.setattr(local_stream, "peer_of", lambda connected: other_user)
+        patch.setattr(tier_host, "peer_of", lambda connected: other_user)
         with socket.socket(socket.AF_UNIX) as other:  # who does not look at whom he connects to
             other.settimeout(WAIT_S)
             other.connect(f"\0edgesplit/{end.address}")

@@ -23,7 +23,7 @@ from edgesplit.node.transport import arrays, outgoing, stream, wire
 from edgesplit.node.transport.connection import Connection, connect
 from edgesplit.node.transport.outgoing import Outgoing
 from edgesplit.node.transport.payload_memory import Room
-from edgesplit.node.transport.security import connecting, new_credentials
+from edgesplit.node.transport.security import UNSECURED, connecting, new_credentials
 from edgesplit.node.transport.stream import PlainStream
 
 X = torch.ones(3)
@@ -38,7 +38,7 @@ class Enlarging(Additions):
         return lambda values: [torch.zeros(LARGE)]
 
 
-WAYS = {"plain": (None, False), "tls": (new_credentials(), False), "local": (None, True)}
+WAYS = {"plain": (UNSECURED, False), "tls": (new_credentials(), False), "local": (UNSECURED, True)}
 
 
 @pytest.fixture(params=WAYS.values(), ids=WAYS)

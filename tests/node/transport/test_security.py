@@ -1,5 +1,6 @@
 """Who may talk to a tier, over real sockets: the session's key opens, nothing else does."""
 
+import contextlib
 import pickle
 import shutil
 import socket
@@ -22,11 +23,12 @@ from tiers import tiers
 from wiretap import wiretap
 
 from edgesplit.errors import RequestError, TransportSecurityError
-from edgesplit.node.tier import entrance
+from edgesplit.node.tier import host
 from edgesplit.node.transport import arrays, wire
 from edgesplit.node.transport.client import Client
 from edgesplit.node.transport.connection import Connection, connect
-from edgesplit.node.transport.security import accepting, connecting, new_credentials
+from edgesplit.node.transport.greeting import greet
+from edgesplit.node.transport.security import UNSECURED, accepting, connecting, new_credentials
 
 ROUTE = [("end", 0, 3), ("edge", 3, 5), ("cloud", 5, 9)]
 WAIT_S = 10.0
@@ -69,9 +71,13 @@ def eventually(is_true):
         threading.Event().wait(0.01)
 
 
-def plain_socket(server):
+def plain_socket(server, session: str | None = ""):
+    """Connected to it, and, unless that is None, as if of that session."""
     host, port = server.address.split(":")
-    return socket.create_connection((host, int(port)), timeout=WAIT_S)
+    made = socket.create_connection((host, int(port)), timeout=WAIT_S)
+    if session is not None:
+        greet(made, session)
+    return made
 
 
 # The key
@@ -302,13 +308,15 @@ STRANGERS = {
 }
 
 
+@pytest.mark.parametrize("session", ["", None, "another's"], ids=["named", "none", "unknown"])
 @pytest.mark.parametrize("data", STRANGERS.values(), ids=STRANGERS)
-def test_a_stranger_is_closed_and_the_tier_goes_on(three, data, monkeypatch):
-    monkeypatch.setattr(entrance, "_HANDSHAKE_TIMEOUT_S", 0.3)
+def test_a_stranger_is_closed_and_the_tier_goes_on(three, data, session, monkeypatch):
+    monkeypatch.setattr(host, "HANDSHAKE_TIMEOUT_S", 0.3)
     end = three.servers["end"]
     refused = end.entrance.refused
-    with plain_socket(end) as stranger:
-        stranger.sendall(data)
+    with plain_socket(end, session) as stranger:
+        with contextlib.suppress(ConnectionError):  # it is closed already
+            stranger.sendall(data)
         assert still_serves(three)
         eventually(lambda: end.entrance.refused == refused + 1)
         while received := _received(stranger):
@@ -451,7 +459,7 @@ def test_nothing_of_a_payload_or_header_shows_on_the_wire(three, credentials):
 def test_the_wiretap_sees_what_is_not_encrypted():
     x = torch.arange(1000, dtype=torch.float32)
     with tiers() as plain, wiretap(plain.servers["end"].address) as tap:
-        through(tap, None, plain, x)
+        through(tap, UNSECURED, plain, x)
         assert b"request" in tap.sent[0]
         assert b"reply" in tap.answered[0]
         assert x[500:504].numpy().tobytes() in tap.sent[0]
@@ -484,7 +492,7 @@ def test_what_was_recorded_is_worth_nothing_later(three, credentials):
         client.close()
     assert counted.runs == 1
     refused = end.entrance.refused
-    with plain_socket(end) as again:
+    with plain_socket(end, None) as again:
         again.sendall(tap.sent[0])
         eventually(lambda: end.entrance.refused == refused + 1)
     assert counted.runs == 1
