@@ -16,6 +16,7 @@ from edgesplit.node.program.host_programs import HostPrograms
 from edgesplit.node.program.profiler import payload_forms
 from edgesplit.node.program.program_file import DescribedProgram
 from edgesplit.node.program.shipping import pack
+from edgesplit.node.runtime.check import Exactness
 from edgesplit.node.tier.held_programs import HeldPrograms
 from edgesplit.node.tier.router import ServeSettings
 from edgesplit.node.tier.shared_programs import SharedPrograms
@@ -24,15 +25,26 @@ MIB = 2**20
 
 
 @pytest.fixture
-def held(monkeypatch, tmp_path):
-    """Of a tier whose host keeps programs in an empty folder."""
+def shared(monkeypatch, tmp_path):
+    """Of a host that keeps programs in an empty folder."""
     monkeypatch.setenv("EDGESPLIT_CACHE", str(tmp_path / "cache"))
-    server = SimpleNamespace(settings=ServeSettings("end"), worker=SimpleNamespace(programs={}))
-    shared = SharedPrograms()
-    made = HeldPrograms(server, shared)
+    made = SharedPrograms()
     yield made
     made.close()
-    shared.close()
+
+
+def of_a_session(shared, **settings):
+    server = SimpleNamespace(
+        settings=ServeSettings("end", **settings), worker=SimpleNamespace(programs={})
+    )
+    return HeldPrograms(server, shared)
+
+
+@pytest.fixture
+def held(shared):
+    made = of_a_session(shared)
+    yield made
+    made.close()
 
 
 def free(monkeypatch, n_bytes):
@@ -99,3 +111,30 @@ def test_a_program_that_is_given_up_is_gone_although_load_froze_it(held):
     held.forget(("w",), ("p",))
     assert segment() is None
     gc.unfreeze()
+
+
+def test_two_sessions_with_one_program_have_its_workload_once(shared):
+    ann, ben = of_a_session(shared), of_a_session(shared)
+    others = of_a_session(shared, exactness=Exactness(exact=True)), of_a_session(shared, threads=2)
+    exported, program = kept(nn.Linear(8, 8), torch.rand(1, 8))
+    for held in (ann, ben, *others):
+        held.load("p", program.name)
+        held.describe("w", "p", payload_forms(exported.program, [torch.rand(1, 8)]))
+    workloads = [held.workloads["w"] for held in (ann, ben, *others)]
+    assert workloads[0] is workloads[1]
+    assert len(set(workloads)) == 3
+    ann.workloads["w"].give_up("onnx", "wrong")
+    assert [one.workload for one in ben.failures()] == ["w"]
+    x = torch.rand(1, 8)
+    made = workloads[1].segment(0, 1)([x])[0]
+    engine = weakref.ref(workloads.pop(0).engine)
+    ann.close()
+    assert torch.equal(ben.workloads["w"].segment(0, 1)([x])[0], made)
+    ben.describe("w", "p", payload_forms(exported.program, [x]))  # as after a restart
+    assert ben.workloads["w"] is workloads[0]
+    workloads.clear()
+    ben.close()
+    gc.collect()
+    assert engine() is None
+    for held in others:
+        held.close()

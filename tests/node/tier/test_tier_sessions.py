@@ -1,0 +1,81 @@
+"""A tier's sessions: opened, called, given up."""
+
+import time
+from dataclasses import replace
+
+import pytest
+from faults import until
+
+from edgesplit.core.power import Power
+from edgesplit.errors import ClusterError, ConfigError
+from edgesplit.node.process.imports import Imports
+from edgesplit.node.tier.router import ServeSettings
+from edgesplit.node.tier.tier_session import TierSessionSettings
+from edgesplit.node.tier.tier_sessions import TierSessions
+from edgesplit.node.transport.client import Client
+from edgesplit.node.transport.security import new_credentials
+
+
+@pytest.fixture
+def tier(monkeypatch, tmp_path):
+    monkeypatch.setenv("EDGESPLIT_CACHE", str(tmp_path / "cache"))
+    made = TierSessions("end", silent_s=0.4)
+    made.open_door("127.0.0.1", ())
+    yield made
+    made.close()
+
+
+def told(name, **settings):
+    serve = ServeSettings("end", credentials=new_credentials(name), **settings)
+    return TierSessionSettings(serve, Power(10.0, 5.0, 5.0, 1.0), "model", Imports())
+
+
+def test_a_session_is_opened_once_and_says_so_again(tier):
+    settings = told("ann")
+    opened = tier.open(settings)
+    assert tier.open(settings) == opened
+    assert opened.address == tier.address
+    assert tier.incarnation("ann") == opened.incarnation
+    assert tier.names == ("ann",)
+    assert tier.metering() == {"ann": "modelled: given (device)"}
+
+
+def test_one_that_asks_for_something_else_is_opened_anew(tier):
+    settings = told("ann")
+    first = tier.open(settings)
+    again = tier.open(replace(settings, serve=replace(settings.serve, hedge=0.5)))
+    assert again.incarnation != first.incarnation
+    assert tier.names == ("ann",)
+
+
+def test_one_that_is_not_open_is_told_so(tier):
+    tier.open(told("ann"))
+    assert tier.incarnation("ben") != tier.incarnation("ann")
+    with pytest.raises(ClusterError, match=r"does not know session 'ben' any more"):
+        tier.call("ben", "failures")
+    with pytest.raises(ClusterError):
+        tier.call("ann", "_held")
+    tier.end("ben")
+    assert tier.names == ("ann",)
+
+
+def test_one_that_nobody_asks_after_ends_and_one_with_a_caller_does_not(tier):
+    ann, ben, eve = told("ann"), told("ben"), told("eve")
+    for settings in (ann, ben, eve):
+        tier.open(settings)
+    client = Client(tier.address, credentials=ben.serve.credentials)
+    with client.channel():
+        until_s = time.monotonic() + 2.0
+        while time.monotonic() < until_s:
+            tier.incarnation("eve")  # as its caller does
+            time.sleep(0.05)
+        assert set(tier.names) == {"ben", "eve"}
+    client.close()
+    until(lambda: tier.names == ())
+
+
+def test_a_module_that_is_missing_is_named_and_others_are_served(tier):
+    with pytest.raises(ConfigError, match="tier 'end' cannot import 'no_such_module'"):
+        tier.open(replace(told("ann"), imports=Imports(("no_such_module",))))
+    tier.open(told("ben"))
+    assert tier.names == ("ben",)
