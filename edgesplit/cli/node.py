@@ -30,6 +30,10 @@ def node() -> None:
 
 @node.command(short_help="Write this host's node file, token and systemd unit.")
 @click.option("--tier", required=True, help="The tier of this host, such as end, edge or cloud.")
+@click.option(
+    "--name",
+    help="The node's name, such as edge-2 where two hosts play edge. Without it: the tier's.",
+)
 @click.option("--head-ip", metavar="ADDRESS", help="The head's IPv4 address.")
 @click.option("--head", "is_head", is_flag=True, help="This host is the head.")
 @click.option(
@@ -72,6 +76,7 @@ def init(**options: Any) -> None:
 
     \b
     Example: edgesplit node init --tier end --head-ip 192.168.1.30
+             edgesplit node init --tier edge --name edge-2 --head-ip 192.168.1.30
     """
     from edgesplit.deploy.node_files import (
         SYSTEMD,
@@ -91,7 +96,7 @@ def init(**options: Any) -> None:
     click.echo(f"made {make_ray_folder(env)} for Ray's user only")
     head = "the head" if env.is_head else f"head {env.head_ip}"
     click.echo(
-        f"tier {env.tier} at {env.node_ip}, {head}, {env.cpus} CPUs, object store "
+        f"{env.title} at {env.node_ip}, {head}, {env.cpus} CPUs, object store "
         f"{env.object_store_bytes >> 20} MiB"
     )
     if options["is_service"]:
@@ -101,8 +106,10 @@ def init(**options: Any) -> None:
 
 def _node_env(options: Mapping[str, Any], folder: Path) -> "NodeEnv":
     from edgesplit.deploy.address import source_address
-    from edgesplit.deploy.node_env import NodeEnv
+    from edgesplit.deploy.node_env import NodeEnv, check_value
 
+    if options["name"] is not None:
+        check_value("ES_NODE", options["name"])
     head_ip = options["head_ip"]
     if options["is_head"] == (head_ip is not None):
         raise click.UsageError("give either --head-ip ADDRESS, or --head if this host is the head")
@@ -117,6 +124,7 @@ def _node_env(options: Mapping[str, Any], folder: Path) -> "NodeEnv":
         bin_dir=str(Path(sys.executable).parent),
         token_file=str(folder / "token"),
         ray_folder=str(_ray_folder(options["ray_folder"], folder)),
+        name=options["name"] or "",
     )
     if ipaddress.ip_address(env.node_ip).is_loopback:
         raise ConfigError(
@@ -170,7 +178,8 @@ def _show_next(env: "NodeEnv", has_token: bool, is_service: bool) -> None:
     elif not has_token:
         click.echo("next: this host needs the head's token; unless it has it already:")
         click.echo(f"  scp {env.head_ip}:{token_file} edgesplit-token")
-        click.echo(f"  {again} --tier {env.tier}")
+        name = f" --name {env.name}" if env.name != env.tier else ""
+        click.echo(f"  {again} --tier {env.tier}{name}")
     if is_service:
         click.echo("then start Ray here:\n  sudo systemctl daemon-reload")
         click.echo("  sudo systemctl enable --now edgesplit-node")

@@ -1,7 +1,8 @@
-"""`edgesplit testbed`: three hosts on this machine, to try what otherwise needs real ones."""
+"""`edgesplit testbed`: hosts on this machine, to try what otherwise needs real ones."""
 
 import subprocess
 from collections.abc import Callable
+from itertools import permutations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,9 @@ from edgesplit.cli.options import Finite
 if TYPE_CHECKING:
     from edgesplit.testbed.testbed import Testbed
 
+_MOST_LINKS = 6  # shown one by one whatever they are: those of three hosts
+_NARROWEST = 6  # columns of a host's name
+
 _host = click.argument("host")
 _pair = click.argument("pair")
 _one_way = click.option(
@@ -19,12 +23,12 @@ _one_way = click.option(
 )
 
 
-@click.group(short_help="Make three hosts on this machine, of namespaces.")
+@click.group(short_help="Make hosts on this machine, of namespaces.")
 @click.option("--name", help="Name of the testbed. A second testbed needs its own --network too.")
 @click.option("--network", help="First three numbers of the hosts' private addresses.")
 @click.pass_context
 def testbed(ctx: click.Context, name: str | None, network: str | None) -> None:
-    """Make three hosts end, edge and cloud on this Linux machine. Needs root.
+    """Make three hosts end, edge and cloud on this Linux machine, or others. Needs root.
 
     Each host has its own addresses, processes and SSH server. You can throttle and cut the links
     between them, and slow and kill the hosts. `up --ray` starts the shipped cluster.yaml on them.
@@ -38,8 +42,7 @@ def testbed(ctx: click.Context, name: str | None, network: str | None) -> None:
     from edgesplit.testbed.layout import Layout
     from edgesplit.testbed.testbed import Testbed
 
-    given = {"name": name, "network": network}
-    ctx.obj = Testbed(Layout(**{key: value for key, value in given.items() if value}))
+    ctx.obj = Testbed(Layout(name or Layout.name, network or Layout.network))
 
 
 def _command(help_text: str, *decorators: Callable[[Any], Any]) -> Callable[[Any], Any]:
@@ -57,6 +60,11 @@ def _command(help_text: str, *decorators: Callable[[Any], Any]) -> Callable[[Any
 @_command(
     "Make the hosts.",
     click.option(
+        "--hosts",
+        help="Roles and how many hosts each has, such as end=3,edge=2,cloud=1, or a YAML file. "
+        "Without it: end, edge and cloud.",
+    ),
+    click.option(
         "--ray", "with_ray", is_flag=True, help="Also run `ray up`, and wait for all nodes."
     ),
     click.option(
@@ -67,24 +75,43 @@ def _command(help_text: str, *decorators: Callable[[Any], Any]) -> Callable[[Any
         help="A cluster.yaml; the testbed uses a copy with its own addresses, user and key.",
     ),
 )
-def up(bed: "Testbed", with_ray: bool, cluster: Path) -> None:
+def up(bed: "Testbed", hosts: str | None, with_ray: bool, cluster: Path) -> None:
     """Make the hosts. Hosts that run already are left alone.
+
+    A file gives each host its role, and may give it a share of cores, and links a rate:
+
+    \b
+        hosts:
+          end-1: {role: end, cpus: 0.2}
+          edge: {role: edge}
+          cloud: {role: cloud}
+        links:
+          end-1-edge: 5Mbit/s
 
     \b
     Example: edgesplit testbed up --ray
+             edgesplit testbed up --hosts end=3,edge=2,cloud=1 --ray
     """
+    from edgesplit.testbed.blueprint import read_blueprint
     from edgesplit.testbed.ray_cluster import cluster_text, ray_up, write_cluster_files
     from edgesplit.testbed.system import require
 
     require()
-    cluster_text(bed.layout, cluster)  # a missing file is told before anything is made
-    bed.up()
+    # What is missing or wrong in a file is told before anything is made.
+    cluster_text(bed.layout, cluster)
+    blueprint = read_blueprint(hosts, bed.layout.name) if hosts is not None else None
+    bed.up(blueprint.hosts if blueprint else None)
     write_cluster_files(bed.layout, cluster)
-    _show(bed)
     if with_ray:
         click.echo("ray up ...")
         ray_up(bed)
-        click.echo("three nodes have joined; next: edgesplit testbed exec end -- edgesplit status")
+    if blueprint:  # slow hosts would take Ray longer to start than it allows
+        blueprint.set_on(bed)
+    _show(bed)
+    names = bed.layout.names
+    if with_ray:
+        told = f"{len(names)} nodes have joined"
+        click.echo(f"{told}; next: edgesplit testbed exec {names[0]} -- edgesplit status")
         return
     tmp = f"RAY_TMPDIR={bed.layout.folder}"
     click.echo(f"next: {tmp} ray up -y --no-config-cache {bed.layout.cluster_file}")
@@ -122,7 +149,7 @@ def shape(bed: "Testbed", pair: str, rate: str, one_way: bool) -> None:
     """
     from edgesplit.testbed.rate import parse_rate
 
-    bed.shape(_pairs(pair, one_way), None if rate == "off" else parse_rate(rate))
+    bed.shape(_pairs(bed, pair, one_way), None if rate == "off" else parse_rate(rate))
 
 
 @_command("Limit a host to a share of cores, such as 0.2.", _host, click.argument("cores"))
@@ -145,7 +172,7 @@ def cut(bed: "Testbed", pair: str, one_way: bool, mend: bool) -> None:
     \b
     Example: edgesplit testbed cut edge-cloud
     """
-    bed.cut(_pairs(pair, one_way), not mend)
+    bed.cut(_pairs(bed, pair, one_way), not mend)
 
 
 @_command("Kill a host like a power cut.", _host)
@@ -182,22 +209,27 @@ def exec_(ctx: click.Context, host: str, words: tuple[str, ...]) -> None:
     ctx.exit(subprocess.call(ctx.obj.exec(host, list(words))))
 
 
-def _pairs(text: str, is_one_way: bool) -> list[tuple[str, str]]:
-    from edgesplit.testbed.layout import parse_pair
-
-    source, target = parse_pair(text)
+def _pairs(bed: "Testbed", text: str, is_one_way: bool) -> list[tuple[str, str]]:
+    source, target = bed.layout.pair(text)
     return [(source, target)] if is_one_way else [(source, target), (target, source)]
 
 
 def _show(bed: "Testbed") -> None:
-    from edgesplit.testbed.layout import HOSTS
     from edgesplit.testbed.rate import rate_text
 
-    for host in bed.status():
+    hosts, state = bed.status(), bed.state()
+    width = max(_NARROWEST, *(len(text) for host in hosts for text in (host.host, host.role)))
+    for host in hosts:
         quota = f"{host.cores:g} cores" if host.cores is not None else "all cores"
         running = "runs" if host.is_running else "does not run"
-        click.echo(f"{host.host:6} {host.address:15} {running:13} {quota}")
-    state = bed.state()
-    for pair in [(u, v) for u in HOSTS for v in HOSTS if u != v]:
+        click.echo(
+            f"{host.host:{width}} {host.role:{width}} {host.address:15} {running:13} {quota}"
+        )
+    links = list(permutations(state.layout.names, 2))
+    is_short = len(links) <= _MOST_LINKS
+    shown = [pair for pair in links if is_short or pair in state.rates or pair in state.cuts]
+    for pair in shown:
         rate = rate_text(state.rates[pair]) if pair in state.rates else "unshaped"
-        click.echo(f"{'-'.join(pair):13} {'cut' if pair in state.cuts else rate}")
+        click.echo(f"{'-'.join(pair):{2 * width + 1}} {'cut' if pair in state.cuts else rate}")
+    if len(shown) < len(links):
+        click.echo(f"the other {len(links) - len(shown)} links: unshaped")

@@ -114,7 +114,7 @@ def head_looks(head: HeadFacts) -> Iterator[Look]:
 
 
 def _node_file(env: NodeEnv) -> Finding:
-    told = f"{node_file()}: tier {env.tier} at {env.node_ip}"
+    told = f"{node_file()}: {env.title} at {env.node_ip}"
     if not is_own(env.node_ip):
         return False, f"{told}, which is no address of this host"
     ray = Path(env.bin_dir) / "ray"

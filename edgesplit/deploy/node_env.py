@@ -44,6 +44,7 @@ RAY_SETTINGS = {
 }
 _COMMENTS = {
     "ES_TIER": "the tier this host plays: its Ray node gets the label tier=NAME",
+    "ES_NODE": "the node's name; without it the tier's: its Ray node gets the label node=NAME",
     "ES_NODE_IP": "this host's own IPv4 address, as the others reach it",
     "ES_HEAD_IP": "the head's IPv4 address",
     "ES_CPUS": "cores for EdgeSplit and Ray",
@@ -57,6 +58,7 @@ _COMMENTS = {
     "RAY_gcs_rpc_server_reconnect_timeout_s": "seconds without the head until Ray ends here",
     "RAY_raylet_liveness_self_check_interval_ms": "how often it asks if the head still knows it",
 }
+_OPTIONAL = "ES_NODE"
 _LABEL = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?")  # ray._private.label_utils
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 # What a shell takes as it stands: plain characters, 'anything', "anything without $ ` \".
@@ -67,7 +69,13 @@ _LITERAL = re.compile(r"""(?:[\w@%+=:,./-]|'[^']*'|"[^"$`\\]*")*""", re.ASCII)
 class NodeEnv:
     """What one host is in the cluster; the head is the host whose node_ip is head_ip.
 
-    Raises ConfigError with what was given, what is expected and what to do.
+    name: the node's; empty stands for the tier's name, and becomes it. Raises ConfigError with
+    what was given, what is expected and what to do.
+
+    Example:
+        >>> own = ("192.168.1.21", "192.168.1.30", 4, 1 << 30, "/opt/bin", "/etc/edgesplit/token")
+        >>> NodeEnv("edge", *own).name, NodeEnv("edge", *own, name="edge-2").title
+        ('edge', 'node edge-2 of tier edge')
     """
 
     tier: str
@@ -78,8 +86,10 @@ class NodeEnv:
     bin_dir: str
     token_file: str
     ray_folder: str = str(RAY_FOLDER)
+    name: str = ""
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "name", self.name or self.tier)
         for key, value in self.values.items():
             check_value(key, value)
 
@@ -89,10 +99,17 @@ class NodeEnv:
         return self.node_ip == self.head_ip
 
     @property
+    def title(self) -> str:
+        """What this host is, for people: `tier edge`, or `node edge-2 of tier edge`."""
+        named = f"node {self.name} of " if self.name != self.tier else ""
+        return f"{named}tier {self.tier}"
+
+    @property
     def values(self) -> dict[str, str]:
-        """Every variable of the file, Ray's settings included."""
+        """Every variable of the file, Ray's settings included; ES_NODE where it says more."""
         own = {
             "ES_TIER": self.tier,
+            **({"ES_NODE": self.name} if self.name != self.tier else {}),
             "ES_NODE_IP": self.node_ip,
             "ES_HEAD_IP": self.head_ip,
             "ES_CPUS": str(self.cpus),
@@ -145,7 +162,7 @@ def check_value(key: str, value: str) -> None:
 
 
 def _node_env(file: Path, values: dict[str, str]) -> NodeEnv:
-    missing = [key for key in _CHECKS if key not in values]
+    missing = [key for key in _CHECKS if key not in values and key != _OPTIONAL]
     if missing:
         raise ConfigError(
             f"{file} lacks {', '.join(missing)}; write it anew with `edgesplit node init --force`"
@@ -159,6 +176,7 @@ def _node_env(file: Path, values: dict[str, str]) -> NodeEnv:
         bin_dir=values["ES_BIN"],
         token_file=values["RAY_AUTH_TOKEN_PATH"],
         ray_folder=values["RAY_TMPDIR"],
+        name=values.get("ES_NODE", ""),
     )
 
 
@@ -187,6 +205,10 @@ def _is_text(value: str) -> bool:
     return value.isprintable()
 
 
+def _is_label(value: str) -> bool:
+    return bool(_LABEL.fullmatch(value))
+
+
 def _is_address(value: str) -> bool:
     try:
         address = ipaddress.IPv4Address(value)
@@ -210,8 +232,12 @@ _ADDRESS = (
 )
 _CHECKS: dict[str, tuple[Callable[[str], bool], str]] = {
     "ES_TIER": (
-        lambda value: bool(_LABEL.fullmatch(value)),
+        _is_label,
         "1 to 63 letters, digits and . _ - between them, such as end",
+    ),
+    "ES_NODE": (
+        _is_label,
+        "1 to 63 letters, digits and . _ - between them, such as edge-2",
     ),
     "ES_NODE_IP": _ADDRESS,
     "ES_HEAD_IP": _ADDRESS,

@@ -43,7 +43,7 @@ def ray_start_options(is_head: bool) -> list[str]:
     return [
         *role,
         '--node-ip-address="$ES_NODE_IP"',
-        '--labels="tier=$ES_TIER"',
+        '--labels="tier=$ES_TIER,node=${ES_NODE:-$ES_TIER}"',
         '--num-cpus="$ES_CPUS"',
         '--object-store-memory="$ES_OBJECT_STORE_BYTES"',
         *[word for p in PORTS if is_head or p.where == EVERY_NODE for word in p.options],
@@ -72,7 +72,7 @@ def unit_text(env: NodeEnv, node_file: Path, user: str) -> str:
 # when the head was away, however often that takes. Not together with `ray up` for this host: each
 # would stop what the other started.
 [Unit]
-Description=Ray for EdgeSplit, tier {env.tier}
+Description=Ray for EdgeSplit, {env.title}
 Wants=network-online.target
 After=network-online.target
 StartLimitIntervalSec=0

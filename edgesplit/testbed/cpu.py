@@ -10,7 +10,7 @@ import signal
 from pathlib import Path
 
 from edgesplit.errors import TestbedError
-from edgesplit.testbed.layout import HOSTS, Layout
+from edgesplit.testbed.layout import Layout
 from edgesplit.testbed.system import wait_until
 
 PERIOD_US = 5_000
@@ -30,10 +30,10 @@ def make(layout: Layout) -> None:
     """A group per host, without a limit."""
     if _is_v2():
         _allow(_ROOT)
-    for host in HOSTS:
+    for host in layout.names:
         group(layout, host).mkdir(parents=True, exist_ok=True)
     if _is_v2():
-        _allow(group(layout, HOSTS[0]).parent)
+        _allow(group(layout, layout.names[0]).parent)
 
 
 def limit(layout: Layout, host: str, cores: float | None) -> None:
@@ -56,7 +56,7 @@ def procs_file(layout: Layout, host: str) -> Path:
 
 def kill(layout: Layout) -> None:
     """End every process that is in one of the hosts' groups."""
-    for host in HOSTS:
+    for host in layout.names:
         with contextlib.suppress(FileNotFoundError):
             for pid in procs_file(layout, host).read_text().split():
                 with contextlib.suppress(ProcessLookupError):
@@ -65,7 +65,7 @@ def kill(layout: Layout) -> None:
 
 def remove(layout: Layout) -> None:
     """Remove the groups once their processes have ended."""
-    folders = [group(layout, host) for host in HOSTS]
+    folders = [group(layout, host) for host in layout.names]
     for folder in [*folders, folders[0].parent]:
         wait_until(lambda folder=folder: _removed(folder), f"the processes in {folder} to end")  # type: ignore[misc]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from edgesplit.errors import TestbedError
 from edgesplit.testbed import cpu
-from edgesplit.testbed.layout import HOSTS, Layout
+from edgesplit.testbed.layout import Layout
 from edgesplit.testbed.mounts import ETC, RAY_TEMP
 from edgesplit.testbed.state import Process
 from edgesplit.testbed.system import find, run, started_at, wait_until
@@ -79,7 +79,7 @@ class Host:
         (self.folder / "sshd_config").write_text(
             _SSHD_CONFIG.format(address=self.layout.address(self.name), etc=ETC)
         )
-        names = [f"{self.layout.address(host)} {host}" for host in HOSTS]
+        names = [f"{self.layout.address(host)} {host}" for host in self.layout.names]
         (self.folder / "hosts").write_text("\n".join(["127.0.0.1 localhost", *names, ""]))
         (self.folder / "passwd").write_text(_own_home(Path("/etc/passwd").read_text()))
 

@@ -9,7 +9,7 @@ import json
 from dataclasses import dataclass
 
 from edgesplit.errors import TestbedError
-from edgesplit.testbed.layout import HOSTS, Layout
+from edgesplit.testbed.layout import Layout
 from edgesplit.testbed.state import State
 from edgesplit.testbed.system import run, wait_until
 
@@ -68,7 +68,7 @@ class Network:
 
     def remove(self) -> None:
         """Remove everything that was made, as far as it is there."""
-        for host in HOSTS:
+        for host in self.layout.names:
             self.unplug(host)
         if self._is_ours(self.layout.bridge):
             run(["ip", "link", "delete", self.layout.bridge])
@@ -91,12 +91,12 @@ class Network:
         )  # fmt: skip
         for target, rate in rates.items():
             self._shape(host, target, rate)
-        for target in set(HOSTS) - {host}:
+        for target in set(self.layout.names) - {host}:
             self._cut(host, target, (host, target) in state.cuts)
 
     def foreign(self) -> list[str]:
         """Devices and namespaces of our names, and addresses, that somebody else made."""
-        names = [self.layout.bridge, *map(self.layout.device, HOSTS)]
+        names = [self.layout.bridge, *map(self.layout.device, self.layout.names)]
         devices = [name for name in names if self._link(name) and not self._is_ours(name)]
         spaces = [name for name in names if name in self._namespaces()]
         return devices + spaces + self._foreign_addresses()
@@ -104,7 +104,7 @@ class Network:
     # Inside
 
     def _shape(self, host: str, target: str, bytes_per_s: float) -> None:
-        number = f"1:{10 + HOSTS.index(target)}"
+        number = f"1:{10 + self.layout.names.index(target)}"
         rate, burst = f"{round(bytes_per_s * 8)}bit", str(_burst_bytes(bytes_per_s))
         self._tc(
             host, "class", "add", "parent", "1:", "classid", number, "htb",

@@ -16,14 +16,14 @@ import yaml
 from edgesplit.deploy.node_env import NodeEnv
 from edgesplit.deploy.node_files import write_node_files
 from edgesplit.errors import TestbedError
-from edgesplit.testbed.layout import HEAD, HOSTS, Layout
+from edgesplit.testbed.layout import Layout
 from edgesplit.testbed.mounts import ETC, RAY_TEMP
 from edgesplit.testbed.system import wait_until
 from edgesplit.testbed.testbed import Testbed
 
-END_STORE_BYTES, STORE_BYTES = 75 << 20, 1 << 30
+END, END_STORE_BYTES, STORE_BYTES = "end", 75 << 20, 1 << 30
 _RAY_TIMEOUT_S = 300.0
-_JOIN_TIMEOUT_S, _END_TIMEOUT_S = 240.0, 240.0
+_JOIN_TIMEOUT_S, _JOIN_TIMEOUT_PER_HOST_S, _END_TIMEOUT_S = 240.0, 60.0, 240.0
 _STATUS_TIMEOUT_S = 60.0
 _BIN = Path(sys.executable).parent
 
@@ -34,13 +34,14 @@ def write_cluster_files(layout: Layout, shipped: Path) -> None:
     Raises TestbedError where `shipped` cannot be read.
     """
     token = None
-    for host in HOSTS:
+    for host in layout.names:
         env = NodeEnv(
-            tier=host,
+            tier=layout.role(host),
+            name=host,
             node_ip=layout.address(host),
-            head_ip=layout.address(HEAD),
+            head_ip=layout.address(layout.head),
             cpus=1,
-            object_store_bytes=END_STORE_BYTES if host == HOSTS[0] else STORE_BYTES,
+            object_store_bytes=END_STORE_BYTES if layout.role(host) == END else STORE_BYTES,
             bin_dir=str(_BIN),
             token_file=str(ETC / "token"),
             ray_folder=str(RAY_TEMP),
@@ -59,21 +60,23 @@ def cluster_text(layout: Layout, shipped: Path) -> str:
         raise TestbedError(
             f"cannot read {shipped} ({error}); name the project's cluster.yaml with --cluster"
         ) from error
-    workers = [layout.address(host) for host in HOSTS if host != HEAD]
-    cluster["provider"] |= {"head_ip": layout.address(HEAD), "worker_ips": workers}
+    workers = [layout.address(host) for host in layout.names if host != layout.head]
+    cluster["provider"] |= {"head_ip": layout.address(layout.head), "worker_ips": workers}
     cluster["auth"] |= {"ssh_user": "root", "ssh_private_key": str(layout.key)}
     return str(yaml.safe_dump(cluster, sort_keys=False))
 
 
 def ray_up(testbed: Testbed) -> None:
-    """`ray up`; returns once all three nodes are there. Raises TestbedError with Ray's words."""
-    _ray(testbed.layout, "up", "--no-config-cache", "--disable-usage-stats")
-    end_s = time.monotonic() + _JOIN_TIMEOUT_S
-    while not set(HOSTS) <= (found := tiers(testbed)):
+    """`ray up`; returns once all hosts' nodes are there. Raises TestbedError with Ray's words."""
+    layout = testbed.layout
+    _ray(layout, "up", "--no-config-cache", "--disable-usage-stats")
+    limit_s = max(_JOIN_TIMEOUT_S, _JOIN_TIMEOUT_PER_HOST_S * len(layout.hosts))
+    end_s = time.monotonic() + limit_s
+    while not set(layout.names) <= (found := joined(testbed)):
         if time.monotonic() > end_s:
             raise TestbedError(
-                f"only {sorted(found)} of {HOSTS} joined within {_JOIN_TIMEOUT_S:g} s; see "
-                f"{RAY_TEMP}/ray/session_latest/logs/monitor.log on the head"
+                f"only {sorted(found)} of {layout.names} joined within {limit_s:g} s; see "
+                f"{RAY_TEMP}/ray/session_latest/logs/monitor.log on the head, {layout.head}"
             )
 
 
@@ -84,7 +87,7 @@ def ray_down(testbed: Testbed) -> None:
     agents when they have tried for another minute to tell the head so.
     """
     _ray(testbed.layout, "down")
-    for host in HOSTS:
+    for host in testbed.layout.names:
         wait_until(
             lambda host=host: not ray_processes(testbed, host),  # type: ignore[misc]
             f"Ray on host {host} to end",
@@ -92,11 +95,13 @@ def ray_down(testbed: Testbed) -> None:
         )
 
 
-def tiers(testbed: Testbed) -> set[str]:
-    """The tiers whose nodes are alive, as `edgesplit status` on the head has it."""
+def joined(testbed: Testbed) -> set[str]:
+    """The hosts whose nodes are alive, as `edgesplit status` on the head has it."""
+    layout = testbed.layout
     words = [str(_BIN / "edgesplit"), "status", "--json"]
-    found = json.loads(testbed.run(HEAD, words, _STATUS_TIMEOUT_S))
-    return {node["tier"] for node in found["nodes"] if node["is_alive"]}
+    found = json.loads(testbed.run(layout.head, words, _STATUS_TIMEOUT_S))
+    alive = {node["address"] for node in found["nodes"] if node["is_alive"]}
+    return {host for host in layout.names if layout.address(host) in alive}
 
 
 def ray_processes(testbed: Testbed, host: str) -> list[str]:

@@ -4,11 +4,11 @@ import json
 import os
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from edgesplit.errors import TestbedError
+from edgesplit.testbed.layout import HostSpec, Layout, Pair
 from edgesplit.testbed.system import started_at
-
-Pair = tuple[str, str]
 
 
 @dataclass(frozen=True)
@@ -26,11 +26,12 @@ class Process:
 
 @dataclass(frozen=True)
 class State:
-    """rates: bytes per second per directed pair. cores: CPU quota per host. cuts: directed pairs.
+    """layout: with the hosts that it has. first: each running host's first process.
 
-    first: each running host's first process.
+    rates: bytes per second per directed pair. cores: CPU quota per host. cuts: directed pairs.
     """
 
+    layout: Layout
     first: dict[str, Process] = field(default_factory=dict)
     rates: dict[Pair, float] = field(default_factory=dict)
     cores: dict[str, float] = field(default_factory=dict)
@@ -56,34 +57,49 @@ class State:
         return host in self.first and self.first[host].is_alive
 
 
-def read_state(folder: Path) -> State | None:
-    """The state in `folder`; None where there is no testbed. Raises TestbedError if damaged."""
-    path = folder / "state.json"
+def read_state(given: Layout) -> State | None:
+    """The state of the testbed of that name; None where there is none.
+
+    Of one that older versions made, `given` says which network and hosts it has. Raises
+    TestbedError if the state is damaged.
+    """
+    path = _file(given)
     try:
         found = json.loads(path.read_text())
     except FileNotFoundError:
         return None
+    except PermissionError as error:
+        raise TestbedError(
+            f"only root may look at the testbed in {path.parent}: use sudo"
+        ) from error
     except ValueError as error:
         raise TestbedError(f"{path} is damaged ({error}); remove it after a look") from error
+    layout = _layout(found["layout"]) if "layout" in found else given
     return State(
+        layout,
         {host: Process(**process) for host, process in found["first"].items()},
-        {_pair(text): rate for text, rate in found["rates"].items()},
+        {layout.pair(text): rate for text, rate in found["rates"].items()},
         found["cores"],
-        frozenset(_pair(text) for text in found["cuts"]),
+        frozenset(map(layout.pair, found["cuts"])),
     )
 
 
-def write_state(folder: Path, state: State) -> None:
+def write_state(state: State) -> None:
     """Write it at once or not at all."""
+    path = _file(state.layout)
     found = asdict(state) | {
         "rates": {"-".join(pair): rate for pair, rate in state.rates.items()},
         "cuts": ["-".join(pair) for pair in sorted(state.cuts)],
     }
-    new = folder / "state.json.new"
+    new = path.with_suffix(".json.new")
     new.write_text(json.dumps(found, indent=1))
-    os.replace(new, folder / "state.json")
+    os.replace(new, path)
 
 
-def _pair(text: str) -> Pair:
-    source, _, target = text.partition("-")
-    return source, target
+def _file(layout: Layout) -> Path:
+    return layout.folder / "state.json"
+
+
+def _layout(found: dict[str, Any]) -> Layout:
+    hosts = tuple(HostSpec(**host) for host in found["hosts"])
+    return Layout(found["name"], found["network"], hosts)

@@ -13,7 +13,7 @@ import yaml
 from edgesplit.deploy.node_files import start_script
 from edgesplit.errors import TestbedError
 from edgesplit.testbed.host import CACHE, CACHE_BYTES, RAY_TEMP_BYTES
-from edgesplit.testbed.layout import HEAD, HOSTS, parse_pair
+from edgesplit.testbed.layout import HEAD, HOSTS
 from edgesplit.testbed.mounts import ETC, RAY_TEMP
 from edgesplit.testbed.ray_cluster import ray_up
 from edgesplit.testbed.testbed import Testbed
@@ -91,9 +91,9 @@ class Hosts:
                 self._units.stop(fault.target)
                 self._bed.kill(fault.target)
             case "cut" | "flap":
-                self._bed.cut(_both_ways(fault.target))
+                self._bed.cut(_both_ways(self._bed, fault.target))
             case "throttle":
-                self._bed.shape(_both_ways(fault.target), THROTTLED_BYTES_PER_S)
+                self._bed.shape(_both_ways(self._bed, fault.target), THROTTLED_BYTES_PER_S)
             case "fill-disk":
                 _fill(self._bed, fault.target, str(RAY_TEMP))
             case "fill-cache":
@@ -110,7 +110,7 @@ class Hosts:
             is_cut = not is_cut
             for fault in faults:
                 if fault.kind == "flap":
-                    self._bed.cut(_both_ways(fault.target), is_cut)
+                    self._bed.cut(_both_ways(self._bed, fault.target), is_cut)
 
     def lift(self, fault: Fault) -> None:
         """End it, and bring back what does not come back by itself."""
@@ -118,9 +118,9 @@ class Hosts:
             case "freeze":
                 _signal(self._bed, fault.target, "CONT", _SEGMENT)
             case "cut" | "flap":
-                self._bed.cut(_both_ways(fault.target), is_cut=False)
+                self._bed.cut(_both_ways(self._bed, fault.target), is_cut=False)
             case "throttle":
-                self._bed.shape(_both_ways(fault.target), None)
+                self._bed.shape(_both_ways(self._bed, fault.target), None)
             case "fill-disk":
                 self._bed.run(fault.target, _remount(str(RAY_TEMP), RAY_TEMP_BYTES))
             case "fill-cache":
@@ -179,8 +179,8 @@ def _remount(folder: str, size_bytes: int) -> list[str]:
     return ["mount", "-o", f"remount,size={size_bytes}", folder]
 
 
-def _both_ways(link: str) -> list[tuple[str, str]]:
-    source, target = parse_pair(link)
+def _both_ways(bed: Testbed, link: str) -> list[tuple[str, str]]:
+    source, target = bed.layout.pair(link)
     return [(source, target), (target, source)]
 
 

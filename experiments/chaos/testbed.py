@@ -15,7 +15,7 @@ import numpy as np
 
 from edgesplit.errors import TestbedError
 from edgesplit.testbed.layout import HOSTS
-from edgesplit.testbed.ray_cluster import tiers, write_cluster_files
+from edgesplit.testbed.ray_cluster import joined, write_cluster_files
 from edgesplit.testbed.testbed import Testbed
 from experiments.chaos.call import Caller, CallerEnded
 from experiments.chaos.hosts import Hosts, Units, clear, patient_ray_up, without_workers
@@ -133,7 +133,7 @@ def cluster(bed: Testbed) -> Iterator[Hosts]:
 def wait_for_nodes(bed: Testbed) -> None:
     """Return when every host's node is there. Raises TestbedError."""
     until_s = time.monotonic() + _NODES_S
-    while not set(HOSTS) <= (found := tiers(bed)):
+    while not set(HOSTS) <= (found := joined(bed)):
         if time.monotonic() > until_s:
             raise TestbedError(f"only the nodes of {sorted(found)} are there for a new session")
         time.sleep(_PAUSE_S)

@@ -15,9 +15,9 @@ from pathlib import Path
 
 from edgesplit import Config, EdgeSplit
 from edgesplit.errors import ConfigError, TestbedError
-from edgesplit.testbed.layout import HEAD, HOSTS, parse_pair
+from edgesplit.testbed.layout import HEAD, HOSTS
 from edgesplit.testbed.rate import parse_rate
-from edgesplit.testbed.ray_cluster import ray_up, tiers, write_cluster_files
+from edgesplit.testbed.ray_cluster import joined, ray_up, write_cluster_files
 from edgesplit.testbed.testbed import Testbed
 
 # Speeds of the default emulation, as shares of a core: a Pi 5, a laptop, one core of a PC.
@@ -135,7 +135,7 @@ def _bring_up(bed: Testbed) -> None:
     if not bed.layout.cluster_file.exists():
         write_cluster_files(bed.layout, Path("cluster.yaml"))
     try:
-        has_joined = set(HOSTS) <= tiers(bed)
+        has_joined = set(HOSTS) <= joined(bed)
     except TestbedError:
         has_joined = False
     if not has_joined:
@@ -167,7 +167,7 @@ def _carry_out(bed: Testbed, words: list[str]) -> str:
     try:
         match words:
             case ["shape", pair, rate]:
-                source, target = parse_pair(pair)
+                source, target = bed.layout.pair(pair)
                 bytes_per_s = None if rate == _FREE else parse_rate(rate)
                 bed.shape([(source, target), (target, source)], bytes_per_s)
             case ["slow", host, cores]:

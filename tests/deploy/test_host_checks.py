@@ -151,6 +151,8 @@ def test_the_node_files_values_are_told(host):
     is_well, found = look(host_looks(host), "node file")
     assert is_well
     assert "tier end at 127.0.0.1, head 127.0.0.2, 2 CPUs, 75 MiB of objects" in found
+    named = look(host_looks(replace(host, name="end-2")), "node file")[1]
+    assert "node end-2 of tier end at 127.0.0.1" in named
 
 
 def test_a_folder_of_rays_that_others_may_enter_is_told(host, ray_folder):

@@ -61,10 +61,11 @@ def test_rays_settings_are_in_the_file(tmp_path):
     assert 0 < int(found["RAY_gcs_rpc_server_reconnect_timeout_s"]) <= 60
 
 
-def test_every_variable_has_a_comment():
-    lines = GOOD.text().splitlines()
+@pytest.mark.parametrize("env", [GOOD, replace(GOOD, name="end-2")], ids=["plain", "named"])
+def test_every_variable_has_a_comment(env):
+    lines = env.text().splitlines()
     settings = [i for i, line in enumerate(lines) if not line.startswith("#")]
-    assert [lines[i].split("=")[0] for i in settings] == list(GOOD.values)
+    assert [lines[i].split("=")[0] for i in settings] == list(env.values)
     assert all(lines[i - 1].startswith("# ") for i in settings)
 
 
@@ -88,6 +89,10 @@ def test_what_is_written_is_read_back(tmp_path_factory, path):
         ("tier", "the end", "ES_TIER"),
         ("tier", "e" * 64, "ES_TIER"),
         ("tier", "end\n", "ES_TIER"),
+        ("name", "-2", "ES_NODE: given '-2', expected 1 to 63 letters, digits and . _ - between"),
+        ("name", "end 2", "ES_NODE"),
+        ("name", "end,tier=edge", "ES_NODE"),
+        ("name", "e" * 64, "ES_NODE"),
         ("node_ip", "pi.local", "ES_NODE_IP: given 'pi.local', expected a numeric IPv4 address"),
         ("node_ip", "192.168.1.031", "ES_NODE_IP"),
         ("node_ip", "0.0.0.0", "ES_NODE_IP"),
@@ -119,6 +124,21 @@ def test_good_values(tier, is_head):
     assert env.is_head == is_head
 
 
+def test_a_node_is_called_as_its_tier_where_it_has_no_name(tmp_path):
+    """Nothing of a name stands in such a file: files of older versions are the same."""
+    assert (GOOD.name, GOOD.title) == ("end", "tier end")
+    assert "NODE=" not in GOOD.text()
+    (tmp_path / "node.env").write_text(GOOD.text() + "ES_NODE=end\n")
+    assert read_node_env(tmp_path / "node.env") == GOOD
+
+
+def test_a_node_has_a_name_of_its_own(tmp_path):
+    env = replace(GOOD, tier="edge", name="edge-2")
+    assert env.title == "node edge-2 of tier edge"
+    assert sourced(env.text(), tmp_path)["ES_NODE"] == "edge-2"
+    assert read_node_env(tmp_path / "node.env") == env
+
+
 def changed(before, after):
     text = GOOD.text()
     assert before in text
@@ -140,6 +160,7 @@ def changed(before, after):
         (changed("ES_TIER=end", "ES_TIER=end\nES_TIER=edge"), "line 4: ES_TIER is set twice"),
         (changed("ES_TIER=end", "ES_TEIR=end"), "line 3: unknown ES_TEIR; the keys are ES_TIER"),
         (changed("ES_TIER=end\n", ""), "lacks ES_TIER; write it anew"),
+        (changed("ES_TIER=end", "ES_TIER=end\nES_NODE="), "line 4: ES_NODE: given '', expected 1"),
         (changed("ES_CPUS=4", "ES_CPUS=four"), "line 9: ES_CPUS: given 'four'"),
         (changed("RAY_AUTH_MODE=token", "RAY_AUTH_MODE=disabled"), "RAY_AUTH_MODE: given 'disab"),
         (changed("RAY_AUTH_MODE=token\n", ""), "lacks RAY_AUTH_MODE"),

@@ -25,9 +25,10 @@ HEAD_IP = "192.168.1.30"
 NOBODY = 65534
 
 
-def env_of(folder, node_ip="192.168.1.31", tier="end"):
+def env_of(folder, node_ip="192.168.1.31", tier="end", name=""):
     return NodeEnv(
         tier=tier,
+        name=name,
         node_ip=node_ip,
         head_ip=HEAD_IP,
         cpus=4,
@@ -79,13 +80,21 @@ def test_the_unit_starts_a_node(tmp_path, name):
     assert set(words[1:]) >= {
         f"--address={HEAD_IP}:6379",
         "--node-ip-address=192.168.1.31",
-        "--labels=tier=end",
+        "--labels=tier=end,node=end",
         "--num-cpus=4",
         "--object-store-memory=78643200",
         "--disable-usage-stats",
         "--block",
     }
     assert not {"--head", "--port=6379"} & set(words)
+
+
+def test_the_unit_starts_a_node_under_its_name(tmp_path):
+    env = env_of(tmp_path / "etc", tier="edge", name="edge-2")
+    write_node_files(env, tmp_path / "etc", None)
+    parser, script = script_of((tmp_path / "etc" / UNIT).read_text())
+    assert parser["Unit"]["Description"] == "Ray for EdgeSplit, node edge-2 of tier edge"
+    assert "--labels=tier=edge,node=edge-2" in started(script, tmp_path / "etc" / "bin")[1]
 
 
 def test_the_heads_unit_starts_the_head(tmp_path):

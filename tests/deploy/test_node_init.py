@@ -64,6 +64,22 @@ def test_a_worker(init):
     assert found.output.endswith("ray up cluster.yaml\n")
 
 
+def test_a_worker_with_a_name(init):
+    found = init(*OTHER, "--name", "edge-2", tier="edge")
+    assert found.exit_code == 0, found.output
+    env = read_node_env(init.folder / "node.env")
+    assert (env.tier, env.name) == ("edge", "edge-2")
+    assert "node edge-2 of tier edge at 192.168.1.31, head 192.168.1.30" in found.output
+    assert "--token-file edgesplit-token --tier edge --name edge-2\n" in found.output
+
+
+def test_another_name_is_refused_without_force(init):
+    init(*OTHER)
+    found = init(*OTHER, "--name", "end-2")
+    assert found.exit_code == 1
+    assert "it has nothing, the new one ES_NODE=end-2; --force replaces it" in found.stderr
+
+
 def test_the_head(init):
     found = init(*HEAD, tier="cloud")
     env = read_node_env(init.folder / "node.env")
@@ -186,6 +202,8 @@ def test_systemd(init, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        ([*OTHER, "--name", "edge 2"], "ES_NODE: given 'edge 2', expected 1 to 63 letters"),
+        ([*OTHER, "--name", ""], "ES_NODE: given ''"),
         (["--head-ip", "pi.local"], "ES_HEAD_IP: given 'pi.local', expected a numeric IPv4"),
         (["--head-ip", "fd00::1"], "no IPv6"),
         (["--head-ip", "127.0.0.1"], "loopback address, which no other host reaches"),

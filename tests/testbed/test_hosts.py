@@ -12,7 +12,8 @@ from click.testing import CliRunner
 from edgesplit.cli import main
 from edgesplit.errors import TestbedError
 from edgesplit.testbed import cpu
-from edgesplit.testbed.layout import HOSTS, Layout
+from edgesplit.testbed.blueprint import read_blueprint
+from edgesplit.testbed.layout import HOSTS, THREE_HOSTS, Layout
 from edgesplit.testbed.state import write_state
 from edgesplit.testbed.system import run, wait_until
 from edgesplit.testbed.testbed import Testbed
@@ -150,8 +151,9 @@ def test_a_host_that_died_by_itself_is_made_again(nominal):
 
 
 @pytest.mark.parametrize("step", ["host.Host.wait_ready", "testbed.write_state"])
-def test_down_leaves_nothing_even_of_a_half_made_one(monkeypatch, step):
-    layout = Layout("eshalf", "10.83.49")
+@pytest.mark.parametrize("hosts", [THREE_HOSTS, read_blueprint("x=2").hosts], ids=["three", "x=2"])
+def test_down_leaves_nothing_even_of_a_half_made_one(monkeypatch, step, hosts):
+    layout = Layout("eshalf", "10.83.49")  # which hosts there are is in the testbed's state
     half = Testbed(layout)
     half.down()
     there_before = {path: Path(path).exists() for path in ("/etc/edgesplit", "/tmp/ray")}
@@ -167,7 +169,8 @@ def test_down_leaves_nothing_even_of_a_half_made_one(monkeypatch, step):
 
     monkeypatch.setattr(f"edgesplit.testbed.{step}", crash)
     with pytest.raises(KeyboardInterrupt):
-        half.up()
+        half.up(hosts)
+    assert half.layout.hosts == hosts
     assert layout.bridge in run(["ip", "link"])
     monkeypatch.undo()
     half.down()

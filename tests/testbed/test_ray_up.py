@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 import yaml
-from bed_layout import LAYOUT
+from bed_layout import LAYOUT, nodes_on
 
 from edgesplit.deploy.ports import DATA_PORTS, PORTS
 from edgesplit.errors import TestbedError
 from edgesplit.testbed.layout import HOSTS
-from edgesplit.testbed.ray_cluster import ray_down, ray_processes, tiers
+from edgesplit.testbed.ray_cluster import ray_down, ray_processes
 
 pytestmark = [pytest.mark.testbed, pytest.mark.timeout(600)]
 SHIPPED = Path(__file__).parents[2] / "cluster.yaml"
@@ -31,7 +31,9 @@ def test_only_addresses_and_key_differ_from_what_ships(cluster):
 
 
 def test_three_labelled_nodes(cluster):
-    assert tiers(cluster) == set(HOSTS)
+    assert nodes_on(cluster, "cloud") == {
+        host: [host, host, LAYOUT.address(host)] for host in HOSTS
+    }
 
 
 def test_split_output_is_the_whole_models_and_actors_are_on_their_tiers(cluster):

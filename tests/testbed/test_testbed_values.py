@@ -1,10 +1,13 @@
 """Names, rates, state and quotas: nothing here touches the system."""
 
+import json
+from pathlib import Path
+
 import pytest
 
 from edgesplit.errors import TestbedError
 from edgesplit.testbed.cpu import quota
-from edgesplit.testbed.layout import Layout, known, parse_pair
+from edgesplit.testbed.layout import THREE_HOSTS, HostSpec, Layout
 from edgesplit.testbed.rate import parse_rate, rate_text
 from edgesplit.testbed.state import Process, State, read_state, write_state
 
@@ -34,13 +37,74 @@ def test_rate_text_is_read_back():
     assert parse_rate(rate_text(312_500.0)) == 312_500.0
 
 
+def hosts_of(*names, role="edge"):
+    return tuple(HostSpec(name, role) for name in names)
+
+
 def test_pairs_and_hosts():
-    assert parse_pair("end-cloud") == ("end", "cloud")
+    layout = Layout()
+    assert layout.pair("end-cloud") == ("end", "cloud")
     for text in ("end", "end-end", "end-moon", "-", ""):
-        with pytest.raises(TestbedError):
-            parse_pair(text)
+        with pytest.raises(TestbedError, match="a link is two hosts such as end-edge, given"):
+            layout.pair(text)
     with pytest.raises(TestbedError, match="its hosts are end, edge, cloud"):
-        known("moon")
+        layout.known("moon")
+
+
+def test_pairs_of_hosts_with_hyphens():
+    layout = Layout(hosts=hosts_of("end", "end-1", "edge-2", "1-edge"))
+    assert layout.pair("end-1-edge-2") == ("end-1", "edge-2")
+    assert layout.pair("edge-2-end") == ("edge-2", "end")
+    assert layout.pair("1-edge-end-1") == ("1-edge", "end-1")
+
+
+def test_hosts_of_a_layout():
+    hosts = (*hosts_of("end-1", "end-2", role="end"), *hosts_of("edge"))
+    layout = Layout("nd", "10.1.2", (*hosts, HostSpec("big", "cloud"), HostSpec("pc", "cloud")))
+    assert layout.names == ("end-1", "end-2", "edge", "big", "pc")
+    assert [layout.address(name) for name in layout.names] == [f"10.1.2.{n}" for n in range(11, 16)]
+    assert (layout.role("end-2"), layout.device("end-2")) == ("end", "nd-end-2")
+    assert layout.head == "big"
+    assert Layout(hosts=hosts).head == "end-1"
+    assert (Layout().hosts, Layout().head) == (THREE_HOSTS, "cloud")
+
+
+def test_files_of_a_host_are_not_the_testbeds():
+    layout = Layout(hosts=hosts_of("key"))
+    assert layout.host_folder("key") != layout.key
+
+
+@pytest.mark.parametrize(
+    ("hosts", "complaint"),
+    [
+        ((), "at least one host, which runs Ray's head; given none"),
+        (hosts_of(*(f"h{n}" for n in range(245))), "has addresses for 244 hosts, given 245"),
+        (hosts_of("edge", "edge"), "two hosts are called edge"),
+        (hosts_of("br"), "no host can be called br"),
+        (hosts_of("camera-door"), "'camera-door' of a host is too long: it has at most 10 letters"),
+        (hosts_of("a", "a-b", "b-c", "c"), "the link a-b-c would mean two pairs of hosts"),
+    ],
+)
+def test_hosts_that_no_testbed_can_have(hosts, complaint):
+    with pytest.raises(TestbedError, match=complaint):
+        Layout(hosts=hosts)
+
+
+def test_as_many_hosts_as_there_are_addresses():
+    layout = Layout(hosts=hosts_of(*(f"h{n}" for n in range(244))))
+    assert layout.address("h243") == "10.83.47.254"
+
+
+@pytest.mark.parametrize("name", ["", "Edge", "-edge", "edge-", "a b", "a/b", "..", 7, None])
+def test_no_host_names(name):
+    with pytest.raises(TestbedError, match="a host's name is small letters"):
+        HostSpec(name, "edge")
+
+
+@pytest.mark.parametrize("role", ["", "an edge", "-edge", 7, None])
+def test_no_roles(role):
+    with pytest.raises(TestbedError, match="the role of host x: ES_TIER: given"):
+        HostSpec("x", role)
 
 
 def test_names_fit_into_a_device():
@@ -70,23 +134,53 @@ def test_no_quota(cores):
         quota(cores)
 
 
-def test_state_is_read_back_as_it_was_written(tmp_path):
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """Of a testbed abc, whose state is of the test."""
+    monkeypatch.setattr("edgesplit.testbed.layout.TESTBEDS", tmp_path)
+    (tmp_path / "abc").mkdir()
+    return tmp_path / "abc"
+
+
+def test_state_is_read_back_as_it_was_written(folder):
+    hosts = (HostSpec("cam-1", "end"), HostSpec("cam-2", "end"), HostSpec("edge", "edge"))
     state = State(
-        {"end": Process(12, "345")},
-        {("end", "edge"): 40e6},
-        {"end": 0.2},
-        frozenset({("edge", "cloud")}),
+        Layout("abc", "10.1.2", hosts),
+        {"cam-1": Process(12, "345")},
+        {("cam-1", "edge"): 40e6},
+        {"cam-2": 0.2},
+        frozenset({("edge", "cam-2")}),
     )
-    write_state(tmp_path, state)
-    assert read_state(tmp_path) == state
-    assert [path.name for path in tmp_path.iterdir()] == ["state.json"]
+    write_state(state)
+    assert read_state(Layout("abc")) == state
+    assert [path.name for path in folder.iterdir()] == ["state.json"]
 
 
-def test_no_state_and_damaged_state(tmp_path):
-    assert read_state(tmp_path) is None
-    (tmp_path / "state.json").write_text("{")
+def test_the_state_of_an_older_version_has_the_hosts_that_are_given(folder):
+    given = Layout("abc", "10.1.2")
+    write_state(State(given, {"end": Process(12, "345")}, {("end", "edge"): 1e6}))
+    file = folder / "state.json"
+    found = json.loads(file.read_text())
+    found.pop("layout")
+    file.write_text(json.dumps(found))
+    assert read_state(given).layout is given
+    assert read_state(given).rates == {("end", "edge"): 1e6}
+
+
+def test_no_state_and_damaged_state(folder):
+    assert read_state(Layout("abc")) is None
+    (folder / "state.json").write_text("{")
     with pytest.raises(TestbedError, match="is damaged"):
-        read_state(tmp_path)
+        read_state(Layout("abc"))
+
+
+def test_a_state_that_only_root_can_read(folder, monkeypatch):
+    def refuse(*_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "read_text", refuse)
+    with pytest.raises(TestbedError, match=r"only root may look .* use sudo"):
+        read_state(Layout("abc"))
 
 
 def test_a_process_is_not_taken_for_a_later_one_of_its_number():
