@@ -66,9 +66,11 @@ def is_worth(state: ControlState, best: Cost, current: Cost | None) -> bool:
     if limit is not None and current.limited_s > limit:
         faster = best.limited_s < (1 - settings.min_gain) * current.limited_s
         return best.feasible or faster
+    if best.feasible != current.feasible:
+        return best.feasible  # a plan that the goal forbids is left, whatever it scores
     if limit is not None and best.limited_s > _with_headroom(limit, settings):
         return False
-    if (current.feasible and not best.feasible) or current.score <= 0:
+    if current.score <= 0:
         return False
     gain = 1 - best.score / current.score
     return gain > settings.min_gain and gain * settings.expected_stay_s > settings.switch_cost_s
@@ -100,6 +102,8 @@ def is_better(state: ControlState, plan: Cost, current: Cost | None) -> bool:
     limit = state.goal.latency_limit_s
     if limit is not None and current.limited_s > limit:
         return plan.feasible or plan.limited_s < current.limited_s
+    if plan.feasible != current.feasible:
+        return plan.feasible
     return plan.score < current.score
 
 
