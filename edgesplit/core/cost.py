@@ -22,7 +22,8 @@ Array = NDArray[np.float64]
 class Cost:
     """What a plan costs by the model: one request's latency, joules and score.
 
-    feasible: within the latency limit, the memory of each tier and the layers kept on the end.
+    feasible: within the latency limit, the memory of each tier, the layers kept on the end and the
+        number of stages.
     end_energy_u_j, total_energy_u_j: standard uncertainty from the watts; None where none is known.
     quantile_s: the latency that is not exceeded with the goal's probability; None: it has none.
     price: what of the score is for the pressures of the tiers that compute.
@@ -243,7 +244,9 @@ class CostModel:
         route = [index[tier] for tier in plan.route]
         sums, parts = [0.0, 0.0, 0.0], list[Summand]()
         compute_s = priced_s = 0.0
+        most = self.goal.max_stages
         fits = plan.stages[0].stop >= self.goal.min_end_layers
+        fits = fits and (most is None or len(plan.stages) <= most)
         for t, stage in zip(route, plan.stages, strict=True):
             part = self._segment(t, stage)
             sums = [a + b for a, b in zip(sums, part, strict=True)]

@@ -220,7 +220,8 @@ def _best_per_route(model: CostModel) -> Iterator[Cost]:
     for count in range((len(tiers) if few else 1) + 1):
         for workers in permutations(tiers, count):
             route = _relayed(model, workers)
-            if route is None:
+            most = model.goal.max_stages
+            if route is None or (most is not None and len(route) > most):
                 continue
             space = route_space(model, route, relays=set(route[1:]) - set(workers))
             walk = best_walk(space, model.goal.latency_limit_s)
@@ -266,6 +267,7 @@ def _limit(model: CostModel, decision: Decision) -> str:
     relaxed = (
         (_limit_text(goal), replace(goal, latency_limit_s=None, probability=None)),
         (f"min_end_layers, {goal.min_end_layers}", replace(goal, min_end_layers=0)),
+        (f"max_stages, {goal.max_stages}", replace(goal, max_stages=None)),
         ("the memory limits", replace(goal, memory_bytes={})),
     )
     for name, freer in relaxed:

@@ -29,6 +29,7 @@ class Goal:
     min_end_layers: layers that stay on the tier that holds the input. With 1 or more the raw input
         never leaves it.
     memory_bytes: by tier, the most bytes of weights of its segment. Tiers left out have no limit.
+    max_stages: the most tiers that a plan may visit, relays and the entry tier included. None: all.
     boundary: `marginal` charges what a request causes (compute, transmit, receive); `gross` also
         charges the watts of every waiting tier while the request lasts.
 
@@ -50,6 +51,7 @@ class Goal:
     load: float = 0.1
     temperature: float = 0.1
     memory: float = 0.1
+    max_stages: int | None = None
 
     def __post_init__(self) -> None:
         weights = (self.end_energy, self.total_energy, self.latency)
@@ -74,6 +76,9 @@ class Goal:
             raise GoalError(
                 f"min_end_layers must be a whole number >= 0, given {self.min_end_layers!r}"
             )
+        most = self.max_stages
+        if most is not None and not (is_whole(most) and most >= 1):
+            raise GoalError(f"max_stages must be a whole number >= 1 or None, given {most!r}")
         if not isinstance(self.memory_bytes, Mapping) or not all(
             is_name(tier) and is_finite(size) and size >= 0
             for tier, size in self.memory_bytes.items()

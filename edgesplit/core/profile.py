@@ -1,6 +1,6 @@
 """What is known of the tiers and links: seconds, watts, rates, and where each figure came from."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from edgesplit.core.given import is_finite, is_number
@@ -154,6 +154,15 @@ class Profile:
         """The same profile with that link replaced."""
         links = tuple(link if old.pair == link.pair else old for old in self.links)
         return replace(self, links=links)
+
+    def with_added(self, tier: Tier, links: Sequence[Link]) -> "Profile":
+        """The same profile with one more tier and its links. Raises ProfileError as a new one."""
+        return replace(self, tiers=(*self.tiers, tier), links=(*self.links, *links))
+
+    def without_tiers(self, gone: Collection[str]) -> "Profile":
+        """The same profile without those tiers and their links; not the entry tier."""
+        tiers = tuple(tier for tier in self.tiers if tier.name not in gone)
+        return replace(self.without(tuple(gone)), tiers=tiers)
 
     def without(self, lost: Sequence[str]) -> "Profile":
         """The same profile without the links of the tiers in `lost`, so that no plan uses them."""

@@ -67,7 +67,7 @@ def repeat(state: ControlState) -> tuple[ControlState, list[Action]]:
 def _trials(state: ControlState) -> list[RepeatedProbe]:
     """A probe of each tier in doubt, over its link from the tier that reported it if that is up."""
     probes = list[RepeatedProbe]()
-    for tier in sorted(doubted(state.trusts) - state.lost):
+    for tier in sorted(doubted(state.trusts) - state.lost - state.removed.keys()):
         sources = [ln.source for ln in state.profile.links if ln.target == tier]
         reporter = state.trusts[tier].asked_by
         sources.sort(key=lambda name: (name in state.away, name != reporter))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from edgesplit.core.control.estimate import Estimate, estimate
 from edgesplit.core.control.shown import Shown
 from edgesplit.core.fleet.pressure import Pressure
-from edgesplit.core.profile import Profile
+from edgesplit.core.profile import Link, Profile, Tier
 from edgesplit.core.scatter import Scatter, assumed_scatter
 
 Pair = tuple[str, str]
@@ -124,20 +124,19 @@ class Beliefs:
 def believe(profile: Profile, at_s: float) -> Beliefs:
     """What is believed before the first measurement: the profile as calibrated."""
     return Beliefs(
-        {
-            tier.name: TierBelief(
-                estimate(tier.slowdown), at_s, assumed_scatter(_TIER_SIGMA), tier.pressure, at_s
-            )
-            for tier in profile.tiers
-        },
-        {
-            link.pair: LinkBelief(
-                estimate(link.bytes_per_s),
-                estimate(max(link.latency_s, LATENCY_LEAST_S), _LATENCY_SIGMA),
-                at_s,
-                at_s,
-                assumed_scatter(_LINK_SIGMA),
-            )
-            for link in profile.links
-        },
+        {tier.name: believe_tier(tier, at_s) for tier in profile.tiers},
+        {link.pair: believe_link(link, at_s) for link in profile.links},
     )
+
+
+def believe_tier(tier: Tier, at_s: float) -> TierBelief:
+    """The same of one tier."""
+    scatter = assumed_scatter(_TIER_SIGMA)
+    return TierBelief(estimate(tier.slowdown), at_s, scatter, tier.pressure, at_s)
+
+
+def believe_link(link: Link, at_s: float) -> LinkBelief:
+    """The same of one link."""
+    latency = estimate(max(link.latency_s, LATENCY_LEAST_S), _LATENCY_SIGMA)
+    rate, scatter = estimate(link.bytes_per_s), assumed_scatter(_LINK_SIGMA)
+    return LinkBelief(rate, latency, at_s, at_s, scatter)

@@ -3,6 +3,7 @@
 import math
 from itertools import pairwise
 
+from edgesplit.core.control.belief import Pair
 from edgesplit.core.control.event import (
     Event,
     GoalChanged,
@@ -12,10 +13,12 @@ from edgesplit.core.control.event import (
     PrepareFailed,
     Ready,
     RowDropped,
+    TierAdded,
     TierJoined,
     TierLoaded,
     TierLost,
     TierMeasured,
+    TierRemoved,
     Transferring,
 )
 from edgesplit.core.control.state import ControlState
@@ -49,6 +52,11 @@ def check(state: ControlState, event: Event) -> None:
                 raise EventError(
                     f"joules are counted {state.goal.boundary} here, which stays; given {event}"
                 )
+        case TierAdded():
+            _check_added(state, event)
+        case TierRemoved():
+            if state.profile.tier(event.tier).name == state.profile.entry_tier:
+                raise EventError(f"the tier that holds the input stays, given {event}")
         case LayerTimesMeasured():
             _check_row(state, event)
         case Ready() | PrepareFailed() | TierLost() | TierJoined() | TierLoaded() | RowDropped():
@@ -73,6 +81,35 @@ def _check_segment(state: ControlState, tier: str, start: int, stop: int) -> Non
         raise EventError(
             f"{state.graph.name} has layers 0-{len(state.graph)}, given {tier}:{start}-{stop}"
         )
+
+
+def _check_added(state: ControlState, event: TierAdded) -> None:
+    name, there = event.tier.name, set(state.profile.names) - state.removed.keys()
+    if name in there:
+        raise EventError(
+            f"tier {name!r} is there already; TierJoined says that a lost one is back, TierRemoved "
+            "first that it is another one"
+        )
+    if len(event.tier.layer_s) != len(state.graph):
+        raise EventError(
+            f"{state.graph.name} has {len(state.graph)} layers, tier {name!r} was profiled on "
+            f"{len(event.tier.layer_s)}"
+        )
+    pairs = [link.pair for link in event.links]
+    others = {end for pair in pairs for end in pair} - {name}
+    if not (pairs and others <= there and all(name in pair for pair in pairs)):
+        raise EventError(
+            "the links of a new tier are between it and tiers that are there "
+            f"({', '.join(sorted(there))}), given {_text(pairs)}"
+        )
+    if len(set(pairs)) < len(pairs) or {pair[::-1] for pair in pairs} != set(pairs):
+        raise EventError(
+            f"each link of a new tier is given once, and so is its reverse, given {_text(pairs)}"
+        )
+
+
+def _text(pairs: list[Pair]) -> str:
+    return ", ".join("->".join(pair) for pair in pairs) or "none"
 
 
 def _check_row(state: ControlState, event: LayerTimesMeasured) -> None:

@@ -66,9 +66,11 @@ def is_worth(state: ControlState, best: Cost, current: Cost | None) -> bool:
     if limit is not None and current.limited_s > limit:
         faster = best.limited_s < (1 - settings.min_gain) * current.limited_s
         return best.feasible or faster
+    if best.feasible != current.feasible:
+        return best.feasible  # a plan that the goal forbids is left, whatever it scores
     if limit is not None and best.limited_s > _with_headroom(limit, settings):
         return False
-    if (current.feasible and not best.feasible) or current.score <= 0:
+    if current.score <= 0:
         return False
     gain = 1 - best.score / current.score
     return gain > settings.min_gain and gain * settings.expected_stay_s > settings.switch_cost_s
@@ -100,6 +102,8 @@ def is_better(state: ControlState, plan: Cost, current: Cost | None) -> bool:
     limit = state.goal.latency_limit_s
     if limit is not None and current.limited_s > limit:
         return plan.feasible or plan.limited_s < current.limited_s
+    if plan.feasible != current.feasible:
+        return plan.feasible
     return plan.score < current.score
 
 
@@ -108,7 +112,7 @@ def reason(state: ControlState, best: Cost, current: Cost | None) -> str:
     if state.active is None:
         return f"first plan: score {best.score:.3f}"
     now = Basis(state.goal, current_profile(state), state.away)
-    cause = _rows(state.active, best.plan, state.basis, now) or _cause(state.basis, now)
+    cause = _rows(state.active, best.plan, state.basis, now) or _cause(state, now, best.plan)
     if current is None:
         return f"{cause}: score {best.score:.3f}"
     limit = state.goal.latency_limit_s
@@ -131,14 +135,19 @@ def _rows(active: Plan, best: Plan, old: Basis, new: Basis) -> str:
 
 
 def _lacks(offered: Mapping[str, Sequence[str]], stage: Stage) -> bool:
-    return len(stage) > 0 and stage.runtime not in offered[stage.tier]
+    return len(stage) > 0 and stage.runtime not in offered.get(stage.tier, (stage.runtime,))
 
 
-def _cause(old: Basis, new: Basis) -> str:
+def _cause(state: ControlState, new: Basis, best: Plan) -> str:
+    old = state.basis
     if new.goal != old.goal:
         return "another goal"
-    gone = [f"tier {tier} lost" for tier in sorted(new.away - old.away)]
-    back = [f"tier {tier} back" for tier in sorted(old.away - new.away)]
+    then, there = set(old.profile.names), set(new.profile.names)
+    removed = {*state.removed, *(then - there)}
+    left = sorted(((new.away | removed) - old.away) & then)
+    gone = [f"tier {tier} {'removed' if tier in removed else 'lost'}" for tier in left]
+    back = [f"tier {tier} back" for tier in sorted((old.away - new.away) & there)]
+    back += [f"tier {tier} added" for tier in best.route if tier not in then]
     if gone or back:
         return ", ".join(gone + back)
     size, text = max(_changes(old.profile, new.profile), default=(0.0, ""))
@@ -146,13 +155,14 @@ def _cause(old: Basis, new: Basis) -> str:
 
 
 def _changes(old: Profile, new: Profile) -> list[tuple[float, str]]:
-    """Every figure's change as |log ratio| and words."""
+    """Of every figure that is in both, its change as |log ratio| and words."""
     changes = []
-    for was, now in zip(old.tiers, new.tiers, strict=True):
+    tiers, links = {t.name: t for t in old.tiers}, {ln.pair: ln for ln in old.links}
+    for was, now in [(tiers[t.name], t) for t in new.tiers if t.name in tiers]:
         text = f"tier {now.name} slowdown {was.slowdown:.2f} -> {now.slowdown:.2f}"
         changes.append((abs(math.log(now.slowdown / was.slowdown)), text))
         changes.append(_pressed(was, now))
-    for before, after in zip(old.links, new.links, strict=True):
+    for before, after in [(links[ln.pair], ln) for ln in new.links if ln.pair in links]:
         name = f"link {after.source}->{after.target}"
         rates = before.bytes_per_s / 1e6, after.bytes_per_s / 1e6
         text = f"{name} {_rate(rates[0])} -> {_rate(rates[1])} MB/s"

@@ -11,6 +11,7 @@ from edgesplit.core.fleet.host_load import HostLoad
 from edgesplit.core.goal import Goal
 from edgesplit.core.layer_times import TORCH, LayerTimes
 from edgesplit.core.plan import Plan
+from edgesplit.core.profile import Link, Tier
 from edgesplit.core.tier_timing import TierTiming
 
 
@@ -114,6 +115,26 @@ class TierJoined:
 
 
 @dataclass(frozen=True)
+class TierAdded:
+    """A tier that the loop did not begin with: plans may use it from now on.
+
+    tier: profiled on the same layers. links: between it and tiers that are there, both ways.
+    """
+
+    at_s: float
+    tier: Tier
+    links: tuple[Link, ...]
+
+
+@dataclass(frozen=True)
+class TierRemoved:
+    """A tier is no candidate any more: no plan uses it from now on. Never the entry tier."""
+
+    at_s: float
+    tier: str
+
+
+@dataclass(frozen=True)
 class GoalChanged:
     """Plans are chosen for another goal from now on; its boundary is the old one's."""
 
@@ -156,6 +177,8 @@ Event = (
     | RowDropped
     | TierLost
     | TierJoined
+    | TierAdded
+    | TierRemoved
     | GoalChanged
     | Ready
     | PrepareFailed

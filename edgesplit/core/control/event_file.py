@@ -21,7 +21,7 @@ from edgesplit.core.plain_data import PlainDataError, codec, tagged
 from edgesplit.core.policy import policy_named, score
 from edgesplit.errors import EdgeSplitError, EventFileError
 
-FORMAT, VERSION = "edgesplit events", 3
+FORMAT, VERSION = "edgesplit events", 4
 MOST_LINE_CHARACTERS = 16_000_000
 MOST_EVENTS = 100_000
 _MOST_LAYERS, _MOST_TIERS = 50_000, 64
@@ -158,10 +158,9 @@ def _checked(state: ControlState) -> ControlState:
         (all(_is_shown(tier.shown, len(graph)) for tier in state.beliefs.tiers.values()),
          "the ranges shown"),
         (all(map(_is_sane, _estimates(state.beliefs))), "its estimates"),
-        (state.basis.profile.names == names, "the tiers decided for"),
-        ([x.pair for x in state.basis.profile.links] == [x.pair for x in state.profile.links],
-         "the links decided for"),
+        (state.basis.profile.entry_tier == names[0], "the tiers decided for"),
         ({*state.lost, *state.trusts} <= set(names), "the tiers trusted"),
+        (set(state.removed) <= set(names[1:]), "the tiers removed"),
         (set(state.asking) <= known, "what was asked"),
         (math.isfinite(state.now_s) and math.isfinite(state.decided_s), "its times"),
     )  # fmt: skip

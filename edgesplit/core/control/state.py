@@ -123,7 +123,8 @@ class ControlState:
     is_due: a decision waits for a doubt to be cleared. asked_s: total seconds probes have taken.
     weighed: the active plan's cost at the last evaluation, None where it could not run. hopes: yet
     to be looked into since then.
-    lost: tiers whose process is gone. trusts: of tiers that have failed before.
+    lost: tiers whose process is gone. trusts: of tiers that have failed before. removed: tiers that
+    are no candidates any more, since when, until they are forgotten (tiers.py).
     """
 
     graph: Graph
@@ -148,11 +149,13 @@ class ControlState:
     is_due: bool = False
     asked_s: float = 0.0
     trusts: Trusts = field(default_factory=dict)
+    removed: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def away(self) -> frozenset[str]:
-        """Tiers that no plan may use: lost, or in doubt. The first tier always stays."""
-        return (self.lost | doubted(self.trusts)) - {self.profile.entry_tier}
+        """Tiers that no plan may use: lost, in doubt or removed. The first tier always stays."""
+        away = self.lost | doubted(self.trusts) | self.removed.keys()
+        return away - {self.profile.entry_tier}
 
 
 def current_profile(state: ControlState) -> Profile:

@@ -42,10 +42,12 @@ from edgesplit.core.control.event import (
     Ready,
     RowDropped,
     Tick,
+    TierAdded,
     TierJoined,
     TierLoaded,
     TierLost,
     TierMeasured,
+    TierRemoved,
     Transferring,
 )
 from edgesplit.core.control.learn import learn_load, learn_measure, learn_request
@@ -60,7 +62,8 @@ from edgesplit.core.control.state import (
     Settings,
     current_profile,
 )
-from edgesplit.core.control.trust import TRUSTED, after_probe, after_request, doubted
+from edgesplit.core.control.tiers import added, forget, joined, lost, removed
+from edgesplit.core.control.trust import after_probe, after_request, doubted
 from edgesplit.core.cost import Cost, CostModel
 from edgesplit.core.goal import Goal
 from edgesplit.core.graph import Graph
@@ -153,9 +156,13 @@ def _take(state: ControlState, event: Event) -> tuple[ControlState, bool, list[A
         case RowDropped():
             return _without_row(state, event), True, []
         case TierLost():
-            return _lost(state, event.tier), True, []
+            return lost(state, event.tier), True, []
         case TierJoined():
-            return _joined(state, event.tier), True, []
+            return joined(state, event.tier), True, []
+        case TierAdded():
+            return added(state, event), True, []
+        case TierRemoved():
+            return removed(state, event.tier), True, []
         case GoalChanged():
             # What is being prepared was chosen for the old goal, as was what could not be.
             return replace(state, goal=event.goal, pending=None, refused=None), True, []
@@ -165,20 +172,6 @@ def _take(state: ControlState, event: Event) -> tuple[ControlState, bool, list[A
             return _refuse(state, event.plan), False, []
         case Tick():
             return _timed_out(state), False, []
-
-
-def _lost(state: ControlState, tier: str) -> ControlState:
-    if tier in state.lost:
-        return state  # every call that finds the actor dead says so
-    trust = state.trusts.get(tier, TRUSTED).failed(state.profile.entry_tier, state.now_s)
-    return replace(state, lost=state.lost | {tier}, trusts={**state.trusts, tier: trust})
-
-
-def _joined(state: ControlState, tier: str) -> ControlState:
-    if tier not in state.lost:
-        return state
-    trust = state.trusts.get(tier, TRUSTED).joined(state.now_s)
-    return replace(state, lost=state.lost - {tier}, trusts={**state.trusts, tier: trust})
 
 
 def _without_row(state: ControlState, event: RowDropped) -> ControlState:
@@ -224,6 +217,7 @@ def _timed_out(state: ControlState) -> ControlState:
 
 def _decide(state: ControlState) -> tuple[ControlState, list[Action]]:
     """Evaluate again: keep the plan, prepare a better one, or ask what is in doubt first."""
+    state = forget(state)
     model = model_of(state, current_profile(state))
     current = cost_of(state, model, state.active)
     best = candidate(state, model, current)

@@ -137,8 +137,9 @@ class Space:
 
     @cached_property
     def max_hops(self) -> int:
-        """A walk visits each tier at most once."""
-        return len(np.unique(self.tier)) - 1
+        """A walk visits each tier at most once, and no more of them than the goal's max_stages."""
+        count, most = len(np.unique(self.tier)), self.model.goal.max_stages
+        return (count if most is None else min(count, most)) - 1
 
     @cached_property
     def incoming(self) -> tuple[Ints, Ints]:

@@ -10,7 +10,7 @@ import pytest
 from control_cases import started
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from worlds import GOAL, MOBILE, VGG, chain, row_of, throttled, with_layer_times
+from worlds import FAST, GOAL, MOBILE, VGG, chain, row_of, throttled, with_layer_times
 
 from edgesplit.core.control.event import (
     ACTIONS,
@@ -24,10 +24,12 @@ from edgesplit.core.control.event import (
     Ready,
     RowDropped,
     Tick,
+    TierAdded,
     TierJoined,
     TierLoaded,
     TierLost,
     TierMeasured,
+    TierRemoved,
     Transferring,
 )
 from edgesplit.core.control.event_file import EventLog, lines_of, read_lines
@@ -41,6 +43,8 @@ from edgesplit.core.layer_times import LayerTimes
 from edgesplit.core.plain_data import tagged
 from edgesplit.core.plan import plan_along
 from edgesplit.core.policy import fixed, policy_named, score
+from edgesplit.core.power import Power
+from edgesplit.core.profile import Link, Tier
 from edgesplit.core.tier_timing import TierTiming
 from edgesplit.errors import EventFileError
 
@@ -68,6 +72,13 @@ LOADS = st.builds(
     HostLoad, SHARES, st.none() | SECONDS, st.none() | WHOLE, st.none() | st.integers(1, 2**48),
     DEGREES, DEGREES, st.none() | st.booleans(),
 )  # fmt: skip
+TIERS = st.builds(
+    Tier, NAMES, st.lists(SECONDS, min_size=2, max_size=2).map(tuple),
+    st.builds(Power, *[st.floats(0, 1e3)] * 4), st.floats(0.1, 9.0), st.text(),
+    runtime=st.just("torch"), error=st.none() | st.floats(0, 1),
+    layer_times=st.just((LayerTimes("onnx", (0.1, 0.2)),)),
+)  # fmt: skip
+LINKS = st.builds(Link, NAMES, NAMES, SECONDS, st.floats(1.0, 1e9), st.text())
 KINDS = {
     Observed: st.builds(Observed, SECONDS, st.lists(TIMINGS, max_size=4).map(tuple)),
     Transferring: st.builds(Transferring, SECONDS, NAMES, NAMES, WHOLE, SECONDS, st.booleans()),
@@ -78,11 +89,17 @@ KINDS = {
     RowDropped: st.builds(RowDropped, SECONDS, NAMES, RUNTIMES, st.text()),
     TierLost: st.builds(TierLost, SECONDS, NAMES),
     TierJoined: st.builds(TierJoined, SECONDS, NAMES),
+    TierAdded: st.builds(TierAdded, SECONDS, TIERS, st.lists(LINKS, max_size=3).map(tuple)),
+    TierRemoved: st.builds(TierRemoved, SECONDS, NAMES),
     GoalChanged: st.builds(GoalChanged, SECONDS, GOALS),
     Ready: st.builds(Ready, SECONDS, PLANS, NAMES),
     PrepareFailed: st.builds(PrepareFailed, SECONDS, PLANS, NAMES),
     Tick: st.builds(Tick, SECONDS),
 }
+
+
+NEAR = replace(chain(VGG).tier("edge"), name="near")
+NEAR_LINKS = tuple(Link(*way, 0.0005, FAST) for way in (("end", "near"), ("near", "end")))
 
 
 def recorded(policy=score, name="score", until_s=20.0) -> EventLog:
@@ -95,8 +112,10 @@ def recorded(policy=score, name="score", until_s=20.0) -> EventLog:
         TierJoined(11.0, "cloud"),
         GoalChanged(15.0, replace(GOAL, latency_limit_s=2.0)),
         RowDropped(16.0, "end", "onnx", "it is wrong"),
+        TierAdded(17.0, NEAR, NEAR_LINKS),
+        TierRemoved(18.5, "near"),
     )
-    true = with_layer_times(whole, "end", row_of(whole, "end", 0.9))
+    true = with_layer_times(whole, "end", row_of(whole, "end", 0.9)).with_added(NEAR, NEAR_LINKS)
     world = World(true, ((5.0, throttled(true)),), events)
     run = simulate((state, actions), world, until_s, np.random.default_rng(0))
     steps = replay(state, run.events)
@@ -130,7 +149,8 @@ def test_a_recording_comes_back_as_it_was_and_leads_to_the_same_state():
     assert back == LOG
     events = [event for event, _ in back.entries]
     assert replay(back.start, events)[-1] == replay(LOG.start, events)[-1]
-    assert {type(event) for event in events} >= {Observed, LinkProbed, TierLost, Ready, Tick}
+    wanted = {Observed, LinkProbed, TierLost, Ready, Tick, TierAdded, TierRemoved}
+    assert {type(event) for event in events} >= wanted
 
 
 def test_what_was_decided_is_decided_again_and_said():
@@ -193,7 +213,7 @@ def believing(tier, **values):
         ([], "no recording of events"),
         (["\x80PNG\n"], "no recording of events"),
         (["[" * 100_000], "no recording of events"),
-        (changed(1, other(version=1)), "has version 1 of the format, this EdgeSplit reads 3"),
+        (changed(1, other(version=1)), "has version 1 of the format, this EdgeSplit reads 4"),
         (changed(1, other(events="all")), "line 1: who recorded what is missing"),
         (changed(1, other(events=True)), "line 1: who recorded what is missing"),
         (changed(1, other(policy="os.system")), "line 1: no policy 'os.system'"),
@@ -217,6 +237,7 @@ def believing(tier, **values):
         (changed(2, believing("edge", sigma=0)), "its estimates cannot be"),
         (changed(2, believing("edge", weight=2**63)), "weight: expected a whole number"),
         (changed(2, other(lost=["moon"])), "the tiers trusted cannot be"),
+        (changed(2, other(removed=[["end", 1.0]])), "the tiers removed cannot be"),
         (changed(2, other(now_s="inf")), "its times cannot be"),
         (changed(2, lambda s: s["pending"]["plan"]["stages"].pop(0)), "must begin at 'end'"),
         (changed(2, lambda s: s["basis"]["profile"]["links"].pop()), "line 2: basis.profile"),
