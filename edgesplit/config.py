@@ -6,13 +6,14 @@ from dataclasses import dataclass, field, replace
 from os import PathLike
 from pathlib import Path
 from types import NoneType
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
 from edgesplit.core.given import is_finite, names_in, number_above_0, whole_from_1
 from edgesplit.core.layer_times import TORCH
 from edgesplit.core.plan import TIER_NAME_HINT, is_tier_name
+from edgesplit.core.policy import plays
 from edgesplit.core.power import Power
 from edgesplit.errors import ConfigError, ProfileError, UnknownNameError
 from edgesplit.node.meter.name import is_meter_name, meter_names
@@ -26,7 +27,7 @@ from edgesplit.node.transport.wire import DEFAULT_MAX_FRAME_BYTES, LONGEST_TIMEO
 
 TIERS = ("end", "edge", "cloud")
 # Far above what is of use: so that a slip is told, and no counter overflows.
-_MOST = {"threads": 1024, "in_flight": 65_536, "max_frame_bytes": 1 << 47}
+_MOST = {"threads": 1024, "max_stages": 64, "in_flight": 65_536, "max_frame_bytes": 1 << 47}
 _WEIGHTS = {"low": 0.25, "normal": 1.0, "high": 4.0}  # by priority
 _PHASES = ("compute", "transmit", "receive", "wait")
 _DEFAULT_POWER = Path(__file__).with_name("power.toml")
@@ -52,7 +53,10 @@ class Config:
     """How a session runs. Every field has a default.
 
     Tiers and what they compute with
-        tiers: names; the first one holds the input. Default: end, edge, cloud.
+        tiers: roles of nodes, such as edge, or their names, such as edge-2. The first one holds the
+            input: this program's own node, where that plays the role. Of each other role the
+            nearest nodes are considered, at most 3. Default: end, edge, cloud.
+        max_stages: tiers that a plan may visit at most, unless the goal says otherwise. Default: 4.
         threads: torch threads per tier. None: 1 on the embedded cluster, elsewhere the CPUs that
             Ray was told of.
         runtimes: what segments may run in: torch, torch-channels-last, onnx, compile, cuda. Names
@@ -110,6 +114,7 @@ class Config:
     """
 
     tiers: tuple[str, ...] = TIERS
+    max_stages: int = 4
     threads: int | None = None
     emulation: Emulation | None = None
     power_file: Path | str | None = None
@@ -215,10 +220,35 @@ class Config:
                     f"{', '.join(meter_names())}, each also with :ARGUMENT, joined by +"
                 )
 
+    def named(self, roles: Mapping[str, str]) -> "Config":
+        """The same with nodes for tiers: what is given for a role holds for each node of it.
+
+        roles: by name of the node. Raises UnknownNameError for what is of neither.
+        """
+        if all(name == role for name, role in roles.items()):
+            return self
+
+        def by_name(given: Mapping[str, Any]) -> dict[str, Any]:
+            known = {name: given.get(name, given.get(role)) for name, role in roles.items()}
+            strange = {one: given[one] for one in given.keys() - {*roles, *roles.values()}}
+            return {name: one for name, one in known.items() if one is not None} | strange
+
+        runtimes = self.runtimes
+        return replace(
+            self,
+            tiers=tuple(roles),
+            meters=by_name(self.meters),
+            runtimes=by_name(runtimes) if isinstance(runtimes, Mapping) else runtimes,
+            emulation=None if self.emulation is None else self.emulation.named(roles),
+        )
+
     def check_tiers(self, field_name: str, given: Iterable[str]) -> None:
-        """Raise UnknownNameError for a name that is no tier's."""
+        """Raise UnknownNameError for a name that is no tier's, nor of a node that plays one.
+
+        Such a node's name begins with its tier's and a dash, unless `tiers` names it.
+        """
         for tier in given:
-            if tier not in self.tiers:
+            if not any(plays(str(tier), one) for one in self.tiers):
                 known = ", ".join(self.tiers)
                 raise UnknownNameError(f"{field_name}: no tier {tier!r}; known: {known}")
 
@@ -282,10 +312,15 @@ class Config:
         """How far a runtime's results may lie from eager torch's."""
         return Exactness(self.tolerance, self.exact)
 
-    def power(self) -> dict[str, Power]:
-        """Watts of each tier. Raises ConfigError where the file lacks one."""
+    def power(self, roles: Mapping[str, str] | None = None) -> dict[str, Power]:
+        """Watts of each tier, those of its role where it has none of its own.
+
+        roles: by tier; None: none has one. Raises ConfigError where the file lacks a tier.
+        """
         path = Path(self.power_file) if self.power_file is not None else _DEFAULT_POWER
         known = load_power(path)
+        roles = roles or {}
+        known = {role_of: known[role] for role_of, role in roles.items() if role in known} | known
         for tier in self.tiers:
             if tier not in known:
                 raise ConfigError(

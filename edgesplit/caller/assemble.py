@@ -15,6 +15,7 @@ from edgesplit.caller.progress import Progress
 from edgesplit.caller.session_options import SessionOptions
 from edgesplit.caller.threads import Threads
 from edgesplit.caller.workloads import Workloads
+from edgesplit.cluster.session.joining import Joining
 from edgesplit.cluster.session.runtime_benchmark import RuntimeBenchmark
 from edgesplit.cluster.session.session import Session
 from edgesplit.cluster.session.supervisor import Supervisor
@@ -103,7 +104,8 @@ def assemble(setup: Setup) -> Parts:
     watch = PlanWatch(session)
     benchmark = RuntimeBenchmark(session, is_loud=config.runtimes is not None)
     verdicts = RuntimeVerdicts(session)
-    threads = Threads(watch, benchmark, Supervisor(session, benchmark.again), verdicts)
+    supervisor = Supervisor(session, benchmark.again)
+    threads = Threads(watch, benchmark, supervisor, verdicts, Joining(session))
     workloads = Workloads(setup.model, session, threads, setup.options, setup.progress)
     recheck = AnswerCheck(session, verdicts, config.exactness)
     calls = Calls(session, watch, workloads, config, recheck)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from edgesplit.cluster.session.joining import Joining
 from edgesplit.cluster.session.runtime_benchmark import RuntimeBenchmark
 from edgesplit.cluster.session.supervisor import Supervisor
 from edgesplit.cluster.session.verdicts import RuntimeVerdicts
@@ -16,6 +17,7 @@ class Threads:
     benchmark: RuntimeBenchmark
     supervisor: Supervisor
     verdicts: RuntimeVerdicts
+    joining: Joining
 
     def start(self) -> None:
         """Begin, once the session is open."""
@@ -23,10 +25,12 @@ class Threads:
         self.benchmark.start()
         self.supervisor.start()
         self.verdicts.start()
+        self.joining.start()
 
     def stop(self) -> None:
         """End all of them; nothing of Ray's is called any more when this returns."""
         self.supervisor.stop()
+        self.joining.stop()
         self.verdicts.stop()
         self.benchmark.stop()
         self.watch.stop()

@@ -52,20 +52,35 @@ fastest = CostPolicy("fastest", _least_latency)
 def only(tier: str) -> Policy:
     """Everything on one tier in its quickest runtime; the input goes there by the best route.
 
-    That is the route of least score. The policy looks at links only, not at limits. It raises
-    UnknownNameError or PlanError where the tier does not exist or cannot be reached.
+    That is the route of least score; of several nodes that play the tier, the one of least score.
+    The policy looks at links only, not at limits. It raises UnknownNameError or PlanError where the
+    tier does not exist or cannot be reached.
     """
 
     def policy(graph: Graph, profile: Profile, goal: Goal) -> Plan:
-        runtime = profile.tier(tier).quickest_runtime
-        names = profile.names
-        route = best_route(CostModel(graph, profile, goal), 0, names.index(tier))
-        if route is None:
+        model, names = CostModel(graph, profile, goal), profile.names
+        nodes = [name for name in names if plays(name, tier)] or [profile.tier(tier).name]
+        plans = [plan for node in nodes if (plan := _all_on(model, node)) is not None]
+        if not plans:
             raise PlanError(f"no links lead from {profile.entry_tier!r} to {tier!r}")
-        plan = plan_along([names[t] for t in route], [0] * (len(route) - 1), len(graph))
-        return plan.on({tier: runtime})
+        return min(plans, key=lambda plan: model.cost(plan).score)
 
     return policy
+
+
+def plays(name: str, tier: str) -> bool:
+    """Whether it names that tier, or a node that plays it, such as edge-2."""
+    return name == tier or name.startswith(f"{tier}-")
+
+
+def _all_on(model: CostModel, node: str) -> Plan | None:
+    """The plan with all layers there; None where no links lead to it."""
+    names = model.profile.names
+    route = best_route(model, 0, names.index(node))
+    if route is None:
+        return None
+    plan = plan_along([names[t] for t in route], [0] * (len(route) - 1), len(model.graph))
+    return plan.on({node: model.profile.tier(node).quickest_runtime})
 
 
 def fixed(plan: Plan) -> Policy:
@@ -115,6 +130,9 @@ def policy_named(text: str, tiers: Sequence[str]) -> Policy:
     named |= {f"{tier}-only": only(tier) for tier in tiers}
     if text in named:
         return named[text]
+    node = text.removesuffix("-only")
+    if node != text and any(plays(node, tier) for tier in tiers):
+        return only(node)
     if ":" not in text:
         raise UnknownNameError(
             f"no policy {text!r}; there are {', '.join(named)}, or a plan such as "
@@ -122,6 +140,6 @@ def policy_named(text: str, tiers: Sequence[str]) -> Policy:
         )
     plan = parse_plan(text)
     for tier in plan.route:
-        if tier not in tiers:
+        if not any(plays(tier, one) for one in tiers):
             raise UnknownNameError(f"plan {plan}: no tier {tier!r}; known: {', '.join(tiers)}")
     return fixed(plan)

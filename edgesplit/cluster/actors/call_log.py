@@ -35,6 +35,20 @@ class ActorCallLog:
         """The same for the actors that take these ones' places in another cluster."""
         return ActorCallLog(actors, connection, self._told)
 
+    def only(self, tier: str) -> "ActorCallLog":
+        """The same for that tier alone."""
+        return ActorCallLog({tier: self.actors[tier]}, self._connection, self._told)
+
+    def add(self, tier: str, actor: Any) -> None:
+        """One more tier, which was told nothing yet."""
+        self._told[tier] = {}
+        self.actors = {**self.actors, tier: actor}
+
+    def drop(self, tier: str) -> None:
+        """That tier no more."""
+        self.actors = {name: actor for name, actor in self.actors.items() if name != tier}
+        self._told.pop(tier, None)
+
     def call(self, tier: str, method: str, *args: Any) -> Any:
         """Call a method of the tier's actor, to be repeated if it starts anew; Ray's reference.
 
@@ -55,10 +69,16 @@ class ActorCallLog:
             name = "offer" if method == "measure_runtime" else method
             yield name, self._call(tier, name, args)
 
+    def told(self, tier: str, methods: Collection[str]) -> Iterator[tuple[str, tuple[Any, ...]]]:
+        """What a tier was told by these methods, in order: (method, arguments)."""
+        for (method, *_), args in list(self._told[tier].items()):
+            if method in methods:
+                yield method, args
+
     def forget(self, ids: Collection[str]) -> None:
         """Tell nobody again of these workloads and programs."""
         gone = set(ids)
-        for told in self._told.values():
+        for told in list(self._told.values()):
             for method, *rest in list(told):
                 if rest and rest[0] in gone:
                     told.pop((method, *rest), None)

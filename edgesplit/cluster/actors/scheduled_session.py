@@ -27,6 +27,7 @@ from edgesplit.core.control.event import (
     Observed,
     RowDropped,
     Tick,
+    TierAdded,
     TierJoined,
     TierLoaded,
     TierLost,
@@ -37,7 +38,8 @@ from edgesplit.core.control.state import current_profile
 from edgesplit.core.fleet.host_load import HostLoad
 from edgesplit.core.goal import Goal
 from edgesplit.core.layer_times import LayerTimes
-from edgesplit.core.profile import Profile
+from edgesplit.core.profile import Link, Profile
+from edgesplit.core.tier import Tier
 from edgesplit.core.tier_timing import TierTiming
 from edgesplit.node.process.imports import Imports
 
@@ -76,6 +78,17 @@ class ScheduledSession:
         version: of the plan that the caller has; later ones count on from there.
         """
         await self._runner.carry_out(*self.loops.resume(workload, version))
+
+    async def add_tier(
+        self,
+        name: str,
+        handle: TierHandle,
+        workloads: Mapping[str, tuple[Tier, tuple[Link, ...]]],
+    ) -> None:
+        """A tier has joined: what is known of it, and of its links, by workload."""
+        self._runner.tiers = {**self._runner.tiers, name: handle}
+        for workload_id, (tier, links) in workloads.items():
+            await self._runner.feed(workload_id, TierAdded(self.loops.now_s(), tier, links))
 
     async def mark_lost(self, tier: str) -> None:
         """A tier's actor does not answer: no plan uses it."""

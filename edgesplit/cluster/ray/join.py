@@ -17,7 +17,7 @@ from edgesplit.cluster.ray.embedded import EMBEDDED_CLUSTER, NAMESPACE
 from edgesplit.cluster.ray.environment import Before
 from edgesplit.cluster.ray.fork import FORKS
 from edgesplit.cluster.ray.named import AUTO, LOCAL, cluster_of_host, is_same, named_cluster, reach
-from edgesplit.cluster.ray.placement import SCHEDULER, Placement, placement_of, require_tiers
+from edgesplit.cluster.ray.placement import SCHEDULER, Placement, placement_of
 from edgesplit.cluster.ray.ray_init import join_at, take_token
 from edgesplit.deploy.node_env import read_node_env
 from edgesplit.deploy.ports import GCS_PORT
@@ -50,8 +50,6 @@ def connect(
         connection = RAY_CONNECTIONS.acquire(is_ours, is_own_cluster, before)
         try:
             placement = placement_of(connection, tiers, named == LOCAL)
-            if not placement.is_embedded:
-                require_tiers(placement)
         except BaseException:
             _let_go(connection)
             raise
@@ -85,11 +83,11 @@ def connect_again(placement: Placement) -> Placement:
             is_ours, is_ours and connection.is_own_cluster, connection.variables
         )
         try:
-            made = placement_of(again, placement.tiers, placement.is_embedded)
+            made = placement_of(again, placement.tiers, placement.is_embedded, is_new=False)
         except BaseException:
             _let_go(again)
             raise
-        return replace(made, cpus={**placement.cpus, **made.cpus})
+        return replace(made, nodes={**placement.nodes, **made.nodes})
 
 
 def join(address: str | None) -> str:

@@ -6,7 +6,7 @@ tier. No two nodes of a cluster have one name.
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 _LEAST_DIGITS = 4  # of Ray's id in a name: enough to tell 20 nodes apart in 99.7 of 100 clusters
@@ -18,7 +18,8 @@ class Node:
     """A node that is alive.
 
     role: the tier that it plays; empty where it has no label `tier`. ray_id: Ray's own, hex digits.
-    address: IPv4. cpus: as Ray was told when the node was started, 1 at least.
+    address, port: of Ray's process there. cpus: as Ray was told when the node was started, 1 at
+    least. selector: labels by which Ray finds it, also when it has gone and come back.
     """
 
     name: str
@@ -26,6 +27,8 @@ class Node:
     ray_id: str
     address: str
     cpus: int
+    port: int = 0
+    selector: Mapping[str, str] = field(default_factory=dict)
 
 
 def nodes_of(alive: Iterable[Mapping[str, Any]]) -> tuple[Node, ...]:
@@ -76,4 +79,10 @@ def _told_apart(row: Mapping[str, Any], others: Iterable[Mapping[str, Any]], kep
 
 def _node(row: Mapping[str, Any], name: str) -> Node:
     cpus = max(1, int(row["Resources"].get("CPU", 1)))
-    return Node(name, _role(row), str(row["NodeID"]), str(row["NodeManagerAddress"]), cpus)
+    ray_id, role = str(row["NodeID"]), _role(row)
+    if row["Labels"].get("node") == name:
+        selector = {"node": name}
+    else:  # a name that was made up is gone with Ray's id
+        selector = {"tier": role} if name == role else {"ray.io/node-id": ray_id}
+    port = int(row.get("NodeManagerPort", 0))
+    return Node(name, role, ray_id, str(row["NodeManagerAddress"]), cpus, port, selector)

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from typing import Any
 
@@ -45,6 +45,14 @@ class SessionSettings:
     power: dict[str, Power]
     credentials: Credentials
 
+    def on(self, placement: Placement) -> "SessionSettings":
+        """The same for the nodes of a cluster: what is given for a role holds for each of them.
+
+        Raises ConfigError, UnknownNameError.
+        """
+        config = self.config.named(placement.roles)
+        return replace(self, config=config, power=config.power(placement.roles))
+
 
 def threads_of(settings: SessionSettings, placement: Placement, tier: str) -> int:
     """How many threads the tier is to compute on."""
@@ -62,10 +70,22 @@ def tier_actors(settings: SessionSettings, placement: Placement) -> dict[str, An
 
     Called while the connection is used.
     """
-    return {
-        tier: SessionHandle(_tier_actor(placement, tier), settings.session_id)
-        for tier in placement.tiers
-    }
+    return {tier: tier_actor(settings, placement, tier) for tier in placement.tiers}
+
+
+def tier_actor(settings: SessionSettings, placement: Placement, tier: str) -> SessionHandle:
+    """One tier's actor. As tier_actors()."""
+    actor = (
+        ray.remote(SegmentActor)
+        .options(
+            name=placement.actor_name(tier),
+            max_concurrency=_CONTROL_THREADS,
+            **_ACTOR,
+            **placement.options(tier),
+        )
+        .remote(tier, placement.host, placement.ports)
+    )
+    return SessionHandle(actor, settings.session_id)
 
 
 def scheduler_actor(settings: SessionSettings) -> Any:
@@ -91,16 +111,3 @@ def open_tier(settings: SessionSettings, placement: Placement, tier: str, handle
     imports = imports_of(settings, placement)
     told = TierSessionSettings(serve, settings.power[tier], meter, imports)
     return handle.actor.open.remote(told, version("edgesplit"))
-
-
-def _tier_actor(placement: Placement, tier: str) -> Any:
-    return (
-        ray.remote(SegmentActor)
-        .options(
-            name=placement.actor_name(tier),
-            max_concurrency=_CONTROL_THREADS,
-            **_ACTOR,
-            **placement.options(tier),
-        )
-        .remote(tier, placement.host, placement.ports)
-    )

@@ -6,7 +6,7 @@ Every call of Ray's for a session goes through attached(), see connection.py.
 import contextlib
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import ray
@@ -17,11 +17,13 @@ from edgesplit.cluster.ray.answers import CONTROL_TIMEOUT_S, answer
 from edgesplit.cluster.ray.connection import RayConnection
 from edgesplit.cluster.ray.join import connect, connect_again, disconnect
 from edgesplit.cluster.ray.named import reach
+from edgesplit.cluster.ray.nodes import Node
 from edgesplit.cluster.ray.placement import Placement
 from edgesplit.cluster.session.launch_actors import (
     SessionSettings,
     open_tier,
     scheduler_actor,
+    tier_actor,
     tier_actors,
 )
 from edgesplit.errors import ClosedError, ClusterError
@@ -35,7 +37,8 @@ CLOSED = "this EdgeSplit is closed; make a new one"
 class SessionActors:
     """What a session has on one cluster, from joining it until another one is joined.
 
-    opening: what each tier's actor will answer to open(); nothing where others were before.
+    call_log: one for each cluster that is joined. opening: what each tier's actor will answer to
+    open(); nothing where others were before.
     """
 
     settings: SessionSettings
@@ -60,6 +63,7 @@ class ClusterMembership:
 
     def __init__(self) -> None:
         self._now: SessionActors | None = None
+        self._given: SessionSettings  # as the user has it, for whichever nodes; from open() on
         self._lock = threading.RLock()  # held while a cluster is joined or left
         self._was_closed = False
 
@@ -73,7 +77,7 @@ class ClusterMembership:
         with self._lock:
             if self._was_closed:
                 raise ClosedError(CLOSED)
-            config = settings.config
+            self._given, config = settings, settings.config
             placement = connect(address, config.tiers, config.start_timeout_s)
             self._now = self._attach(placement, settings, None)
             return self._now
@@ -123,6 +127,34 @@ class ClusterMembership:
         with now.connection.used():
             yield now
 
+    def add(self, node: Node) -> SessionActors:
+        """Have an actor on one more node, and use it; what is attached from now on.
+
+        Called while the connection is used.
+        """
+        with self._lock:
+            now = self.now
+            old = now.placement
+            placement = replace(
+                old,
+                tiers=(*dict.fromkeys((*old.tiers, node.name)),),
+                nodes={**old.nodes, node.name: node},
+            )
+            settings = self._given.on(placement)
+            now.call_log.add(node.name, tier_actor(settings, placement, node.name))
+            self._now = replace(now, settings=settings, placement=placement)
+            return self._now
+
+    def drop(self, tier: str) -> None:
+        """Have no actor there any more: it could not be used."""
+        with self._lock:
+            now = self.now
+            tiers = tuple(name for name in now.placement.tiers if name != tier)
+            nodes = {name: node for name, node in now.placement.nodes.items() if name != tier}
+            placement = replace(now.placement, tiers=tiers, nodes=nodes)
+            now.call_log.drop(tier)
+            self._now = replace(now, settings=self._given.on(placement), placement=placement)
+
     def check(self) -> None:
         """Raise what ends all waiting: ClosedError, CutOffError."""
         self.now.connection.check()
@@ -149,6 +181,7 @@ class ClusterMembership:
     ) -> SessionActors:
         """Reach the actors, or begin to start them. old: what those before them were told."""
         try:
+            settings = settings.on(placement)
             with placement.connection.used():
                 actors = tier_actors(settings, placement)
                 scheduler = scheduler_actor(settings)

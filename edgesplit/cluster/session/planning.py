@@ -11,7 +11,8 @@ from edgesplit.cluster.ray.answers import CONTROL_TIMEOUT_S
 from edgesplit.cluster.session.membership import ClusterMembership
 from edgesplit.core.control.standing import Standing
 from edgesplit.core.goal import Goal
-from edgesplit.core.profile import Profile
+from edgesplit.core.profile import Link, Profile
+from edgesplit.core.tier import Tier
 from edgesplit.core.tier_timing import TierTiming
 from edgesplit.errors import ClusterError
 from edgesplit.node.process.imports import Imports
@@ -60,6 +61,20 @@ class Planning:
                 "segment: see Ray's logs of the segment actors"
             )
         return activation  # type: ignore[no-any-return]
+
+    def add_tier(
+        self, name: str, handle: TierHandle, known: Mapping[str, tuple[Tier, tuple[Link, ...]]]
+    ) -> None:
+        """Let plans use a tier that has joined: what is known of it by workload, with its links."""
+        with self._changing:  # a scheduler that begins anew is to know too
+            known = {one: told for one, told in known.items() if one in self._workloads}
+            for workload_id, (tier, links) in known.items():
+                workload = self._workloads[workload_id]
+                profile = workload.profile.with_added(tier, links)
+                self._workloads[workload_id] = replace(workload, profile=profile)
+        with self._membership.attached() as now:
+            call = now.scheduler.add_tier.remote(name, handle, known)
+            self._membership.answer(call, "the scheduler to take another tier")
 
     def forget(self, workload_id: str) -> None:
         """Choose no more plans for a workload; does not wait."""

@@ -2,6 +2,7 @@
 
 import contextlib
 import itertools
+import time
 import uuid
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -10,6 +11,8 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, cast
 
+from ray.exceptions import ActorUnavailableError
+
 from edgesplit.cluster.actors.workload import TierHandle
 from edgesplit.cluster.measure.links import probe_links
 from edgesplit.cluster.measure.meter_conflicts import own_meters
@@ -17,6 +20,7 @@ from edgesplit.cluster.measure.meters import TierMeters
 from edgesplit.cluster.measure.runtimes import Runtimes, RuntimeTask
 from edgesplit.cluster.ray.answers import answer
 from edgesplit.cluster.ray.connection import RayConnection
+from edgesplit.cluster.ray.nodes import Node
 from edgesplit.cluster.ray.shared_value import SharedValue
 from edgesplit.cluster.session.launch_actors import (
     SessionSettings,
@@ -28,8 +32,9 @@ from edgesplit.cluster.session.membership import CLOSED, ClusterMembership, Sess
 from edgesplit.cluster.session.planning import Planning
 from edgesplit.cluster.session.programs import SessionPrograms
 from edgesplit.config import EMBEDDED_EMULATION, Config
+from edgesplit.core.goal import Goal
 from edgesplit.core.profile import Link, Profile
-from edgesplit.errors import ClosedError, RuntimeUnavailableError
+from edgesplit.errors import ClosedError, ClusterError, RuntimeUnavailableError
 from edgesplit.node.process.imports import Imports
 from edgesplit.node.program.program import Program
 from edgesplit.node.program.program_file import DescribedProgram
@@ -43,6 +48,10 @@ from edgesplit.node.transport.security import (
     new_credentials,
 )
 from edgesplit.node.transport.tensor_form import Forms
+
+# What all tiers are told alike, so that one which joins later can be told it too.
+_TOLD_TO_ALL = ("load", "describe")
+_AGAIN_S = 0.5  # before a tier that is starting anew is asked again
 
 
 class Session:
@@ -59,11 +68,14 @@ class Session:
         name = uuid.uuid4().hex[:8]
         self._settings = SessionSettings(name, config, config.power(), Credentials(name))
         self._membership = ClusterMembership()
+        self._roles: dict[str, str] = {}  # of the tiers that are considered
         self._emulation = Emulation()
         self._tiers: dict[str, TierHandle] = {}
         self.planning = Planning(self._membership, self._tiers)
         self._scheduler = ""  # the first one's incarnation
         self._opened: dict[str, Opened] = {}
+        self._tasks: dict[str, RuntimeTask] = {}  # by workload
+        self._wanted_tiers = config.tiers
         self._programs = SessionPrograms(self._membership, config.start_timeout_s)
         self._program_ids = (f"{self._settings.session_id}-p{n}" for n in itertools.count())
 
@@ -73,6 +85,8 @@ class Session:
         credentials = _made_credentials(self._settings.session_id, self._config)
         self._settings = replace(self._settings, credentials=credentials)
         now = self._membership.open(self._address, self._settings)
+        self._config, self._settings = now.settings.config, now.settings
+        self._roles = now.placement.roles
         default = EMBEDDED_EMULATION if now.placement.is_embedded else Emulation()
         given = self._config.emulation
         self._emulation = given if given is not None else default
@@ -85,12 +99,7 @@ class Session:
         if self._tiers:
             return
         with self.attached() as now:
-            opened = {
-                tier: self._membership.answer(
-                    call, f"tier {tier!r} to start", self._config.start_timeout_s
-                )
-                for tier, call in now.opening.items()
-            }
+            opened = {tier: self._opened_on(now, tier, call) for tier, call in now.opening.items()}
             Runtimes(now.call_log, opened, self._config, self._membership.answer).check()
             self._opened = own_meters(opened, self._config.meters, self._use_model)
             tiers = {
@@ -137,6 +146,23 @@ class Session:
     def addresses(self) -> dict[str, str]:
         """The data plane's address of each tier."""
         return {tier: handle.address for tier, handle in self._tiers.items()}
+
+    @property
+    def entry_tier(self) -> str:
+        """The one that holds the input."""
+        return self._config.tiers[0]
+
+    def goal_here(self, goal: Goal) -> Goal:
+        """The same for the tiers that are considered: a limit of a role is each of its nodes'."""
+        limits = {
+            name: limit
+            for name, role in self._roles.items()
+            if (limit := goal.memory_bytes.get(name, goal.memory_bytes.get(role))) is not None
+        }
+        most = goal.max_stages
+        if most is None and len(self._config.tiers) > self._config.max_stages:
+            most = self._config.max_stages
+        return replace(goal, memory_bytes=limits, max_stages=most)
 
     @property
     def without_torch(self) -> frozenset[str]:
@@ -189,6 +215,7 @@ class Session:
             for call in calls:
                 self._membership.answer(call, "tiers to forget")
         for workload_id in workload_ids:
+            self._tasks.pop(workload_id, None)
             self.planning.forget(workload_id)
 
     def describe(self, workload_id: str, program_id: str, payloads: tuple[Forms, ...]) -> None:
@@ -217,7 +244,9 @@ class Session:
         example = SharedValue(pack_payload(values))
         known = self._programs[program_id]
         packed = SharedValue(known.packed)
-        return RuntimeTask(workload_id, program, (known.name, packed), list(values), example)
+        made = RuntimeTask(workload_id, program, (known.name, packed), list(values), example)
+        self._tasks[workload_id] = made
+        return made
 
     def profile(self, task: RuntimeTask) -> Profile:
         """Layer times on each tier, those of one machine one after another, and every link.
@@ -274,7 +303,73 @@ class Session:
                 with contextlib.suppress(RuntimeUnavailableError):
                     self._membership.answer(call, what, self._config.start_timeout_s)
 
+    @property
+    def wanted_tiers(self) -> Sequence[str]:
+        """Roles and names of nodes, as the user wants them."""
+        return self._wanted_tiers
+
+    def add_tier(self, node: Node) -> None:
+        """Use one more node of the cluster: plans may from when it knows all workloads.
+
+        Raises ClusterError and what a tier raises; then nothing has changed.
+        """
+        tier = node.name
+        try:
+            with self.attached() as now, now.connection.sending():
+                now = self._membership.add(node)
+                self._bring_up(now, tier)
+        except BaseException:
+            self._opened.pop(tier, None)
+            self._tiers.pop(tier, None)
+            self._membership.drop(tier)
+            raise
+
+    def _bring_up(self, now: SessionActors, tier: str) -> None:
+        """Tell an actor that knows nothing of this session all that the others know."""
+        timeout_s, actor = self._config.start_timeout_s, now.call_log.actors[tier]
+        call = open_tier(now.settings, now.placement, tier, actor)
+        opened = self._opened_on(now, tier, call)
+        log = now.call_log.only(tier)
+        only = {tier: opened}
+        Runtimes(log, only, now.settings.config, self._membership.answer).check()
+        self._programs.send_again(now, tier)
+        for method, args in now.call_log.told(self.entry_tier, _TOLD_TO_ALL):
+            call = log.call(tier, method, *args)
+            self._membership.answer(call, f"tier {tier!r} to {method}", timeout_s)
+        self._membership.answer(
+            log.call(tier, "emulate", self._emulation.tier(tier)), f"tier {tier!r}"
+        )
+        handle = TierHandle(actor, opened.address, opened.host)
+        tiers = {**self._tiers, tier: handle}
+        pairs = self._linked([pair for one in self._tiers for pair in ((one, tier), (tier, one))])
+        links = probe_links(tiers, pairs, self._mark, self._membership.answer)
+        runtimes = Runtimes(log, only, now.settings.config, self._membership.answer, self._mark)
+        known = {task.id: (runtimes.tiers(task)[0], links) for task in list(self._tasks.values())}
+        self._opened[tier], self._roles = opened, now.placement.roles
+        self._config, self._settings = now.settings.config, now.settings
+        self._tiers[tier] = handle
+        self.planning.add_tier(tier, handle, known)
+
     # Inside
+
+    def _opened_on(self, now: SessionActors, tier: str, call: Any) -> Opened:
+        """What the tier says once it is open; call: the first question.
+
+        An actor that serves others, too, may just be starting anew. Raises ClusterError.
+        """
+        until_s = time.monotonic() + self._config.start_timeout_s
+        while True:
+            try:
+                left_s = max(1.0, until_s - time.monotonic())
+                found: Opened = self._membership.answer(call, f"tier {tier!r} to start", left_s)
+                return found
+            except ClusterError as error:
+                is_restarting = isinstance(error.__cause__, ActorUnavailableError)
+                if not is_restarting or time.monotonic() > until_s:
+                    raise
+            time.sleep(_AGAIN_S)
+            actor = now.call_log.actors[tier]
+            call = open_tier(now.settings, now.placement, tier, actor)
 
     def _use_model(self, tier: str, why: str) -> Opened:
         call = self._membership.now.call_log.call(tier, "use_model", why)
@@ -286,14 +381,13 @@ class Session:
         return "emulated, " if self.is_emulated else ""
 
     def _links(self) -> tuple[Link, ...]:
-        shaped = self._emulation.links
-        pairs = [
-            (u, v)
-            for u in self._tiers
-            for v in self._tiers
-            if u != v and (shaped is None or (u, v) in shaped)
-        ]
+        pairs = self._linked([(u, v) for u in self._tiers for v in self._tiers if u != v])
         return probe_links(self._tiers, pairs, self._mark, self._membership.answer)
+
+    def _linked(self, pairs: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+        """Those that the emulation leaves a link."""
+        shaped = self._emulation.links
+        return [pair for pair in pairs if shaped is None or pair in shaped]
 
 
 def _made_credentials(session: str, config: Config) -> Credentials:

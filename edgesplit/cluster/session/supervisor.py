@@ -14,6 +14,7 @@ from typing import Any
 import ray
 import ray.exceptions
 
+from edgesplit.cluster.actors.call_log import ActorCallLog
 from edgesplit.cluster.ray.head_watch import HeadWatch
 from edgesplit.cluster.session.membership import SessionActors
 from edgesplit.cluster.session.session import Session
@@ -36,7 +37,7 @@ class Supervisor:
     def __init__(self, session: Session, moved: Callable[[], None]) -> None:
         self._session, self._moved = session, moved
         self._head = HeadWatch()
-        self._now: SessionActors | None = None  # what all of the following is of
+        self._call_log: ActorCallLog | None = None  # what all of the following is of
         self._attached_s = 0.0
         self._known: dict[str, str] = {}
         self._lost: set[str] = set()
@@ -82,7 +83,7 @@ class Supervisor:
         if not self._session.is_ready:
             return
         with self._session.attached() as now:
-            if now is not self._now:
+            if now.call_log is not self._call_log:
                 self._begin(now)
             self._ask(now)
             ready, _ = ray.wait(
@@ -94,7 +95,7 @@ class Supervisor:
 
     def _begin(self, now: SessionActors) -> None:
         """Other actors than before; those that are not initialised are rebuilt as they come up."""
-        self._now, self._attached_s = now, time.monotonic()
+        self._call_log, self._attached_s = now.call_log, time.monotonic()
         is_known = not now.comes_after_another
         tiers = [] if is_known else list(now.call_log.actors)
         # Those of ready(), not the first ones that answer: they may be others by now.
@@ -105,8 +106,10 @@ class Supervisor:
         self._lost, self._asked = set(tiers), {}
 
     def _ask(self, now: SessionActors) -> None:
+        for name, incarnation in self._session.known_incarnations().items():
+            self._known.setdefault(name, incarnation)  # a tier that has joined
         for name, actor in {**now.call_log.actors, _SCHEDULER: now.scheduler}.items():
-            if name not in self._asked:  # one that has not answered is not asked again
+            if name in self._known and name not in self._asked:  # else it has not answered yet
                 self._asked[name] = actor.incarnation.remote()
 
     def _hear(self, name: str, answer: Any) -> None:

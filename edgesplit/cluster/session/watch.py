@@ -10,6 +10,7 @@ from typing import Any
 import ray
 import ray.exceptions
 
+from edgesplit.cluster.actors.call_log import ActorCallLog
 from edgesplit.cluster.actors.workload import Activation
 from edgesplit.cluster.session.membership import SessionActors
 from edgesplit.cluster.session.session import Session
@@ -34,7 +35,7 @@ class _Watched:
     activate: Callable[[Activation], None]
     version: int
     question: Any = None
-    asked_of: SessionActors | None = None
+    asked_of: ActorCallLog | None = None
     is_older: bool = False
 
 
@@ -102,9 +103,9 @@ class PlanWatch:
     def _ask(self, now: SessionActors) -> None:
         """Of a workload that is new, of other actors, or of those that Ray has started again."""
         for workload_id, watched in list(self._watched.items()):
-            if watched.asked_of is not now or self._is_lost:
-                watched.is_older = watched.asked_of not in (None, now)
-                watched.asked_of = now
+            if watched.asked_of is not now.call_log or self._is_lost:
+                watched.is_older = watched.asked_of not in (None, now.call_log)
+                watched.asked_of = now.call_log
                 self._ask_for(workload_id, watched)
 
     def _ask_for(self, workload_id: str, watched: _Watched) -> None:

@@ -80,6 +80,31 @@ class Emulation:
         """Every tier that it names."""
         return frozenset(self.slowdown).union(*(self.links or ()))
 
+    def named(self, roles: Mapping[str, str]) -> "Emulation":
+        """The same for nodes: what is given for a role holds for each node of it.
+
+        roles: by name of the node.
+        """
+        of: dict[str, list[str]] = {}
+        for name, role in roles.items():
+            of.setdefault(role, []).append(name)
+            of.setdefault(name, []).append(name)
+        slowdown = {
+            name: self.slowdown[given]
+            for given in sorted(self.slowdown, key=lambda one: one in roles)  # a name counts last
+            for name in of.get(given, [given])
+        }
+        if self.links is None:
+            return Emulation(slowdown)
+        links = {
+            (one, other): shape
+            for (source, target), shape in self.links.items()
+            for one in of.get(source, [source])
+            for other in of.get(target, [target])
+            if one != other
+        }
+        return Emulation(slowdown, links)
+
     def tier(self, name: str) -> "TierEmulation":
         """The part that one tier carries out."""
         links = self.links or {}

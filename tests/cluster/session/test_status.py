@@ -110,10 +110,14 @@ def test_a_head_that_stands_still_does_not_hold_the_command():
 # The embedded cluster
 
 
+def _with_all(sessions):
+    """Those on all tiers: they open by and by."""
+    return [one for one in sessions if [actor.tier for actor in one.actors] == list(TIERS)]
+
+
 def test_an_embedded_session_before_and_after_its_first_input():
     with EdgeSplit(small_net(), policy=PLAN) as split:
-        (early,) = cluster_status(timeout_s=0.01).sessions
-        assert [actor.tier for actor in early.actors] == list(TIERS)
+        (early,) = until(lambda: _with_all(cluster_status().sessions))
         assert early.workloads == ()
         split.infer(X)
         text, found = invoke(), json.loads(invoke("--json").stdout)
