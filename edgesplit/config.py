@@ -315,12 +315,13 @@ class Config:
     def power(self, roles: Mapping[str, str] | None = None) -> dict[str, Power]:
         """Watts of each tier, those of its role where it has none of its own.
 
-        roles: by tier; None: none has one. Raises ConfigError where the file lacks a tier.
+        roles: by tier; None: as the tiers' names begin. Raises ConfigError where a tier has none.
         """
         path = Path(self.power_file) if self.power_file is not None else _DEFAULT_POWER
         known = load_power(path)
-        roles = roles or {}
-        known = {role_of: known[role] for role_of, role in roles.items() if role in known} | known
+        by_name = {tier: known[role] for role in known for tier in self.tiers if plays(tier, role)}
+        by_role = {tier: known[role] for tier, role in (roles or {}).items() if role in known}
+        known = {**by_name, **by_role, **known}
         for tier in self.tiers:
             if tier not in known:
                 raise ConfigError(

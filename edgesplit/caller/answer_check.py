@@ -32,7 +32,7 @@ class AnswerCheck:
         self, workload: ActiveWorkload, given: list[Any], made: list[Any], by: Sequence[TierTiming]
     ) -> None:
         """A request has been answered by these tiers. Returns at once, mostly."""
-        tiers = self._session.without_torch
+        tiers = self._session.tiers.without_torch
         asked = [s for s in by if s.tier in tiers and s.runtime != TORCH] if tiers else []
         if asked and self._recheck.is_due(sum(timing.compute_s for timing in asked)):
             # The program may change both from now on.

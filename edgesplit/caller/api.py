@@ -328,7 +328,7 @@ class EdgeSplit:
             >>> split.emulation.slowdown["cloud"]
             1.0
         """
-        return self.open()._parts.session.emulation
+        return self.open()._parts.session.tiers.emulation
 
     def emulate(self, emulation: Emulation) -> None:
         """Emulate other slowdowns and links from now on. The plan adapts by itself.
@@ -341,7 +341,7 @@ class EdgeSplit:
             10.0
         """
         is_a(Emulation, "emulation", emulation)
-        self.open()._parts.session.emulate(emulation)
+        self.open()._parts.session.tiers.emulate(emulation)
 
     @property
     def goal(self) -> Goal:
@@ -531,7 +531,7 @@ class EdgeSplit:
         from edgesplit.caller.records import frame_of  # pandas takes half a second that few need
 
         records = self._parts.calls.history.records(self._goal, since_s)
-        return frame_of(records, self._goal.boundary, self._parts.session.is_emulated)
+        return frame_of(records, self._goal.boundary, self._parts.session.tiers.is_emulated)
 
     @property
     def last_record(self) -> Record | None:

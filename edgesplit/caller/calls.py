@@ -174,12 +174,12 @@ class Calls:
         return result
 
     def _run_here(self, program: Program, values: list[Any], timeout_s: float) -> list[Any]:
-        threads = self._session.threads(self._session.entry_tier)
+        threads = self._session.threads(self._session.tiers.entry)
         return self._fallback.run(program, values, threads, timeout_s)
 
     def _begin_here(self, program: Program, values: list[Any]) -> "Future[list[Any]]":
         return self._fallback.begin(
-            program, values, self._session.threads(self._session.entry_tier)
+            program, values, self._session.threads(self._session.tiers.entry)
         )
 
     def _told(self, pending: PendingRequest, progress: wire.TransferProgress) -> None:

@@ -109,10 +109,10 @@ class Workloads:
         """
         with self._lock:
             if self._known:
-                self._session.planning.set_goal(self._session.goal_here(goal))
+                self._session.planning.set_goal(self._session.tiers.goal_here(goal))
             self._wanted = replace(self._wanted, goal=goal)
             for workload in self._known.values():
-                workload.set_goal(self._session.goal_here(goal))
+                workload.set_goal(self._session.tiers.goal_here(goal))
             self._strangers.clear()
 
     def _begin(self, arguments: CallArguments) -> ActiveWorkload:
@@ -231,8 +231,8 @@ class Workloads:
         known: tuple[Graph, tuple[Forms, ...]],
         profile: Profile,
     ) -> ActiveWorkload:
-        goal = self._session.goal_here(self._wanted.goal)
-        addresses = self._session.addresses()
+        goal = self._session.tiers.goal_here(self._wanted.goal)
+        addresses = self._session.tiers.addresses()
         graph, payloads = known
         answer = answer_form(shipped.exported.program, payloads)
         rescue = self._wanted.fails_over, self._wanted.hedges
@@ -271,7 +271,7 @@ class Workloads:
         return min(alike, key=lambda known: is_scaled(known.profile), default=None)
 
     def _start(self, workload: ActiveWorkload) -> None:
-        goal = self._session.goal_here(self._wanted.goal)
+        goal = self._session.tiers.goal_here(self._wanted.goal)
         first = self._session.planning.begin(
             Workload(
                 workload.id,

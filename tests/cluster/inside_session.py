@@ -72,7 +72,7 @@ def loop_state(split):
 
 def pretend_apart(split):
     """Let the scheduler hold each tier's machine for another one, whose load is its own."""
-    tiers = split._parts.session._tiers
+    tiers = split._parts.session.tiers.handles
     apart = {tier: replace(handle, host=tier) for tier, handle in tiers.items()}
     ray.get(_actors(split).scheduler.set_tiers.remote(apart, Imports()), timeout=30)
 

@@ -39,15 +39,24 @@ class ActorCallLog:
         """The same for that tier alone."""
         return ActorCallLog({tier: self.actors[tier]}, self._connection, self._told)
 
-    def add(self, tier: str, actor: Any) -> None:
-        """One more tier, which was told nothing yet."""
-        self._told[tier] = {}
-        self.actors = {**self.actors, tier: actor}
+    def with_one(self, tier: str, actor: Any) -> "ActorCallLog":
+        """The same and one more tier, which was told nothing yet, and is not told what these are.
 
-    def drop(self, tier: str) -> None:
-        """That tier no more."""
-        self.actors = {name: actor for name, actor in self.actors.items() if name != tier}
-        self._told.pop(tier, None)
+        take() has it told so as well.
+        """
+        told = {**self._told, tier: {}}
+        return ActorCallLog({**self.actors, tier: actor}, self._connection, told)
+
+    def is_of(self, other: "ActorCallLog") -> bool:
+        """Whether it came from that one by with_one()."""
+        return self._connection is other._connection and all(
+            self._told.get(tier) is told for tier, told in other._told.items()
+        )
+
+    def take(self, other: "ActorCallLog") -> None:
+        """Have all tiers of that one, which came from this by with_one()."""
+        self._told.update(other._told)
+        self.actors = dict(other.actors)
 
     def call(self, tier: str, method: str, *args: Any) -> Any:
         """Call a method of the tier's actor, to be repeated if it starts anew; Ray's reference.

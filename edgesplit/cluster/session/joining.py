@@ -53,7 +53,7 @@ class Joining:
             if placement.is_embedded:
                 return
             nodes, here = nodes_of(alive_nodes()), placement.connection.node_id
-            wanted = self._session.wanted_tiers
+            wanted = self._session.tiers.wanted
             found = considered(wanted, nodes, here, held=placement.tiers)
             for node in found:
                 if node.name not in placement.tiers and self._may_join(node):

@@ -127,33 +127,30 @@ class ClusterMembership:
         with now.connection.used():
             yield now
 
-    def add(self, node: Node) -> SessionActors:
-        """Have an actor on one more node, and use it; what is attached from now on.
+    def coming(self, node: Node) -> SessionActors:
+        """The actors, and one more on that node, which is not told what all are told yet.
 
         Called while the connection is used.
         """
-        with self._lock:
-            now = self.now
-            old = now.placement
-            placement = replace(
-                old,
-                tiers=(*dict.fromkeys((*old.tiers, node.name)),),
-                nodes={**old.nodes, node.name: node},
-            )
-            settings = self._given.on(placement)
-            now.call_log.add(node.name, tier_actor(settings, placement, node.name))
-            self._now = replace(now, settings=settings, placement=placement)
-            return self._now
+        now = self.now
+        placement = replace(
+            now.placement,
+            tiers=(*now.placement.tiers, node.name),
+            nodes={**now.placement.nodes, node.name: node},
+        )
+        settings = self._given.on(placement)
+        actor = tier_actor(settings, placement, node.name)
+        call_log = now.call_log.with_one(node.name, actor)
+        return replace(now, settings=settings, placement=placement, call_log=call_log)
 
-    def drop(self, tier: str) -> None:
-        """Have no actor there any more: it could not be used."""
+    def take(self, coming: SessionActors) -> SessionActors:
+        """Have from now on what coming() has made. Raises ClusterError where others came first."""
         with self._lock:
-            now = self.now
-            tiers = tuple(name for name in now.placement.tiers if name != tier)
-            nodes = {name: node for name, node in now.placement.nodes.items() if name != tier}
-            placement = replace(now.placement, tiers=tiers, nodes=nodes)
-            now.call_log.drop(tier)
-            self._now = replace(now, settings=self._given.on(placement), placement=placement)
+            if not coming.call_log.is_of(self.now.call_log):
+                raise ClusterError("the session has moved to another cluster meanwhile")
+            self.now.call_log.take(coming.call_log)
+            self._now = replace(coming, call_log=self.now.call_log)
+            return self._now
 
     def check(self) -> None:
         """Raise what ends all waiting: ClosedError, CutOffError."""

@@ -18,6 +18,8 @@ from edgesplit.errors import ClusterError
 from edgesplit.node.process.imports import Imports
 from edgesplit.node.transport.wire import TransferProgress
 
+TierKnown = tuple[Tier, tuple[Link, ...]]  # what was measured of a tier, and its links
+
 
 class Planning:
     """The scheduler's side of one session. Every method may raise ClusterError.
@@ -62,9 +64,7 @@ class Planning:
             )
         return activation  # type: ignore[no-any-return]
 
-    def add_tier(
-        self, name: str, handle: TierHandle, known: Mapping[str, tuple[Tier, tuple[Link, ...]]]
-    ) -> None:
+    def add_tier(self, name: str, handle: TierHandle, known: Mapping[str, TierKnown]) -> None:
         """Let plans use a tier that has joined: what is known of it by workload, with its links."""
         with self._changing:  # a scheduler that begins anew is to know too
             known = {one: told for one, told in known.items() if one in self._workloads}
