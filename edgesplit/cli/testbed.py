@@ -105,7 +105,7 @@ def up(bed: "Testbed", hosts: str | None, with_ray: bool, cluster: Path) -> None
     if with_ray:
         click.echo("ray up ...")
         ray_up(bed)
-    if blueprint:  # slow hosts would take Ray longer to start than it allows
+    if blueprint:  # set last: slow hosts may take longer to start than Ray allows
         blueprint.set_on(bed)
     _show(bed)
     names = bed.layout.names

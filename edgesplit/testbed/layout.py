@@ -13,7 +13,7 @@ from edgesplit.deploy.node_env import check_value
 from edgesplit.errors import ConfigError, TestbedError
 
 HOSTS = ("end", "edge", "cloud")  # of a testbed of which nothing else is said: one per role
-HEAD = "cloud"
+HEAD = "cloud"  # the role whose first host runs Ray's head
 Pair = tuple[str, str]
 TESTBEDS = Path("/run/edgesplit-testbed")
 _FIRST_HOST, _LAST_HOST = 11, 254

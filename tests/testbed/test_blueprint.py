@@ -1,5 +1,7 @@
 """What `--hosts` may say, as text and as a file: nothing here touches the system."""
 
+from pathlib import Path
+
 import pytest
 
 from edgesplit.errors import TestbedError
@@ -137,3 +139,10 @@ def test_a_file_that_is_not_there(tmp_path):
 def test_the_example_in_the_module_is_a_file(read):
     text = blueprint.__doc__.partition("a rate:\n")[2]
     assert [host.role for host in read(text).hosts] == ["end", "end", "edge", "cloud"]
+
+
+def test_the_example_for_users_is_a_file(read):
+    page = (Path(__file__).parents[2] / "docs" / "deploy.md").read_text()
+    found = read(page.partition("```yaml\n")[2].partition("```")[0])
+    assert found.cores == {"camera-1": 0.2, "camera-2": 0.2, "edge": 0.33}
+    assert found.rates["edge", "camera-1"] == 625e3
