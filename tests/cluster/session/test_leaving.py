@@ -20,7 +20,7 @@ def test_a_start_that_fails_halfway_leaves_no_cluster(monkeypatch):
     def fails(settings):
         raise ClusterError("no such luck")
 
-    monkeypatch.setattr("edgesplit.cluster.session.membership.start_scheduler", fails)
+    monkeypatch.setattr("edgesplit.cluster.session.membership.scheduler_actor", fails)
     with pytest.raises(ClusterError, match="no such luck"):
         EdgeSplit(small_net()).open()
     assert not ray.is_initialized()

@@ -82,7 +82,8 @@ def test_none_is_an_explicit_choice_and_warns(x):
     with split:
         y = split.infer_on("end:0-3 | edge:3-5 | cloud:5-8", x)
         assert torch.equal(y, split.infer_on("end:0-8", x))
-        link = connect(split.addresses["end"], 1 << 20, arrays)
+        plain = connecting(Credentials(credentials_of(split).session))
+        link = connect(split.addresses["end"], 1 << 20, arrays, plain)
         link.send(wire.Probe(id="p", sender="x"))
         assert link.receive()[0] == wire.Echo(id="p")
         link.close()

@@ -4,6 +4,7 @@ Here the arguments become the payload at cut 0 and the payload at cut n becomes 
 """
 
 import contextlib
+import functools
 import threading
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -203,8 +204,12 @@ def exporting() -> Iterator[None]:
         _EXPORTING.release()
 
 
+@functools.cache
 def warm_up() -> None:
-    """Have torch import what an export needs, seconds before the first one needs it."""
+    """Have torch import what an export needs, seconds before the first one needs it.
+
+    Once in a process: an export on another thread changes the filters of warnings for all.
+    """
     with contextlib.suppress(ExportError):  # the first real export says what is wrong
         export(nn.Sequential(nn.Linear(2, 2), nn.ReLU()), (torch.zeros(1, 2),))
 
