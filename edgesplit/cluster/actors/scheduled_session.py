@@ -114,7 +114,7 @@ class ScheduledSession:
                 loop.workload = replace(loop.workload, goal=goal)
                 await self._runner.feed(workload_id, GoalChanged(self.loops.now_s(), goal))
 
-    async def end(self, workload_id: str) -> None:
+    async def end_workload(self, workload_id: str) -> None:
         """Forget a workload."""
         self.loops.end(workload_id)
 

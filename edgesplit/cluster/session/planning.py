@@ -82,7 +82,7 @@ class Planning:
             self._workloads.pop(workload_id, None)
             self._versions.pop(workload_id, None)
         with self._membership.attached() as now:
-            now.scheduler.end.remote(workload_id)
+            now.scheduler.end_workload.remote(workload_id)
 
     def current_profile(self, workload_id: str) -> Profile:
         """The scheduler's beliefs about tiers and links now."""
