@@ -24,7 +24,8 @@ _ROUNDS = 5
 _FEWEST_ROUNDS = 3
 _ENOUGH_S = 1.0  # of rounds for one size
 _WORTH = 0.02  # that a size takes less per request than the best before it, or it gains nothing
-_MISSES = 2  # sizes in a row that gain nothing: there are no more
+_MISSES = 2  # sizes in a row that gain nothing: there are no more, unless each took much less
+_FALLING = 0.9
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,17 +59,15 @@ class BatchBench:
         RuntimeUnavailableError where nothing is gained, or requests do not get their own answers.
         """
         self.require_apart()
-        measured, alone_s, misses = [(1, 1.0)], self._look_s(), 0  # in runs of one request
+        measured, alone_s = [(1, 1.0)], self._look_s()  # in runs of one request
         singles: list[float] = []
-        best = 1.0
         for size in SIZES:
-            if misses == _MISSES or best * size * alone_s > LONGEST_S:
+            if _is_enough([runs / n for n, runs in measured]):
+                break
+            if measured[-1][1] * size / measured[-1][0] * alone_s > LONGEST_S:
                 break
             self.require_right(size)
             measured.append((size, self._in_single_runs(size, singles)))
-            each = measured[-1][1] / size
-            misses = 0 if each < (1 - _WORTH) * best else misses + 1
-            best = min(best, each)
         if singles:
             alone_s = statistics.median(singles)
         return self._worthwhile(BatchTimes(tuple(measured)).scaled(alone_s))
@@ -78,10 +77,16 @@ class BatchBench:
 
         To the bit: the same kernels run on the same numbers, whatever stands beside them.
         """
+        first, *others = (trial.expected for trial in self.trials)
+        if not any(difference(first, other) for other in others):
+            raise RuntimeUnavailableError(
+                f"{self.what} give the example and all noise the same answer, so that nothing "
+                "tells whether requests get their own from one run"
+            )
         mine = self.trials[0].payload
-        others = [self.trials[1].payload, self.trials[2 % len(self.trials)].payload]
+        neighbours = [self.trials[1].payload, self.trials[2 % len(self.trials)].payload]
         for place in (0, 1):
-            pairs = [[mine, other] if place == 0 else [other, mine] for other in others]
+            pairs = [[mine, one] if place == 0 else [one, mine] for one in neighbours]
             a, b = (self.run_slot(partial(self.joint, pair))[place] for pair in pairs)
             if difference(a, b) != 0.0:
                 raise InexactRuntimeError(
@@ -102,6 +107,10 @@ class BatchBench:
         if times.most > 1:
             sizes = [size for size, _ in times.measured if size < times.most] + [times.most]
             return BatchTimes(tuple((size, times.seconds(size)) for size in sizes))
+        if times.largest == 1:
+            raise RuntimeUnavailableError(
+                f"{self.what} take so long that one run for two would take over {LONGEST_S:g} s"
+            )
         each = {size: seconds / size for size, seconds in times.measured}
         found = ", ".join(f"{size}: {1e3 * seconds:.3g}" for size, seconds in each.items())
         raise RuntimeUnavailableError(
@@ -141,3 +150,15 @@ class BatchBench:
             return self.clock() - began_s
 
         return float(self.run_slot(timed))
+
+
+def _is_enough(each: Sequence[float]) -> bool:
+    """Whether more at once will gain nothing. each: seconds per request of the sizes so far.
+
+    A matrix times two vectors may take three times as long as times one, and gain with eight.
+    """
+    best, misses = each[0], 0
+    for one in each[1:]:
+        misses = 0 if one < (1 - _WORTH) * best else misses + 1
+        best = min(best, one)
+    return misses >= _MISSES and each[-1] > _FALLING * each[-2]
