@@ -22,7 +22,7 @@ SIZES = (2, 4, 8, 16)
 LONGEST_S = 1.0  # of one run: whoever comes meanwhile waits for its end
 _ROUNDS = 5
 _FEWEST_ROUNDS = 3
-_ENOUGH_S = 1.0  # of rounds for one size
+_ENOUGH_S = 0.5  # of rounds for one size
 _WORTH = 0.02  # that a size takes less per request than the best before it, or it gains nothing
 _MISSES = 2  # sizes in a row that gain nothing: there are no more, unless each took much less
 _FALLING = 0.9
@@ -41,7 +41,8 @@ class JointTrial:
 class BatchBench:
     """A range alone and for several at once.
 
-    trials: the first one is timed; at least two. Every run has a run slot of its own.
+    trials: the first one is timed; at least two. All runs are in run slots, the longest of which
+    holds a single run and one for several.
     """
 
     what: str
@@ -87,8 +88,8 @@ class BatchBench:
         neighbours = [self.trials[1].payload, self.trials[2 % len(self.trials)].payload]
         for place in (0, 1):
             pairs = [[mine, one] if place == 0 else [one, mine] for one in neighbours]
-            a, b = (self.run_slot(partial(self.joint, pair))[place] for pair in pairs)
-            if difference(a, b) != 0.0:
+            a, b = self.run_slot(lambda pairs=pairs: [self.joint(pair) for pair in pairs])
+            if difference(a[place], b[place]) != 0.0:
                 raise InexactRuntimeError(
                     f"{self.what} give a request another answer beside another request: they "
                     "look across the batch, so that each request runs alone"
@@ -128,28 +129,26 @@ class BatchBench:
         ratios: list[float] = []
         spent_s = 0.0
         while len(ratios) < _ROUNDS and (len(ratios) < _FEWEST_ROUNDS or spent_s < _ENOUGH_S):
-            alone_s = self._seconds(partial(self.single, payload))
-            joint_s = self._seconds(partial(self.joint, [payload] * size))
+            runs = partial(self.single, payload), partial(self.joint, [payload] * size)
+            alone_s, joint_s = self.run_slot(partial(self._seconds, *runs))
             singles.append(alone_s)
             ratios.append(joint_s / alone_s)
             spent_s += alone_s + joint_s
         return sorted(ratios)[-2]
 
     def _look_s(self) -> float:
-        """Seconds of a single run after the first."""
+        """Seconds of a single run after the first, which allocates and picks kernels."""
         run = partial(self.single, self.trials[0].payload)
-        self._seconds(run)  # the first run allocates and picks kernels
-        return self._seconds(run)
+        return float(self.run_slot(partial(self._seconds, run, run))[1])
 
-    def _seconds(self, run: Callable[[], Any]) -> float:
-        """Of one run, without the wait for its run slot."""
-
-        def timed() -> float:
+    def _seconds(self, *runs: Callable[[], Any]) -> list[float]:
+        """Of each run, one after another."""
+        times = []
+        for run in runs:
             began_s = self.clock()
             run()
-            return self.clock() - began_s
-
-        return float(self.run_slot(timed))
+            times.append(self.clock() - began_s)
+        return times
 
 
 def _is_enough(each: Sequence[float]) -> bool:
