@@ -1,4 +1,4 @@
-"""Which of the requests that wait go into one run now. A pure function of the queue.
+"""Which of the requests that wait go into one run now. Pure functions of the queue.
 
 Rules: the first of the queue is in it. Nobody waits for others to come. Whoever would keep its
 deadline if each ran alone keeps it, in the run or behind it.
@@ -7,7 +7,7 @@ deadline if each ran alone keeps it, in the run or behind it.
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
-from edgesplit.core.batch_times import BatchTimes
+from edgesplit.core.batch_times import MARGIN, BatchTimes
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,37 @@ def together(queue: Sequence[Waiting], now_s: float, times: BatchTimes) -> tuple
         if kept <= _kept_with(queue, now_s, members, times.seconds(size)):
             return members
     return (0,)
+
+
+@dataclass(frozen=True)
+class Rest:
+    """The end of the first one's range, for which others wait: they can join it there.
+
+    places: theirs in the queue, ascending. first_s: of the layers before, run for the first one.
+    times: of the end, for several at once.
+    """
+
+    places: tuple[int, ...]
+    first_s: float
+    times: BatchTimes
+
+
+def joining(queue: Sequence[Waiting], now_s: float, rest: Rest) -> tuple[int, ...]:
+    """Places of those that run the rest together with the first one, once it is there.
+
+    Empty where it had better run its range as a whole: where both together would take less than
+    MARGIN less than the first one alone and the others behind it, or somebody would be late.
+    """
+    places = [at for at in rest.places if queue[at].deadline_s >= now_s]
+    kept = _kept(queue, now_s)
+    for others in range(min(len(places), rest.times.largest - 1), 0, -1):
+        run_s = rest.first_s + rest.times.seconds(others + 1)
+        apart_s = queue[0].alone_s + rest.times.total_s(others)
+        members = (0, *places[:others])
+        gains = run_s < (1 - MARGIN) * apart_s
+        if gains and kept <= _kept_with(queue, now_s, members, run_s):
+            return members[1:]
+    return ()
 
 
 def _alike(queue: Sequence[Waiting], now_s: float) -> tuple[int, ...]:

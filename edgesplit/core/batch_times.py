@@ -62,6 +62,15 @@ class BatchTimes:
         """Whether so many at once take over MARGIN less per request than one alone."""
         return self.seconds(requests) / requests < (1 - MARGIN) * self._seconds[1]
 
+    def total_s(self, requests: int) -> float:
+        """Of so many requests in the runs that take least together, of any number of them."""
+        totals = [0.0]
+        for left in range(1, requests + 1):
+            sizes = range(1, min(left, self.largest) + 1)
+            able = [size for size in sizes if size == 1 or self.pays(size)]
+            totals.append(min(self._seconds[size] + totals[left - size] for size in able))
+        return totals[requests]
+
     def scaled(self, factor: float) -> "BatchTimes":
         """Those of a tier that is slower by that factor."""
         return BatchTimes(tuple((size, seconds * factor) for size, seconds in self.measured))

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgesplit.core.batch_rule import Waiting, together
-from edgesplit.core.batch_times import BatchTimes
+from edgesplit.core.batch_rule import Rest, Waiting, joining, together
+from edgesplit.core.batch_times import MARGIN, BatchTimes
 
 INF = math.inf
 # Alone 10 s, two 12 s, four 16 s.
@@ -107,3 +107,57 @@ def test_no_other_choice_takes_less_per_request(queue, times):
             run_s = times.seconds(size)
             if times.pays(size) and not hurt(queue, (0, *some), run_s):
                 assert mine <= run_s / size
+
+
+# The first one: 10 s to where the others wait, then 10 s alone, 12 s with another, 16 s with three.
+JOINING = [
+    ("nobody", [], ()),
+    ("one", [("c", INF)], (1,)),
+    ("three", [("c", INF)] * 3, (1, 2, 3)),
+    ("five: three are measured", [("c", INF)] * 5, (1, 2, 3)),
+    ("one would have been in time behind it", [("c", 30.0)], (1,)),
+    ("one behind them ends sooner", [("c", INF), ("c", INF), ("b", 46.9)], (1, 2)),
+    ("one between would be late", [("b", 25.0), ("c", INF)], ()),
+    ("one is refused already", [("c", -1.0), ("c", INF)], (2,)),
+]
+
+
+@pytest.mark.parametrize(("name", "given", "expected"), JOINING, ids=[row[0] for row in JOINING])
+def test_who_joins_on_the_way(name, given, expected):
+    rest = [Waiting(key, 10.0 if key == "c" else 5.0, deadline) for key, deadline in given]
+    places = tuple(at for at, one in enumerate(rest, 1) if one.key == "c")
+    queue = [Waiting("a", 20.0, INF), *rest]
+    assert joining(queue, 0.0, Rest(places, 10.0, TIMES)) == expected
+
+
+@pytest.mark.parametrize(("deadline_s", "expected"), [(21.9, ()), (22.0, (1,)), (19.0, (1, 2, 3))])
+def test_the_first_one_is_not_made_late_by_who_joins(deadline_s, expected):
+    """Alone it ends at 20 s; a deadline that it would miss anyway binds nobody."""
+    queue = [Waiting("a", 20.0, deadline_s), *[Waiting("c", 10.0, INF)] * 3]
+    assert joining(queue, 0.0, Rest((1, 2, 3), 10.0, TIMES)) == expected
+
+
+def test_where_a_cut_in_between_costs_more_than_it_gains():
+    """Two ranges in place of one: 18 s and 10 s for what takes 20 s."""
+    queue = [Waiting("a", 20.0, INF), Waiting("c", 10.0, INF)]
+    assert joining(queue, 0.0, Rest((1,), 18.0, TIMES)) == ()
+
+
+@given(queues(), some_times(), st.integers(1, 20))
+def test_joining_hurts_nobody_and_saves_seconds(queue, times, first_s):
+    first, *others = queue
+    queue = [Waiting("first", first_s + 9.0, first.deadline_s), *others]
+    places = tuple(at for at, one in enumerate(queue) if one.key == "a")
+    able = [at for at in places if queue[at].deadline_s >= 0]
+
+    def saves(members):
+        run_s = first_s + times.seconds(len(members) + 1)
+        apart_s = queue[0].alone_s + times.total_s(len(members))
+        return run_s < (1 - MARGIN) * apart_s and not hurt(queue, (0, *members), run_s)
+
+    joined = joining(queue, 0.0, Rest(places, float(first_s), times))
+    if joined:
+        assert saves(joined)
+        assert joined == tuple(able[: len(joined)])
+    more = range(len(joined) + 1, min(len(able), times.largest - 1) + 1)
+    assert not any(saves(tuple(able[:count])) for count in more)

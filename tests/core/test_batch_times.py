@@ -49,24 +49,38 @@ def measured(draw):
     return BatchTimes(tuple((size, draw(st.floats(0.01, 10))) for size in sizes))
 
 
+def upper_s(times, requests):
+    """Of the next larger number that was measured."""
+    return next(seconds for size, seconds in times.measured if size >= requests)
+
+
 @given(measured(), st.integers(1, 12))
 def test_best_is_the_least_of_all_numbers(times, waiting):
-    able = range(1, min(waiting, times.largest) + 1)
-    upper = {
-        n: min(
-            s
-            for size, s in times.measured
-            if size >= n and size == next(size for size, _ in times.measured if size >= n)
-        )
-        for n in able
-    }
-    least = min(upper[n] / n for n in able)
+    each = {n: upper_s(times, n) / n for n in range(1, min(waiting, times.largest) + 1)}
     best = times.best(waiting)
     if best == 1:
-        assert all(upper[n] / n >= (1 - MARGIN) * upper[1] for n in able if n > 1)
+        assert all(each[n] >= (1 - MARGIN) * each[1] for n in each if n > 1)
     else:
-        assert upper[best] / best == least < (1 - MARGIN) * upper[1]
-        assert all(upper[n] / n > least for n in range(1, best))
+        assert each[best] == min(each.values()) < (1 - MARGIN) * each[1]
+        assert all(each[n] > each[best] for n in range(1, best))
+
+
+def partitions(n, largest):
+    if n == 0:
+        yield ()
+    for size in range(1, min(n, largest) + 1):
+        yield from ((size, *rest) for rest in partitions(n - size, size))
+
+
+@given(measured(), st.integers(0, 9))
+def test_total_is_the_least_of_all_ways_to_share_runs(times, requests):
+    able = [
+        sizes
+        for sizes in partitions(requests, times.largest)
+        if all(size == 1 or times.pays(size) for size in sizes)
+    ]
+    least = min(sum(upper_s(times, size) for size in sizes) for sizes in able)
+    assert times.total_s(requests) == pytest.approx(least)
 
 
 @pytest.mark.parametrize(
