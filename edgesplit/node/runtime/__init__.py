@@ -37,3 +37,14 @@ class Runtime(Protocol):
         Raises RuntimeUnavailableError where they cannot be run this way, PlanError for a range
         that is none of the program's.
         """
+
+
+class JointRuntime(Runtime, Protocol):
+    """One that may also run a range for several requests at once; batch_bench.py judges them."""
+
+    def prepare_batched(self, start: int, stop: int, axes: Sequence[int | None]) -> Prepared:
+        """The same for payloads of several requests side by side, of any number of them.
+
+        axes: per value at `start`, the dimension along which they lie; None: all have that value.
+        What comes out may lie in memory in another way than eager torch leaves it.
+        """

@@ -7,7 +7,7 @@ from typing import Any
 from edgesplit.errors import RuntimeUnavailableError
 from edgesplit.node.program.packed import PackedProgram
 from edgesplit.node.program.run_slot import RunSlot
-from edgesplit.node.runtime import Prepared, Runtime
+from edgesplit.node.runtime import JointRuntime, Prepared
 from edgesplit.node.runtime.check import Trial
 from edgesplit.node.runtime.onnx_graph import OnnxGraph
 from edgesplit.node.runtime.table import known_runtime, without_torch
@@ -44,7 +44,15 @@ class ArrayEngine:
         """Nothing: what eager torch makes of noise comes from elsewhere."""
         return ()
 
-    def runtime(self, name: str, graph: OnnxGraph | None) -> Runtime:
+    def forms_of_two(self, graph: OnnxGraph | None, run_slot: RunSlot) -> tuple[Forms, ...]:
+        """As the graph says."""
+        if graph is None:
+            raise RuntimeUnavailableError(f"no layers can be run here: {_no_torch()}")
+        from edgesplit.node.runtime.onnx_batch import forms_of_two
+
+        return forms_of_two(graph)
+
+    def runtime(self, name: str, graph: OnnxGraph | None) -> JointRuntime:
         """RuntimeUnavailableError for one that needs torch."""
         known = known_runtime(name)
         if known.needs_torch:

@@ -4,6 +4,8 @@ Convolutions on a CPU are up to twice as quick so. Convolution weights are kept 
 that layout; what leaves the range is laid out as usual.
 """
 
+from collections.abc import Sequence
+
 import torch
 
 from edgesplit.errors import RuntimeUnavailableError
@@ -15,6 +17,8 @@ from edgesplit.node.program.structure import Layer, Weight
 from edgesplit.node.runtime.onnx_graph import OnnxGraph
 from edgesplit.node.runtime.torch_engine import TorchEngine
 from edgesplit.node.runtime.torch_range import (
+    BatchedTorchRange,
+    Module,
     TorchRange,
     in_any_layout,
     targets,
@@ -49,9 +53,23 @@ class ChannelsLastRuntime:
 
         Raises as Runtime.prepare.
         """
-        layers = self._workload.layers(start, stop)
-        if not targets(layers) & _CONVOLUTIONS:
+        if not targets(self._workload.layers(start, stop)) & _CONVOLUTIONS:
             return self._workload.program.segment(start, stop)
+        run, n_bytes = self._run(start, stop)
+        prepared = TorchRange(self._workload, (start, stop), run, n_bytes)
+        return tried(self._workload, prepared, self.name)
+
+    def prepare_batched(
+        self, start: int, stop: int, axes: Sequence[int | None]
+    ) -> BatchedTorchRange | Segment:
+        """As Runtime.prepare_batched; the copied weights are copied once more."""
+        if not targets(self._workload.layers(start, stop)) & _CONVOLUTIONS:
+            return self._workload.program.segment(start, stop)
+        return BatchedTorchRange(self._workload, (start, stop), *self._run(start, stop))
+
+    def _run(self, start: int, stop: int) -> tuple[Module, int]:
+        """What takes the payload and returns the values that are new; bytes of its own."""
+        layers = self._workload.layers(start, stop)
         laid_freely = in_any_layout(self._workload, start, stop)
         weights, n_bytes = self._weights(layers)
         module = self._workload.module((start, stop), laid_freely, weights)
@@ -59,8 +77,7 @@ class ChannelsLastRuntime:
         def run(*values: Value) -> list[Value]:
             return list(module.forward(*map(_channels_last, values)))
 
-        prepared = TorchRange(self._workload, (start, stop), run, n_bytes)
-        return tried(self._workload, prepared, self.name)
+        return run, n_bytes
 
     def _weights(self, layers: tuple[Layer, ...]) -> tuple[list[torch.Tensor], int]:
         """The program's weights, those of convolutions in the other layout; bytes of copies."""

@@ -78,6 +78,15 @@ class CompiledRuntime:
         prepared = TorchRange(self._workload, (start, stop), run, n_bytes=0)
         return tried(self._workload, prepared, self.name)
 
+    def prepare_batched(
+        self, start: int, stop: int, axes: Sequence[int | None]
+    ) -> TorchRange | Segment:
+        """Raises RuntimeUnavailableError: its code is compiled for the payload of one request."""
+        raise RuntimeUnavailableError(
+            f"layers {start}-{stop} in {self.name} run one request at a time: "
+            "its code is compiled for the payload of one"
+        )
+
     def _compiled(self, module: Any, payload: Sequence[Value]) -> Callable[..., Sequence[Value]]:
         """The module as machine code, without Dynamo, whose guards would compile it again on
         another thread."""

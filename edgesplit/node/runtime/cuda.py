@@ -73,6 +73,15 @@ class CudaRuntime:
         prepared = TorchRange(self._workload, (start, stop), run, n_bytes)
         return tried(self._workload, prepared, self.name)
 
+    def prepare_batched(
+        self, start: int, stop: int, axes: Sequence[int | None]
+    ) -> TorchRange | Segment:
+        """Raises RuntimeUnavailableError: its graph is recorded for the payload of one request."""
+        raise RuntimeUnavailableError(
+            f"layers {start}-{stop} in {self.name} run one request at a time: "
+            "its graph is recorded for the payload of one"
+        )
+
 
 def module_on(
     workload: ShapedProgram, bounds: tuple[int, int], device: torch.device

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from edgesplit.node.program.run_slot import RunSlot
-from edgesplit.node.runtime import Prepared, Runtime
+from edgesplit.node.runtime import JointRuntime, Prepared
 from edgesplit.node.runtime.check import Trial
 from edgesplit.node.transport.tensor_form import Forms
 
@@ -56,7 +56,14 @@ class Engine(Protocol):
         Nothing where there is no torch: it comes from elsewhere.
         """
 
-    def runtime(self, name: str, graph: "OnnxGraph | None") -> Runtime:
+    def forms_of_two(self, graph: "OnnxGraph | None", run_slot: RunSlot) -> tuple[Forms, ...]:
+        """Of the payload at each cut 0..n for two requests side by side. graph: what `onnx` runs.
+
+        Found by one run where there is torch, else from the graph. Raises RuntimeUnavailableError
+        for a program that cannot be run for two at once, or might mix them.
+        """
+
+    def runtime(self, name: str, graph: "OnnxGraph | None") -> JointRuntime:
         """What runs ranges in that runtime, which is not eager torch. graph: what `onnx` runs.
 
         Raises RuntimeUnavailableError for one that needs what is not here.

@@ -20,6 +20,7 @@ from edgesplit.node.process.allocator import return_free_memory
 from edgesplit.node.process.headroom import IN_TORCH, require_headroom
 from edgesplit.node.runtime.engine import Engine
 from edgesplit.node.runtime.layout import fits, laid_out
+from edgesplit.node.runtime.onnx_batch import for_any_batch
 from edgesplit.node.runtime.onnx_graph import GraphCutter, OnnxGraph, value_name
 from edgesplit.node.transport.tensor_form import TensorForm
 
@@ -62,13 +63,28 @@ class OnnxRuntime:
 
     def prepare(self, start: int, stop: int) -> "OnnxRange":
         """Layers [start, stop) as a session of its own: 0.02-2 s. Raises as Runtime.prepare."""
+        return OnnxRange(self._graph, (start, stop), *self._built(start, stop))
+
+    def prepare_batched(
+        self, start: int, stop: int, axes: Sequence[int | None]
+    ) -> "BatchedOnnxRange":
+        """As Runtime.prepare_batched: a session beside that for one, with weights of its own."""
+        built = self._built(start, stop, axes)
+        return BatchedOnnxRange(self._graph, (start, stop), *built)
+
+    def _built(
+        self, start: int, stop: int, axes: Sequence[int | None] | None = None
+    ) -> tuple[Any, int]:
+        """The session, None where nothing is computed, and its bytes. axes: of a batch."""
         made = self._graph.tensors_between(start, stop)
         if why := missing():
             raise RuntimeUnavailableError(f"layers {start}-{stop} in {self.name}: {why}")
         if not made:
-            return OnnxRange(self._graph, (start, stop), None, 0)
+            return None, 0
         given = [value_name(number) for number in self._graph.live_values[start]]
         model = self._cutter.cut(given, [value_name(number) for number in made])
+        if axes is not None:
+            model = for_any_batch(model, dict(zip(given, axes, strict=True)))
         needed = {tensor.name for tensor in model.graph.initializer}
         weights = {
             name: np.ascontiguousarray(_array(self._weights[index]))
@@ -84,8 +100,7 @@ class OnnxRuntime:
         # Building leaves up to three times the weights in free lists: 202 MB of growth for 47 MB
         # of convolutions, 53 MB after this.
         return_free_memory()
-        n_bytes = model.ByteSize() + weight_bytes + self._graph.peak_bytes(start, stop)
-        return OnnxRange(self._graph, (start, stop), session, n_bytes)
+        return session, model.ByteSize() + weight_bytes + self._graph.peak_bytes(start, stop)
 
     @cached_property
     def _cutter(self) -> GraphCutter:
@@ -148,14 +163,17 @@ class OnnxRange:
             is_torch = any(hasattr(value, "data_ptr") for value in values)
             for (number, form), array in zip(self._made, self._run(known), strict=True):
                 assert isinstance(form, TensorForm)
-                if array.shape != form.shape:
-                    raise RuntimeUnavailableError(
-                        f"range {self.start}-{self.stop} was exported to ONNX for a result like "
-                        f"{form}, which has the shape {array.shape}; run it in torch"
-                    )
-                array = laid_out(array, form.strides)
+                array = self._as_expected(array, form)
                 known[number] = sys.modules["torch"].from_numpy(array) if is_torch else array
         return [known.get(number, form) for number, form in self._wanted]
+
+    def _as_expected(self, array: NDArray[Any], form: TensorForm) -> NDArray[Any]:
+        if array.shape != form.shape:
+            raise RuntimeUnavailableError(
+                f"range {self.start}-{self.stop} was exported to ONNX for a result like "
+                f"{form}, which has the shape {array.shape}; run it in torch"
+            )
+        return laid_out(array, form.strides)
 
     def _run(self, known: dict[int, Any]) -> list[NDArray[Any]]:
         """The outputs as arrays. Plain run: up to 1 MB, quicker than an IO binding."""
@@ -171,17 +189,31 @@ class OnnxRange:
 
     def _checked(self, values: Sequence[Any]) -> dict[int, Any]:
         """The values by number."""
-        if len(values) != len(self._given):
-            raise RequestError(
-                f"range {self.start}-{self.stop} takes {len(self._given)} values, "
-                f"given {len(values)}; the payload belongs to another cut or program"
-            )
+        self._count(values)
         for (_, form), value in zip(self._given, values, strict=True):
             if not fits(form, value):
                 raise RuntimeUnavailableError(
                     f"range {self.start}-{self.stop} was exported to ONNX for {form}, given "
                     f"{_describe(value)}; export a graph for this input or run it in torch"
                 )
+        return {number: value for (number, _), value in zip(self._given, values, strict=True)}
+
+    def _count(self, values: Sequence[Any]) -> None:
+        if len(values) != len(self._given):
+            raise RequestError(
+                f"range {self.start}-{self.stop} takes {len(self._given)} values, "
+                f"given {len(values)}; the payload belongs to another cut or program"
+            )
+
+
+class BatchedOnnxRange(OnnxRange):
+    """The same for payloads of several requests side by side."""
+
+    def _as_expected(self, array: NDArray[Any], form: TensorForm) -> NDArray[Any]:
+        return array
+
+    def _checked(self, values: Sequence[Any]) -> dict[int, Any]:
+        self._count(values)
         return {number: value for (number, _), value in zip(self._given, values, strict=True)}
 
 

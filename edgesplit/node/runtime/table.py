@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgesplit.core.layer_times import TORCH
 from edgesplit.errors import RuntimeUnavailableError
-from edgesplit.node.runtime import Runtime
+from edgesplit.node.runtime import JointRuntime
 from edgesplit.node.transport.tensor_codec import has_torch
 
 if TYPE_CHECKING:
@@ -42,13 +42,13 @@ class KnownRuntime:
             return _NO_TORCH
         return str(self._file().missing()) if self.brings else ""
 
-    def make(self, engine: "Engine", graph: "OnnxGraph | None") -> Runtime:
+    def make(self, engine: "Engine", graph: "OnnxGraph | None") -> JointRuntime:
         """What runs ranges of the engine's workload in it. Raises RuntimeUnavailableError."""
         if not self.module or (self.needs_graph and graph is None):
             raise RuntimeUnavailableError(
                 f"no runtime {self.name!r} can be made here; run it in torch"
             )
-        made: Runtime = self._file().make(engine, graph)
+        made: JointRuntime = self._file().make(engine, graph)
         return made
 
     def _file(self) -> Any:

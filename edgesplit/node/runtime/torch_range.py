@@ -53,21 +53,37 @@ class TorchRange:
         known = dict(zip(self._given, values, strict=True))
         with torch.inference_mode():
             for number, value in zip(self._made, self._run(*values), strict=True):
-                known[number] = laid_out(value, self._outputs[number])
+                known[number] = self._as_expected(number, value)
         return [known[number] for number in self._wanted]
 
+    def _as_expected(self, number: int, value: Value) -> Value:
+        return laid_out(value, self._outputs[number])
+
     def _check(self, values: Sequence[Value]) -> None:
-        if len(values) != len(self._inputs):
-            raise RequestError(
-                f"range {self.start}-{self.stop} takes {len(self._inputs)} values, "
-                f"given {len(values)}; the payload belongs to another cut or program"
-            )
+        self._count(values)
         for form, value in zip(self._inputs, values, strict=True):
             if not fits(form, value):
                 raise RuntimeUnavailableError(
                     f"range {self.start}-{self.stop} was prepared for {form}, given another "
                     f"shape, dtype or number; prepare it for this input or run it in torch"
                 )
+
+    def _count(self, values: Sequence[Value]) -> None:
+        if len(values) != len(self._inputs):
+            raise RequestError(
+                f"range {self.start}-{self.stop} takes {len(self._inputs)} values, "
+                f"given {len(values)}; the payload belongs to another cut or program"
+            )
+
+
+class BatchedTorchRange(TorchRange):
+    """The same for payloads of several requests side by side; see Runtime.prepare_batched."""
+
+    def _as_expected(self, number: int, value: Value) -> Value:
+        return value
+
+    def _check(self, values: Sequence[Value]) -> None:
+        self._count(values)
 
 
 def tried(workload: ShapedProgram, prepared: TorchRange, name: str) -> TorchRange:

@@ -92,7 +92,10 @@ class Job:
 
 @dataclass(frozen=True, eq=False)
 class Ran:
-    """Layers [start, stop) of a request as a runtime ran them: what it was given, what it made."""
+    """Layers [start, stop) of a request as a runtime ran them: what it was given, what it made.
+
+    requests: how many were in that run.
+    """
 
     start: int
     stop: int
@@ -100,6 +103,7 @@ class Ran:
     given: list[Any]
     made: list[Any]
     compute_s: float
+    requests: int = 1
 
 
 @dataclass(frozen=True)

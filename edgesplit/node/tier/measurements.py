@@ -85,6 +85,16 @@ class Measurements:
         found = OpeningProfile(workload, self._run_slot).runtime(runtime, wanted)
         return found.times(self._profiled.get(workload_id, self._slowdown))
 
+    def measure_batch(
+        self, workload_id: str, start: int, stop: int, runtime: str, wanted: Exactness
+    ) -> None:
+        """Find out whether several requests at once gain on a prepared range; as measure_runtime().
+
+        Takes seconds, on a thread of its own; TierWorkload.batch() has what was found.
+        """
+        workload = self._held.workloads[workload_id]
+        workload.measure_batch(start, stop, runtime, wanted, self._run_slot)
+
     def refusal(self, workload_id: str, runtime: str, wanted: Exactness) -> str:
         """Why an earlier session may not use that runtime here; empty where nothing is known."""
         workload = self._held.workloads[workload_id]

@@ -14,7 +14,8 @@ from edgesplit.core.layer_times import TORCH, LayerTimes
 from edgesplit.errors import RuntimeUnavailableError
 from edgesplit.node.program.prepared_cache import PreparedCache
 from edgesplit.node.program.run_slot import RunSlot, unslotted
-from edgesplit.node.runtime import Runtime
+from edgesplit.node.runtime import JointRuntime
+from edgesplit.node.runtime.batched import Batched
 from edgesplit.node.runtime.check import Exactness, Trial, difference, require
 from edgesplit.node.runtime.engine import Engine
 from edgesplit.node.runtime.guard import Guarded
@@ -24,6 +25,7 @@ from edgesplit.node.runtime.onnx_graph import OnnxGraph
 from edgesplit.node.runtime.recheck import Recheck, why_wrong
 from edgesplit.node.tier.job import Ran
 from edgesplit.node.tier.kept_profiles import KeptProfiles
+from edgesplit.node.tier.tier_batches import TierBatches
 from edgesplit.node.transport.tensor_form import Forms, TensorForm, payload_bytes
 
 _ENOUGH_S = 0.5  # of comparing one range when it is prepared
@@ -39,7 +41,7 @@ class TierWorkload:
     cache: the tier's, shared by its workloads. reference: once profile() or expect() was called.
     recheck: the tier's, as the cache. given_up: runtimes
     that were wrong on a request, and how. kept: layer times of earlier sessions of this host.
-    provenance: of torch's layer times.
+    provenance: of torch's layer times. graph: what `onnx` runs, once it was offered.
     """
 
     id: str
@@ -50,11 +52,15 @@ class TierWorkload:
     given_up: dict[str, str] = field(default_factory=dict)
     kept: KeptProfiles = field(default_factory=KeptProfiles)
     provenance: str = "measured"
+    graph: OnnxGraph | None = None
     _wanted: Exactness = _USUAL
-    _runtimes: dict[str, Runtime] = field(default_factory=dict)
+    _runtimes: dict[str, JointRuntime] = field(default_factory=dict)
     _passed: set[tuple[str, int, int]] = field(default_factory=set)
     _noise: tuple[Trial, ...] | None = None
     _choosing: threading.Lock = field(default_factory=threading.Lock)
+
+    def __post_init__(self) -> None:
+        self._batches = TierBatches(self)
 
     @property
     def forms(self) -> tuple[Forms, ...]:
@@ -76,7 +82,7 @@ class TierWorkload:
         return self._guarded(start, stop, runtime)
 
     def _guarded(self, start: int, stop: int, runtime: str) -> Guarded:
-        made, forms = self._runtime(runtime), self.forms[start]
+        made, forms = self.offered(runtime), self.forms[start]
 
         def build() -> Guarded:
             guarded = Guarded(made.prepare(start, stop), forms, runtime)
@@ -125,14 +131,15 @@ class TierWorkload:
         self._require_trusted(runtime)
         self._wanted = wanted
         self._runtimes[runtime] = self.engine.runtime(runtime, graph)
+        self.graph = graph or self.graph
 
     def measure_runtime(self, runtime: str, wanted: Exactness, run_slot: RunSlot) -> LayerTimes:
         """The runtime's seconds per layer, every run in a `turn` of its own, and its error.
 
         Raises RuntimeUnavailableError where it cannot run the layers or is too far off.
         """
-        known = replace(self._judging(run_slot), wanted=wanted)
-        times = measure_layer_times(self._runtime(runtime), known, run_slot)
+        known = replace(self.judging(run_slot), wanted=wanted)
+        times = measure_layer_times(self.offered(runtime), known, run_slot)
         self._require_trusted(runtime)
         return times
 
@@ -143,7 +150,7 @@ class TierWorkload:
         """
         assert self.reference is not None, "profile() or expect() comes first"
         known = replace(self.reference, wanted=wanted)
-        seconds = look_at(self._runtime(runtime), known, run_slot)
+        seconds = look_at(self.offered(runtime), known, run_slot)
         self._require_trusted(runtime)
         return seconds
 
@@ -163,7 +170,7 @@ class TierWorkload:
         prepared = self._guarded(start, stop, runtime)
         prepared.judged_on(run_slot(partial(before, self.reference.values)))
         until_s = time.perf_counter() + _ENOUGH_S
-        for trial in self._judging(run_slot).trials:
+        for trial in self.judging(run_slot).trials:
             payload = run_slot(partial(before, trial.make()))
             if not prepared.takes(payload):
                 continue  # nor will it be given such
@@ -175,10 +182,32 @@ class TierWorkload:
                 break
         self._passed.add((runtime, start, stop))
 
-    def ran(self, ran: Ran) -> None:
-        """Layers that a request had run in another runtime: now and then compared with torch's.
+    def batch(self, start: int, stop: int, runtime: str = TORCH) -> Batched | None:
+        """The range for several requests at once; None where none was found to gain. Quick.
 
-        Not where there is no torch: the sender of the request does that. Returns at once.
+        What it raises for some payloads, it need not raise for each of them alone: run them so.
+        """
+        return self._batches.ready((runtime, start, stop))
+
+    def measure_batch(
+        self, start: int, stop: int, runtime: str, wanted: Exactness, run_slot: RunSlot
+    ) -> None:
+        """Find out whether several requests at once gain on a prepared range; after profile().
+
+        From a thread of its own, once requests wait for the same range: it takes some 50 runs, each
+        in a run slot. Nothing happens where it is known already, or is being measured.
+        """
+        self._batches.measure((runtime, start, stop), wanted, run_slot)
+
+    def why_alone(self, start: int, stop: int, runtime: str = TORCH) -> str:
+        """Why that range runs one request at a time; empty where nobody has looked yet."""
+        return self._batches.why_alone((runtime, start, stop))
+
+    def ran(self, ran: Ran) -> None:
+        """Layers that a request had run in another way: now and then compared with torch's.
+
+        What was wrong in a batch is run one request at a time from then on. Not where there is no
+        torch: the sender of the request does that. Returns at once.
         """
         can_tell = ran.start < ran.stop and self.engine.has_eager
         if can_tell and self.recheck.is_due(ran.compute_s):
@@ -187,7 +216,9 @@ class TierWorkload:
     def _compare(self, ran: Ran) -> None:
         what = f"{ran.runtime} on layers {ran.start}-{ran.stop}"
         why = why_wrong(what, ran.made, partial(self._eagerly, ran), self._wanted)
-        if why:
+        if why and ran.requests > 1:
+            self._batches.give_up((ran.runtime, ran.start, ran.stop), why)
+        elif why:
             self.give_up(ran.runtime, why)
 
     def _eagerly(self, ran: Ran) -> Sequence[Any]:
@@ -199,13 +230,14 @@ class TierWorkload:
             self.given_up[runtime] = why
             self.kept.drop(runtime)  # the next session judges it anew
             self._runtimes.pop(runtime, None)
+            self._batches.drop(runtime)
             self.cache.drop(lambda key: isinstance(key, tuple) and key[:2] == (self.id, runtime))
 
     def drop_prepared(self) -> None:
         """Keep no prepared range of it any more."""
         self.cache.drop(lambda key: isinstance(key, tuple) and key[0] == self.id)
 
-    def _judging(self, run_slot: RunSlot) -> Reference:
+    def judging(self, run_slot: RunSlot) -> Reference:
         """The reference with the noise that runtimes are judged on, chosen once."""
         known = self.reference
         assert known is not None, "profile() or expect() comes first"
@@ -223,7 +255,8 @@ class TierWorkload:
         if runtime in self.given_up:
             raise RuntimeUnavailableError(self.given_up[runtime])
 
-    def _runtime(self, runtime: str) -> Runtime:
+    def offered(self, runtime: str) -> JointRuntime:
+        """What runs ranges in it. Raises RuntimeUnavailableError where it was not offered."""
         self._require_trusted(runtime)
         if runtime not in self._runtimes:
             raise RuntimeUnavailableError(

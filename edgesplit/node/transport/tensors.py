@@ -108,6 +108,25 @@ def laid(value: torch.Tensor, shape: Sequence[int], strides: Sequence[int]) -> t
     return memory
 
 
+def joined(values: Sequence[torch.Tensor], axis: int, strides: Sequence[int]) -> torch.Tensor:
+    """The tensors side by side along `axis`, in memory of its own under these strides."""
+    shape = list(values[0].shape)
+    shape[axis] = sum(value.shape[axis] for value in values)
+    if not is_dense(shape, strides):
+        return laid(torch.cat(list(values), axis), shape, strides)
+    memory = torch.empty_strided(shape, strides, dtype=values[0].dtype)
+    return torch.cat(list(values), axis, out=memory)
+
+
+def part(tensor: torch.Tensor, axis: int, start: int, form: TensorForm) -> torch.Tensor:
+    """What begins at `start` along `axis`, as the form has it: a view if its strides allow it."""
+    view = tensor.narrow(axis, start, form.shape[axis])
+    dims = zip(form.shape, view.stride(), form.strides, strict=True)
+    if all(size == 1 or a == b for size, a, b in dims):
+        return view.as_strided(form.shape, form.strides)
+    return laid(view, form.shape, form.strides)
+
+
 def copied(tensor: torch.Tensor) -> torch.Tensor:
     """The tensor in memory of its own, with its strides."""
     if tensor.is_contiguous() or is_dense(tensor.shape, tensor.stride()):

@@ -1,0 +1,1 @@
+"""What running several requests at once brings: `python -m experiments.batching`."""
