@@ -37,18 +37,19 @@ def main(out: Path, quick: bool, rounds: int | None) -> None:
     models = ("alexnet",) if quick else MODELS
     for name, scene in SCENES.items():
         rows, verdicts = scene(models, rounds or (2 if quick else 9))
+        targets = list(_targets(rows))
         summary = {
             "provenance": "measured, nothing slowed, one thread, no network",
             "load_average": os.getloadavg()[0],
             "verdicts": verdicts,
-            "targets": list(_targets(rows)),
+            "targets": targets,
         }
         write_rows(out, name, rows, summary)
         write_csv(out / f"{name}_verdicts.csv", verdicts)
         _draw(out / f"{name}.png", rows)
         print_rows(rows, "Pictures per second, one by one and batched (measured)")
         print_rows(verdicts, "What was found out beforehand (measured)")
-        for target in summary["targets"]:
+        for target in targets:
             click.echo("{what}: {value:.3g}, to reach {limit:g}: {verdict}".format(**target))
 
 

@@ -29,7 +29,7 @@ STAGES = {
     "before the cluster": ("edgesplit.cluster.session.membership", "", "connect"),
     "while Ray starts": ("ray._private.services", "", "start_raylet"),
     "when Ray has started": ("edgesplit.cluster.ray.join", "", "placement_of"),
-    "while actors start": ("edgesplit.cluster.session.membership", "", "start_scheduler"),
+    "while actors start": ("edgesplit.cluster.session.membership", "", "scheduler_actor"),
     "while threads start": ("edgesplit.caller.threads", "Threads", "start"),
     "in the export": ("edgesplit.caller.workloads", "", "payload_forms"),
     "while tiers start": ("edgesplit.cluster.session.session", "Session", "ready"),

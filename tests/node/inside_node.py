@@ -139,3 +139,8 @@ def set_run(segment, run):
 def read_now(meter):
     """Have the first of its samplers take a reading."""
     meter._samplers[0].read_now()
+
+
+def has_taken(server, seconds):
+    """Let its tasks be expected to take so long."""
+    server.worker._lane.took(seconds)

@@ -15,11 +15,14 @@ from edgesplit.cluster.actors.host_loads import HostLoads
 from edgesplit.cluster.actors.recording import Recorded
 from edgesplit.cluster.actors.scheduled_session import ScheduledSession
 from edgesplit.cluster.actors.workload import WorkloadStatus
+from edgesplit.cluster.ray.nodes import Node
+from edgesplit.cluster.ray.nodes_now import nodes_now
 from edgesplit.errors import ClusterError
 from edgesplit.node.tier.tier_sessions import SILENT_S
 
 TICK_S = 0.1
 _LOAD_S = 1.0  # between two questions to a host how loaded it is
+_NODES_S, _NODES_TIMEOUT_S = 1.5, 5.0  # all sessions ask, and are told the same for so long
 _UNKNOWN_S = 0.5  # before a session that is not known yet is asked for again
 _BEGINS = "set_tiers"
 _log = logging.getLogger(__name__)
@@ -36,6 +39,9 @@ class Scheduler:
         self._loads = HostLoads(self._sessions)
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_ticking = False
+        self._nodes: tuple[Node, ...] = ()
+        self._looked_s = float("-inf")
+        self._looking = asyncio.Lock()
 
     async def call(self, session: str, method: str, *args: Any) -> Any:
         """A method of ScheduledSession, for one session, which its first set_tiers() begins.
@@ -72,6 +78,18 @@ class Scheduler:
     async def sessions(self) -> tuple[str, ...]:
         """Those that are open."""
         return tuple(self._sessions)
+
+    async def nodes(self) -> tuple[Node, ...]:
+        """The cluster's, as they were a moment ago. Raises ClusterError without the head."""
+        async with self._looking:
+            if time.monotonic() - self._looked_s > _NODES_S:
+                try:
+                    self._nodes = await asyncio.to_thread(nodes_now, _NODES_TIMEOUT_S)
+                except Exception as error:  # of Ray's, many kinds
+                    why = f"the head does not say which nodes there are: {error}"
+                    raise ClusterError(why) from error
+                self._looked_s = time.monotonic()
+            return self._nodes
 
     async def status(self) -> dict[str, tuple[dict[str, str], tuple[WorkloadStatus, ...]]]:
         """By session: the data plane's address of each tier, and every workload."""

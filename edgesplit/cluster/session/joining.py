@@ -5,8 +5,7 @@ import threading
 import time
 
 from edgesplit.cluster.ray.considered import considered
-from edgesplit.cluster.ray.nodes import Node, nodes_of
-from edgesplit.cluster.ray.placement import alive_nodes
+from edgesplit.cluster.ray.nodes import Node
 from edgesplit.cluster.session.session import Session
 from edgesplit.errors import ClosedError, EdgeSplitError
 from edgesplit.node.process.threads import begin
@@ -52,7 +51,7 @@ class Joining:
             placement = now.placement
             if placement.is_embedded:
                 return
-            nodes, here = nodes_of(alive_nodes()), placement.connection.node_id
+            nodes, here = self._session.nodes(), placement.connection.node_id
             wanted = self._session.tiers.wanted
             found = considered(wanted, nodes, here, held=placement.tiers)
             for node in found:

@@ -193,6 +193,13 @@ class Session:
 
     # Keeping what runs running
 
+    def nodes(self) -> tuple[Node, ...]:
+        """The cluster's, as its scheduler sees them. Raises ClusterError."""
+        with self.attached() as now:
+            call = now.scheduler.actor.nodes.remote()
+            found: tuple[Node, ...] = self._membership.answer(call, "the scheduler to name nodes")
+            return found
+
     def add_tier(self, node: Node) -> None:
         """Use one more node of the cluster: plans may from when it knows all workloads.
 

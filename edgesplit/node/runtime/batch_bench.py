@@ -88,7 +88,7 @@ class BatchBench:
         neighbours = [self.trials[1].payload, self.trials[2 % len(self.trials)].payload]
         for place in (0, 1):
             pairs = [[mine, one] if place == 0 else [one, mine] for one in neighbours]
-            a, b = self.run_slot(lambda pairs=pairs: [self.joint(pair) for pair in pairs])
+            a, b = self.run_slot(partial(_each, self.joint, pairs))
             if difference(a[place], b[place]) != 0.0:
                 raise InexactRuntimeError(
                     f"{self.what} give a request another answer beside another request: they "
@@ -161,3 +161,7 @@ def _is_enough(each: Sequence[float]) -> bool:
         misses = 0 if one < (1 - _WORTH) * best else misses + 1
         best = min(best, one)
     return misses >= _MISSES and each[-1] > _FALLING * each[-2]
+
+
+def _each(run: Callable[[Any], Any], given: Sequence[Any]) -> list[Any]:
+    return [run(one) for one in given]

@@ -9,17 +9,39 @@ import itertools
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from edgesplit.core.fleet.fair_share import FairShare, Head
 
 _AGING = 0.2  # of what was measured last, in what a task is expected to take
 _MOST_WAITING = 512  # tasks of all sessions together
 
-Do = Callable[[Any], None]
-Drop = Callable[[Any], bool]
+
+class LaneOwner(Protocol):
+    """A session, as the compute thread knows it."""
+
+    def do(self, task: Any) -> Sequence["Lane"]:
+        """Run a task; raises nothing. Lanes of other tasks that were done in the same run."""
+
+    def drop(self, task: Any) -> bool:
+        """A task has to make room, in whichever thread; whether it does."""
+
+    def joint_key(self, task: Any) -> Any:
+        """Tasks with equal ones may share a run; None: it runs alone."""
+
+    def may_gain(self, key: Any) -> None:
+        """Tasks of that key wait together, and nobody knows whether a run for all gains."""
+
+
+@dataclass(frozen=True, eq=False)
+class Queued:
+    """A task that waits, in whose lane, and when it is too late."""
+
+    lane: "Lane"
+    task: Any
+    deadline_s: float
 
 
 @dataclass(frozen=True)
@@ -36,20 +58,18 @@ NO_SETTLING = Settling(None, lambda: None)
 class Lane:
     """One session's tasks, in the order they came.
 
-    do(task): runs one, and raises nothing. drop(task): one has to make room, in whichever thread;
-    whether it does. weight: of its share; a lane of less weight makes room for one of more.
+    weight: of its share; a lane of less weight makes room for one of more.
     """
 
     def __init__(
         self,
         compute: "ComputeThread",
         name: str,
-        do: Do,
-        drop: Drop,
+        owner: LaneOwner,
         settling: Settling,
         weight: float,
     ) -> None:
-        self.name, self.do, self.drop = name, do, drop
+        self.name, self.owner = name, owner
         self.settling, self.weight = settling, weight
         self.expected_s = 0.0  # that a task takes
         self.waiting = collections.deque[tuple[Any, float]]()  # and when each is too late
@@ -108,16 +128,10 @@ class ComputeThread:
         if self._thread.ident is not None:
             self._thread.join(timeout_s)
 
-    def lane(
-        self,
-        do: Do,
-        drop: Drop = lambda task: False,
-        settling: Settling = NO_SETTLING,
-        weight: float = 1.0,
-    ) -> Lane:
+    def lane(self, owner: LaneOwner, settling: Settling = NO_SETTLING, weight: float = 1.0) -> Lane:
         """A new one, for whoever has tasks. As Lane."""
         with self._lock:
-            made = Lane(self, next(self._names), do, drop, settling, weight)
+            made = Lane(self, next(self._names), owner, settling, weight)
             self._share.join(made.name, weight)
             self._lanes[made.name] = made
         return made
@@ -147,10 +161,29 @@ class ComputeThread:
             task, deadline_s = most.waiting.pop()
         except IndexError:  # the thread has just taken it
             return True
-        if most.drop(task):
+        if most.owner.drop(task):
             return True
         most.waiting.append((task, deadline_s))
         return False
+
+    def queue(self, first: Lane, most: int) -> list[Queued]:
+        """What waits, at most so many: of that lane, then of the others. For the compute thread."""
+        found: list[Queued] = []
+        lanes = [first, *(lane for lane in list(self._lanes.values()) if lane is not first)]
+        for lane in lanes:
+            found += [Queued(lane, *waiting) for waiting in list(lane.waiting)[: most - len(found)]]
+        return found
+
+    def take(self, queued: Sequence[Queued]) -> list[Queued]:
+        """Have these wait no more: those of them that still did. For the compute thread."""
+        taken = []
+        for one in queued:
+            try:
+                one.lane.waiting.remove((one.task, one.deadline_s))
+            except ValueError:  # it has made room for another
+                continue
+            taken.append(one)
+        return taken
 
     @property
     def n_waiting(self) -> int:
@@ -176,8 +209,8 @@ class ComputeThread:
                 lane.settling.begin()
                 settled = lane.settling.key
             began_s = time.perf_counter()
-            lane.do(task)
-            self._took(lane, time.perf_counter() - began_s)
+            sharing = [lane, *lane.owner.do(task)]
+            self._took(sharing, time.perf_counter() - began_s)
 
     def _turn(self) -> Lane | None:
         waiting = [lane for lane in list(self._lanes.values()) if lane.waiting]
@@ -187,13 +220,17 @@ class ComputeThread:
             heads = {lane.name: lane.head() for lane in self._waiting()}
             return self._lanes[self._share.turn(heads, time.perf_counter())] if heads else None
 
-    def _took(self, lane: Lane, seconds: float) -> None:
-        lane.took(seconds)
+    def _took(self, sharing: Sequence[Lane], seconds: float) -> None:
+        """Each of them had a task in one run."""
         self.busy_s += seconds
+        each_s = seconds / len(sharing)
+        for lane in sharing:
+            lane.took(each_s)
         if len(self._lanes) > 1:
             with self._lock:
-                others_wait = any(one is not lane for one in self._waiting())
-                self._share.charge(lane.name, seconds, others_wait)
+                for lane in sharing:
+                    others_wait = any(one is not lane for one in self._waiting())
+                    self._share.charge(lane.name, each_s, others_wait)
 
     def _waiting(self) -> Iterator[Lane]:
         return (lane for lane in list(self._lanes.values()) if lane.waiting)

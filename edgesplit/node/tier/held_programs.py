@@ -40,6 +40,7 @@ class HeldPrograms:
         """Drop workloads and programs; later requests for one are refused and run elsewhere."""
         for workload_id in workload_ids:
             self._server.worker.programs.pop(workload_id, None)
+            self._server.worker.joint_sources.pop(workload_id, None)
             if workload := self.workloads.pop(workload_id, None):
                 self._shared.drop(workload)
         for program_id in program_ids:
@@ -54,7 +55,10 @@ class HeldPrograms:
         """Take what the payloads of a workload look like at each cut."""
         made = self._shared.workload(self._names[program_id], self._server.settings, payloads)
         before = self.workloads.get(workload_id)
-        self.workloads[workload_id] = self._server.worker.programs[workload_id] = made
+        worker = self._server.worker
+        self.workloads[workload_id] = worker.programs[workload_id] = made
+        if not self._server.settings.exactness.exact:  # kernels for several may round otherwise
+            worker.joint_sources[workload_id] = made
         if before is not None:
             self._shared.drop(before)
 

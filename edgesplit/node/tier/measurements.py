@@ -1,7 +1,10 @@
 """What a tier measures when it is asked: layers, runtimes, links, joules; beside requests."""
 
+import threading
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import CancelledError
+from functools import partial
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -9,6 +12,7 @@ from edgesplit.core.energy.window import Metered
 from edgesplit.core.layer_times import TORCH, LayerTimes
 from edgesplit.core.profile import Link
 from edgesplit.errors import EdgeSplitError, MeterError
+from edgesplit.node.process.threads import begin
 from edgesplit.node.program.host_programs import cache_folder
 from edgesplit.node.runtime.check import Exactness
 from edgesplit.node.runtime.onnx_graph import OnnxGraph
@@ -16,6 +20,7 @@ from edgesplit.node.runtime.trial import dummy_payload, measure_segment
 from edgesplit.node.tier import exercise
 from edgesplit.node.tier.exercise import Activity
 from edgesplit.node.tier.held_programs import HeldPrograms
+from edgesplit.node.tier.joint_run import JointKey
 from edgesplit.node.tier.kept_links import KeptLinks
 from edgesplit.node.tier.opening_profile import OpeningProfile
 from edgesplit.node.tier.serve import SegmentServer
@@ -37,6 +42,8 @@ class Measurements:
         self._server, self._held, self._address = server, held, address
         # Ranges that have run, while they are kept.
         self._warm = WeakValueDictionary[tuple[str, int, int, str], Any]()
+        self._is_measuring = threading.Lock()
+        server.worker.measure_joint = self.measure_joint
         self._profiled: dict[str, float] = {}  # the emulated slowdown when a workload was
 
     def profile(self, workload_id: str, example: PackedPayload) -> LayerTimes:
@@ -85,15 +92,26 @@ class Measurements:
         found = OpeningProfile(workload, self._run_slot).runtime(runtime, wanted)
         return found.times(self._profiled.get(workload_id, self._slowdown))
 
-    def measure_batch(
-        self, workload_id: str, start: int, stop: int, runtime: str, wanted: Exactness
-    ) -> None:
-        """Find out whether several requests at once gain on a prepared range; as measure_runtime().
+    def measure_joint(self, key: JointKey) -> None:
+        """Find out whether several requests at once gain on a range; as measure_runtime().
 
-        Takes seconds, on a thread of its own; TierWorkload.batch() has what was found.
+        Returns at once: that takes seconds, on a thread of its own, one range at a time.
         """
-        workload = self._held.workloads[workload_id]
-        workload.measure_batch(start, stop, runtime, wanted, self._run_slot)
+        if self._is_measuring.acquire(blocking=False):
+            try:
+                begin(partial(self._measure_joint, key), "joint-runs")
+            except OSError:  # no thread is left: requests come first
+                self._is_measuring.release()
+
+    def _measure_joint(self, key: JointKey) -> None:
+        try:
+            workload = next(one for one in self._held.workloads.values() if one is key.source)
+            exactness = self._server.settings.exactness
+            workload.measure_batch(*key.range, exactness, self._run_slot)
+        except (StopIteration, CancelledError, TimeoutError):  # forgotten meanwhile, or it ends
+            pass
+        finally:
+            self._is_measuring.release()
 
     def refusal(self, workload_id: str, runtime: str, wanted: Exactness) -> str:
         """Why an earlier session may not use that runtime here; empty where nothing is known."""

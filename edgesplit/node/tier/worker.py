@@ -3,18 +3,19 @@
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from edgesplit.core.layer_times import TORCH
 from edgesplit.errors import RequestError, RuntimeUnavailableError
 from edgesplit.node.meter import Meter
-from edgesplit.node.tier.compute import ComputeThread, Settling
+from edgesplit.node.tier.compute import ComputeThread, Lane, Settling
 from edgesplit.node.tier.emulate import TierEmulation
 from edgesplit.node.tier.hedge_run import HedgeRun
 from edgesplit.node.tier.job import Done, Job, Ran, Remainder
+from edgesplit.node.tier.joint_run import JointKey, JointRun, JointRuns, JointSource
 
 _log = logging.getLogger(__name__)
 
@@ -35,7 +36,9 @@ class SegmentSource(Protocol):
 class Worker:
     """One session's, with one bounded queue on the host's compute thread.
 
-    finished(done) is called there for every job taken.
+    finished(done) is called there for every job taken. joint_sources: workloads whose requests may
+    share a run with others, by their ids; measure_joint(key): finds out whether that gains, beside
+    requests.
     """
 
     def __init__(
@@ -48,13 +51,16 @@ class Worker:
         weight: float = 1.0,
     ) -> None:
         self.programs: dict[str, SegmentSource] = {}
+        self.joint_sources: dict[str, JointSource] = {}
+        self.measure_joint: Callable[[JointKey], None] = lambda key: None
         self.emulation = TierEmulation()
         self.meter = meter
         self.jobs_done = 0
         self.waited_s = self.computed_s = 0.0  # of all jobs
         self._finished = finished
         self._compute, self._max_queue = compute, max_queue
-        self._lane = compute.lane(self._do, self._drop, settling, weight)
+        self._lane = compute.lane(self, settling, weight)
+        self._joint_runs = JointRuns(compute)
 
     def close(self) -> None:
         """Take no more turns."""
@@ -113,26 +119,102 @@ class Worker:
         self._lane.put(run)
         return future
 
-    def _drop(self, task: Job | Remainder | Callable[[], None]) -> bool:
+    # For the compute thread
+
+    def drop(self, task: Job | Remainder | Callable[[], None]) -> bool:
         """Make room for another session's; only a request that has not begun can."""
         if isinstance(task, Job):
             why = f"it made room for a session of more weight: {self.queue_text}"
             self._finished(_failed(task, "busy", why))
         return isinstance(task, Job)
 
-    def _do(self, task: Job | Remainder | Callable[[], None]) -> None:
+    def joint_key(self, task: Job | Remainder | Callable[[], None]) -> JointKey | None:
+        """What a request shares with those that may run with it."""
+        if not isinstance(task, Job) or task.is_pointless:
+            return None
+        source = self.joint_sources.get(task.request.program)
+        if source is None or task.deadline_s < time.perf_counter():
+            return None
+        return JointKey(source, *task.layers, task.hop.runtime, self.emulation.slowdown)
+
+    def may_gain(self, key: JointKey) -> None:
+        """See measure_joint."""
+        self.measure_joint(key)
+
+    def do(self, task: Job | Remainder | Callable[[], None]) -> Sequence[Lane]:
         """One turn of the compute thread. Raises nothing."""
+        key = self.joint_key(task) if self.joint_sources else None
+        if isinstance(task, Job) and key is not None:
+            joint = self._joint_runs.find(self._lane, task, key)
+            if joint is not None:
+                return self._together(task, joint)
+        self.do_alone(task)
+        return ()
+
+    def do_alone(self, task: Job | Remainder | Callable[[], None]) -> None:
+        """The same without others. Raises nothing."""
         if not isinstance(task, Job | Remainder):
             task()
             return
         try:
             done = self._answer(task)
-            self._finished(done)
-            self.waited_s += done.queue_s
-            self.computed_s += done.compute_s
+            self._done(done)
             self._show(task, done)
         except Exception:  # top of the thread's loop: the next job's turn comes
             _log.exception("request %r was lost", _job(task).request.id)
+
+    def _together(self, job: Job, joint: JointRun) -> Sequence[Lane]:
+        """The request and its mates in one run; each alone where that fails."""
+        mates = [(cast(Worker, mate.lane.owner), mate.task) for mate in joint.mates]
+        members = [(self, job), *mates]
+        began_s = time.perf_counter()
+        metered = {id(one.meter): (one.meter, one.meter.start()) for one, _ in members}
+        try:
+            made = joint.values(job)
+        except Exception as error:  # a runtime raises anything; alone each has its own answer
+            _log.info("%d requests are run one by one: %s", len(members), error)
+            for worker, one in members:
+                worker.do_alone(one)
+            return [mate.lane for mate in joint.mates]
+        if self.emulation.slowdown > 1.0:
+            time.sleep(self.emulation.extra_s(time.perf_counter() - began_s))
+        run_s = time.perf_counter() - began_s
+        joules = {key: meter.stop(started) for key, (meter, started) in metered.items()}
+        for (worker, one), values in zip(members, made, strict=True):
+            worker.take_share(one, values, (began_s, run_s), joules[id(worker.meter)], len(members))
+        return [mate.lane for mate in joint.mates]
+
+    def take_share(
+        self,
+        job: Job,
+        values: list[Any],
+        run: tuple[float, float],
+        joules: tuple[float, float | None],
+        members: int,
+    ) -> None:
+        """One request of a run that several shared: it computed its part, and waited for the rest.
+
+        run: when it began, and its seconds. joules: of all, and their uncertainty. Raises nothing.
+        """
+        (began_s, run_s), (energy_j, u_j) = run, joules
+        compute_s = run_s / members
+        queue_s = began_s - job.arrived_s + run_s - compute_s
+        own_u_j = None if u_j is None else u_j / members
+        runtime = job.hop.runtime
+        done = Done(job, values, queue_s, compute_s, energy_j / members, own_u_j, runtime=runtime)
+        try:
+            self._done(done)
+            program = self.programs.get(job.request.program)
+            if program is not None:
+                seen = (*job.layers, runtime, job.values, values, compute_s, members)
+                program.ran(Ran(*seen))
+        except Exception:  # as above
+            _log.exception("request %r was lost", job.request.id)
+
+    def _done(self, done: Done) -> None:
+        self._finished(done)
+        self.waited_s += done.queue_s
+        self.computed_s += done.compute_s
         self.jobs_done += 1
 
     def _show(self, task: Job | Remainder, done: Done) -> None:

@@ -1,0 +1,172 @@
+"""Requests of several sessions that wait for the same layers, run at once where that gains.
+
+core/batch_rule.py says which of them; whether a range gains, and is right, was measured before
+(tier_batches.py). Nobody waits for others to come.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+from edgesplit.core.batch_rule import Rest, Waiting, joining, together
+from edgesplit.core.layer_times import TORCH
+from edgesplit.node.runtime.batched import Batched
+from edgesplit.node.tier.compute import ComputeThread, Lane, Queued
+from edgesplit.node.tier.job import Job
+
+_MOST_LOOKED_AT = 64  # tasks that wait
+
+
+class JointSource(Protocol):
+    """A workload as joint runs need it: TierWorkload."""
+
+    def segment(self, start: int, stop: int, runtime: str = TORCH) -> Any:
+        """The range for one request."""
+
+    def batch(self, start: int, stop: int, runtime: str = TORCH) -> Batched | None:
+        """The range for several, where that gains."""
+
+    def why_alone(self, start: int, stop: int, runtime: str = TORCH) -> str:
+        """Why it has to run for one at a time; empty where nobody has looked."""
+
+
+@dataclass(frozen=True)
+class JointKey:
+    """Requests of one key may share a run. slowdown: the emulated one."""
+
+    source: JointSource
+    start: int
+    stop: int
+    runtime: str
+    slowdown: float
+
+    @property
+    def range(self) -> tuple[int, int, str]:
+        """As JointSource has it."""
+        return self.start, self.stop, self.runtime
+
+
+@dataclass(frozen=True, eq=False)
+class JointRun:
+    """What shares a run with a request: mates, which wait no more. They join it at layer `begins`.
+
+    Example:
+        >>> first, *others = run.values(job)
+    """
+
+    key: JointKey
+    mates: Sequence[Queued]
+    batched: Batched
+    begins: int
+
+    def values(self, job: Job) -> list[list[Any]]:
+        """What the layers make of that request, and of each mate. Raises what a range raises."""
+        values = job.values
+        if self.begins > self.key.start:
+            values = self.key.source.segment(self.key.start, self.begins, self.key.runtime)(values)
+        return self.batched([values, *(mate.task.values for mate in self.mates)])
+
+
+class JointRuns:
+    """Of a host: called on the compute thread, before a request is run."""
+
+    def __init__(self, compute: ComputeThread) -> None:
+        self._compute = compute
+
+    def find(self, lane: Lane, job: Job, key: JointKey) -> JointRun | None:
+        """Those that run with it now; None: it runs alone.
+
+        Where nobody knows yet whether a range gains, the lane's owner is told that it might.
+        """
+        if not self._compute.n_waiting:
+            return None
+        queue = self._compute.queue(lane, _MOST_LOOKED_AT)
+        keys = [queued.lane.owner.joint_key(queued.task) for queued in queue]
+        return self._alike(lane, job, key, queue, keys) or self._joining(
+            lane, job, key, queue, keys
+        )
+
+    def _alike(
+        self,
+        lane: Lane,
+        job: Job,
+        key: JointKey,
+        queue: Sequence[Queued],
+        keys: Sequence[JointKey | None],
+    ) -> JointRun | None:
+        """Those with the very same range."""
+        if key not in keys:
+            return None
+        batched = _known(lane, key)
+        if batched is None:
+            return None
+        waiting = _waiting(lane, job, key, queue, keys, batched.times.seconds(1))
+        places = together(waiting, time.perf_counter(), batched.times)
+        return self._run(key, [queue[at - 1] for at in places[1:]], batched, key.start)
+
+    def _joining(
+        self,
+        lane: Lane,
+        job: Job,
+        key: JointKey,
+        queue: Sequence[Queued],
+        keys: Sequence[JointKey | None],
+    ) -> JointRun | None:
+        """Those that wait for the end of its range; torch needs nothing to be built for that."""
+        ends = [
+            other
+            for other in keys
+            if other is not None
+            and key.start < other.start < key.stop
+            and replace(other, start=key.start) == key
+        ]
+        if key.runtime != TORCH or not ends:
+            return None
+        end = max(set(ends), key=lambda one: (ends.count(one), one.start))
+        batched = _known(lane, end)
+        if batched is None:
+            return None
+        alone_s = lane.expected_s
+        waiting = _waiting(lane, job, key, queue, keys, alone_s)
+        places = tuple(at for at, other in enumerate(keys, 1) if other == end)
+        first_s = max(0.0, alone_s - batched.times.seconds(1))
+        rest = Rest(places, first_s, batched.times)
+        mates = joining(waiting, time.perf_counter(), rest)
+        return self._run(key, [queue[at - 1] for at in mates], batched, end.start)
+
+    def _run(
+        self, key: JointKey, mates: Sequence[Queued], batched: Batched, begins: int
+    ) -> JointRun | None:
+        taken = self._compute.take(mates)
+        return JointRun(key, taken, batched, begins) if taken else None
+
+
+def _known(lane: Lane, key: JointKey) -> Batched | None:
+    batched = key.source.batch(*key.range)
+    if batched is None and not key.source.why_alone(*key.range):
+        lane.owner.may_gain(key)
+    return batched
+
+
+def _waiting(
+    lane: Lane,
+    job: Job,
+    key: JointKey,
+    queue: Sequence[Queued],
+    keys: Sequence[JointKey | None],
+    alone_s: float,
+) -> list[Waiting]:
+    """The request, and what waits behind it; alone_s: of those with its key."""
+    pairs = zip(queue, keys, strict=True)
+    return [
+        Waiting(key, alone_s, job.deadline_s),
+        *(
+            Waiting(
+                id(queued) if other is None else other,
+                alone_s if other == key else queued.lane.expected_s,
+                queued.deadline_s,
+            )
+            for queued, other in pairs
+        ),
+    ]
