@@ -16,7 +16,8 @@ from edgesplit.core.graph import Graph
 from edgesplit.core.hedge import HedgeRule, hedge_rules
 from edgesplit.core.layer_times import TORCH
 from edgesplit.core.plan import Plan
-from edgesplit.core.profile import Profile
+from edgesplit.core.profile import Link, Profile
+from edgesplit.core.tier import Tier
 from edgesplit.node.program.export.model import ExportedModel
 from edgesplit.node.program.program_file import DescribedProgram
 from edgesplit.node.transport import wire
@@ -111,6 +112,12 @@ class ActiveWorkload:
         with self._changing:
             tier = with_offer(self.profile.tier(offered.tier), offered)
             self.profile = self.profile.with_tier(tier)
+
+    def join(self, tier: Tier, links: Sequence[Link], address: str) -> None:
+        """Plans may from now on name a tier that has joined."""
+        with self._changing:
+            self.profile = self.profile.with_added(tier, links)
+            self.addresses = {**self.addresses, tier.name: address}
 
     def activate(self, activation: Activation) -> None:
         """Send the next requests along this plan."""

@@ -165,6 +165,7 @@ class Workloads:
         self._threads.watch.drop(gone.id)
         self._threads.benchmark.drop(gone.id)
         self._threads.verdicts.drop(gone.id)
+        self._threads.joining.drop(gone.id)
         programs = []
         if not any(known.shipped is gone.shipped for known in self._known.values()):
             self._exports.drop(gone.shipped)
@@ -204,6 +205,7 @@ class Workloads:
         self._start(workload)
         alike = [known for known in self._known.values() if known.shipped is shipped]
         self._threads.verdicts.add(workload_id, workload.offer)
+        self._threads.joining.add(workload_id, workload.join)
         if not runtimes_first and len(alike) < _BENCHMARKED:  # else they are measured already
             self._threads.benchmark.add(task, workload.offer)
         return workload

@@ -3,16 +3,21 @@
 import logging
 import threading
 import time
+from collections.abc import Callable, Mapping, Sequence
 
 from edgesplit.cluster.ray.considered import considered
 from edgesplit.cluster.ray.nodes import Node
+from edgesplit.cluster.session.planning import TierKnown
 from edgesplit.cluster.session.session import Session
+from edgesplit.core.profile import Link
+from edgesplit.core.tier import Tier
 from edgesplit.errors import ClosedError, EdgeSplitError
 from edgesplit.node.process.threads import begin
 
 PERIOD_S = 3.0  # between two looks at the cluster's nodes
 _AGAIN_S = 60.0  # before a node that could not be used is tried again
 _STOP_TIMEOUT_S = 10.0
+Joined = Callable[[Tier, Sequence[Link], str], None]  # with its address
 _log = logging.getLogger(__name__)
 
 
@@ -21,9 +26,18 @@ class Joining:
 
     def __init__(self, session: Session) -> None:
         self._session = session
+        self._told: dict[str, Joined] = {}  # by workload
         self._refused_s: dict[str, float] = {}  # until when a node is not tried, by Ray's id
         self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
+
+    def add(self, workload_id: str, joined: Joined) -> None:
+        """Tell of each tier that joins, before a plan of the workload names it."""
+        self._told[workload_id] = joined
+
+    def drop(self, workload_id: str) -> None:
+        """Tell of none any more."""
+        self._told.pop(workload_id, None)
 
     def start(self) -> None:
         """Begin, once the session is open; a second call does nothing."""
@@ -58,13 +72,19 @@ class Joining:
                 if node.name not in placement.tiers and self._may_join(node):
                     self._join(node)
 
+    def _tell(self, address: str, known: Mapping[str, TierKnown]) -> None:
+        for workload_id, (tier, links) in known.items():
+            joined = self._told.get(workload_id)
+            if joined is not None:
+                joined(tier, links, address)
+
     def _may_join(self, node: Node) -> bool:
         return time.monotonic() > self._refused_s.get(node.ray_id, float("-inf"))
 
     def _join(self, node: Node) -> None:
         _log.warning("node %s has joined the cluster; it is prepared", node.name)
         try:
-            self._session.add_tier(node)
+            self._session.add_tier(node, self._tell)
         except ClosedError:
             raise
         except EdgeSplitError as error:

@@ -200,8 +200,10 @@ class Session:
             found: tuple[Node, ...] = self._membership.answer(call, "the scheduler to name nodes")
             return found
 
-    def add_tier(self, node: Node) -> None:
+    def add_tier(self, node: Node, tell: Callable[[str, Mapping[str, TierKnown]], None]) -> None:
         """Use one more node of the cluster: plans may from when it knows all workloads.
+
+        tell: hears its address and what was measured of it, by workload, before any plan names it.
 
         Raises ClusterError and what a tier raises; then nothing has changed.
         """
@@ -215,6 +217,7 @@ class Session:
             now = self._membership.take(coming)
             handle = self.tiers.take(now, tier, opened)
             self._tell_all(now, tier, opened, known)  # what has begun meanwhile
+            tell(handle.address, known)
             self.planning.add_tier(tier, handle, known)
 
     def _tell_all(

@@ -76,13 +76,10 @@ def test_a_plan_has_no_more_stages_than_allowed(cluster, x):
 
 
 def test_a_policy_of_a_role_takes_one_of_its_nodes(cluster, x):
-    for policy, routes in {
-        "edge-only": (("end", "edge-1"), ("end", "edge-2")),
-        "edge-2-only": (("end", "edge-2"),),
-    }.items():
+    for policy, nodes in {"edge-only": ("edge-1", "edge-2"), "edge-2-only": ("edge-2",)}.items():
         with EdgeSplit(small_net(), policy=policy, address=cluster.address, config=CONFIG) as fixed:
             fixed.infer(x)
-            assert fixed.plan.route in routes
+            assert fixed.plan.route[-1] in nodes
 
 
 def test_a_node_that_joins_is_used_and_one_that_leaves_is_done_without(cluster, split, x):
