@@ -19,7 +19,7 @@ from edgesplit.node.program.prepared_cache import PreparedCache
 from edgesplit.node.program.run_slot import unslotted
 from edgesplit.node.runtime.check import Exactness, difference
 from edgesplit.node.tier.tier_workload import TierWorkload
-from experiments.runtimes.bench import SIDE, offer, opened
+from experiments.runtimes.bench import SIDE, Seconds, offer, opened
 from experiments.shared.report import Row
 
 WAITING = (1, 2, 4, 8, 16)
@@ -100,8 +100,8 @@ def rows_of(model: str, queue: Queue, rounds: int) -> Iterator[Row]:
         given = pictures[:waiting]
         alone, batched = queue.one_by_one(given), queue.as_the_rule_says(given)  # and warm up
         taken = _by_turns((queue.one_by_one, queue.as_the_rule_says), given, rounds)
-        rates = [statistics.median(waiting / s for s in seconds) for seconds in taken]
-        gains = [a / b for a, b in zip(*taken, strict=True)]
+        rates = [statistics.median(waiting / s.wall_s for s in seconds) for seconds in taken]
+        pairs = list(zip(*taken, strict=True))
         yield {
             "model": model,
             "runtime": queue.runtime,
@@ -109,20 +109,22 @@ def rows_of(model: str, queue: Queue, rounds: int) -> Iterator[Row]:
             "in_one_run": times.best(waiting) if times else 1,
             "alone_per_s": rates[0],
             "batched_per_s": rates[1],
-            "gain": statistics.median(gains),
+            "gain": statistics.median(a.wall_s / b.wall_s for a, b in pairs),
+            "cpu_gain": statistics.median(a.cpu_s / b.cpu_s for a, b in pairs),
             "worst_difference": max(map(difference, batched, alone)),
         }
 
 
 def _by_turns(
     runs: Sequence[Callable[[Sequence[Payload]], Any]], given: Sequence[Payload], rounds: int
-) -> list[list[float]]:
-    """Seconds of each, once per round, whoever is first taking turns too."""
-    taken: list[list[float]] = [[] for _ in runs]
+) -> list[list[Seconds]]:
+    """What each took, once per round, whoever is first taking turns too."""
+    taken: list[list[Seconds]] = [[] for _ in runs]
     for number in range(rounds):
         order = range(len(runs)) if number % 2 else reversed(range(len(runs)))
         for at in order:
-            began_s = time.perf_counter()
+            began_s, began_cpu_s = time.perf_counter(), time.thread_time()
             runs[at](given)
-            taken[at].append(time.perf_counter() - began_s)
+            wall_s = time.perf_counter() - began_s
+            taken[at].append(Seconds(wall_s, time.thread_time() - began_cpu_s))
     return taken

@@ -39,7 +39,8 @@ def test_seconds_between_two_measured_numbers_are_the_larger_ones():
 
 @pytest.mark.parametrize("gain", [0.0, MARGIN - 1e-9])
 def test_a_gain_within_the_margin_is_none(gain):
-    assert BatchTimes(((1, 1.0), (2, 2 * (1 - gain)))).best(2) == 1
+    times = BatchTimes(((1, 1.0), (2, 2 * (1 - gain))))
+    assert (times.best(2), times.total_s(2)) == (1, 2.0)
     assert BatchTimes(((1, 1.0), (2, 2 * (1 - MARGIN) - 1e-6))).best(2) == 2
 
 

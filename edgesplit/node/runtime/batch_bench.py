@@ -42,7 +42,8 @@ class BatchBench:
     """A range alone and for several at once.
 
     trials: the first one is timed; at least two. All runs are in run slots, the longest of which
-    holds a single run and one for several.
+    holds a single run and one for several. work: the clock by which runs are compared; of a single
+    thread the seconds that it had of a processor, which no other program lengthens.
     """
 
     what: str
@@ -52,6 +53,7 @@ class BatchBench:
     wanted: Exactness = field(default_factory=Exactness)
     run_slot: RunSlot = unslotted
     clock: Clock = time.perf_counter
+    work: Clock = time.perf_counter
 
     def times(self) -> BatchTimes:
         """Seconds of one run per number of requests, as far as more of them gain.
@@ -130,24 +132,25 @@ class BatchBench:
         spent_s = 0.0
         while len(ratios) < _ROUNDS and (len(ratios) < _FEWEST_ROUNDS or spent_s < _ENOUGH_S):
             runs = partial(self.single, payload), partial(self.joint, [payload] * size)
-            alone_s, joint_s = self.run_slot(partial(self._seconds, *runs))
-            singles.append(alone_s)
-            ratios.append(joint_s / alone_s)
-            spent_s += alone_s + joint_s
+            alone, joint = self.run_slot(partial(self._seconds, *runs))
+            singles.append(alone[0])
+            ratios.append(joint[1] / alone[1])
+            spent_s += alone[0] + joint[0]
         return sorted(ratios)[-2]
 
     def _look_s(self) -> float:
         """Seconds of a single run after the first, which allocates and picks kernels."""
         run = partial(self.single, self.trials[0].payload)
-        return float(self.run_slot(partial(self._seconds, run, run))[1])
+        _, (seconds, _) = self.run_slot(partial(self._seconds, run, run))
+        return float(seconds)
 
-    def _seconds(self, *runs: Callable[[], Any]) -> list[float]:
-        """Of each run, one after another."""
+    def _seconds(self, *runs: Callable[[], Any]) -> list[tuple[float, float]]:
+        """Of each run, one after another, by `clock` and by `work`."""
         times = []
         for run in runs:
-            began_s = self.clock()
+            began_s, work_s = self.clock(), self.work()
             run()
-            times.append(self.clock() - began_s)
+            times.append((self.clock() - began_s, self.work() - work_s))
         return times
 
 

@@ -5,6 +5,7 @@ why it runs one request at a time.
 """
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -118,6 +119,8 @@ class TierBatches:
                 self._trials(which, run, run_slot),
                 wanted,
                 run_slot,
+                # What several threads do, no clock of one of them knows.
+                work=time.thread_time if self._workload.engine.threads == 1 else time.perf_counter,
             )
             times = self._verdicts[which] = bench.times()
         return _Found(given, made, times)

@@ -1,7 +1,12 @@
 """What a tier runs for several requests at once: found beside requests, kept, given up."""
 
+import os
+import pickle
 import re
+import subprocess
+import sys
 import threading
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,13 +15,16 @@ from torch import nn
 
 from edgesplit.node.program.prepared_cache import PreparedCache
 from edgesplit.node.program.run_slot import unslotted
+from edgesplit.node.program.shipping import pack
 from edgesplit.node.runtime.check import Exactness, difference
+from edgesplit.node.runtime.noise import noise_trials
 from edgesplit.node.runtime.torch_engine import TorchEngine
 from edgesplit.node.tier.job import Ran
 from edgesplit.node.tier.tier_workload import TierWorkload
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 USUAL = Exactness()
+ROOT = Path(__file__).parents[3]
 SIDE = 8
 DEPTH = 30
 
@@ -237,3 +245,52 @@ def test_runtimes_of_one_request(deep, runtime):
     made = tier.engine.runtime(runtime, None)
     with pytest.raises(Exception, match="one request at a time"):
         made.prepare_batched(0, N, (0,))
+
+
+WITHOUT_TORCH = """
+import os, pickle, sys
+for name in ("torch", "torchvision"):
+    sys.modules[name] = None
+import numpy as np
+from edgesplit.node.program.prepared_cache import PreparedCache
+from edgesplit.node.program.run_slot import unslotted
+from edgesplit.node.runtime.array_engine import ArrayEngine
+from edgesplit.node.runtime.check import Exactness, difference
+from edgesplit.node.tier.tier_workload import TierWorkload
+
+with open(os.environ["SENT"], "rb") as file:
+    packed, forms, graph, trials, n = pickle.load(file)
+tier = TierWorkload("w", ArrayEngine(packed, forms, 1), PreparedCache(1e9, 16))
+tier.expect(trials, [1.0] * n)
+tier.offer("onnx", graph)
+for start, stop in ((0, n), (n // 3, n)):
+    tier.measure_batch(start, stop, "onnx", Exactness(), unslotted)
+    batched = tier.batch(start, stop, "onnx")
+    assert batched is not None, tier.why_alone(start, stop, "onnx")
+    alone = tier.segment(start, stop, "onnx")
+    before = tier.segment(0, start, "onnx" if start else "torch")
+    payloads = [before(values) for _, values, _ in trials][: batched.most]
+    made = batched(payloads)
+    assert len(made) == len(payloads) > 1
+    assert max(map(difference, made, map(alone, payloads))) < 1e-5
+print("done")
+"""
+
+
+def test_a_tier_without_torch(deep, tmp_path):
+    """Arrays in ONNX Runtime: how requests lie side by side, the graph's sizes tell."""
+    whole = deep.program.segment(0, N)
+    given = [deep.values, *(trial.make() for trial in noise_trials(deep.program, deep.values))]
+    trials = [
+        (f"trial {at}", [v.numpy() for v in values], [v.numpy() for v in whole(values)])
+        for at, values in enumerate(given)
+    ]
+    packed = pack(deep.program)
+    sent = tmp_path / "sent.pickle"
+    sent.write_bytes(pickle.dumps((packed, deep.workload.forms, deep.graph, trials, N)))
+    env = {**os.environ, "SENT": str(sent)}
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_TORCH],
+        env=env, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert (done.stdout, done.returncode) == ("done\n", 0), done.stderr
