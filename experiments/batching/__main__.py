@@ -14,6 +14,7 @@ from typing import Any
 
 import click
 
+from experiments.batching.callers import callers_rows
 from experiments.batching.one_process import WAITING, queues, rows_of
 from experiments.shared.out import out_option
 from experiments.shared.picture import grouped_bars
@@ -24,6 +25,7 @@ MODELS = ("alexnet", "mobilenet_v2", "resnet18")
 RUNTIMES = ("torch", "onnx")
 GAIN = 1.7  # of AlexNet, with the most that wait
 NOISE = 0.95  # a gain below is a loss
+CALLERS_S = 4.0  # of a round
 Found = tuple[list[Row], list[Row]]  # a row per queue length, and what was found per model
 
 
@@ -45,10 +47,12 @@ def main(out: Path, quick: bool, rounds: int | None) -> None:
             "targets": targets,
         }
         write_rows(out, name, rows, summary)
-        write_csv(out / f"{name}_verdicts.csv", verdicts)
+        if verdicts:
+            write_csv(out / f"{name}_verdicts.csv", verdicts)
         _draw(out / f"{name}.png", rows)
         print_rows(rows, "Pictures per second, one by one and batched (measured)")
-        print_rows(verdicts, "What was found out beforehand (measured)")
+        if verdicts:
+            print_rows(verdicts, "What was found out beforehand (measured)")
         for target in targets:
             click.echo("{what}: {value:.3g}, to reach {limit:g}: {verdict}".format(**target))
 
@@ -77,8 +81,23 @@ def one_process(models: tuple[str, ...], rounds: int) -> Found:
     return rows, verdicts
 
 
+def callers(models: tuple[str, ...], rounds: int) -> Found:
+    """Sixteen sessions on one tier that is a process of its own, over real sockets."""
+    rows: list[Row] = []
+    with progress("callers", len(models) * len(RUNTIMES)) as advance:
+        for model in models:
+            for runtime in RUNTIMES:
+                for row in callers_rows(model, runtime, rounds, CALLERS_S):
+                    rows.append({**row, "waiting": row["callers"]})
+                advance()
+    return rows, []
+
+
 # Each gets models and rounds; its name is that of its files.
-SCENES: Mapping[str, Callable[[tuple[str, ...], int], Found]] = {"one_process": one_process}
+SCENES: Mapping[str, Callable[[tuple[str, ...], int], Found]] = {
+    "one_process": one_process,
+    "callers": callers,
+}
 
 
 def _targets(rows: list[Row]) -> Iterator[dict[str, Any]]:
@@ -88,8 +107,11 @@ def _targets(rows: list[Row]) -> Iterator[dict[str, Any]]:
             if (row["model"], row["runtime"], row["waiting"]) == ("alexnet", runtime, WAITING[-1]):
                 what = f"AlexNet in {runtime}, {WAITING[-1]} waiting, gain"
                 yield _target(what, row["gain"], GAIN)
-                yield _target(f"{what} by processor seconds", row["cpu_gain"], GAIN)
+                if "cpu_gain" in row:
+                    yield _target(f"{what} by processor seconds", row["cpu_gain"], GAIN)
     for gain, by in (("gain", ""), ("cpu_gain", " by processor seconds")):
+        if not all(gain in row for row in rows):
+            continue
         worst = min(rows, key=lambda row: float(row[gain]))
         what = "the least gain, {model} in {runtime} with {waiting} waiting".format(**worst)
         yield _target(f"{what}{by}", worst[gain], NOISE)

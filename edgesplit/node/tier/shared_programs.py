@@ -50,7 +50,6 @@ class SharedPrograms:
         self._loaded: dict[str, _Loaded] = {}
         self._workloads: dict[str, TierWorkload] = {}
         self._users: dict[str, int] = {}  # of each workload
-        self._rechecks: dict[_Threading, Recheck] = {}
         self._lock = threading.RLock()
 
     def load(self, name: str, settings: ServeSettings) -> int:
@@ -105,7 +104,7 @@ class SharedPrograms:
             if made is None:
                 engine = self._loaded[name].engines[key](payloads)
                 kept = self._kept_profiles(name, f"{key[0]} {key[1]} {payloads[0]}")
-                recheck = self._recheck(key)
+                recheck = Recheck(partial(codec_here().settle, *key))
                 made = TierWorkload(workload_id, engine, self._prepared, recheck, kept=kept)
                 self._workloads[workload_id] = made
             self._users[workload_id] = self._users.get(workload_id, 0) + 1
@@ -119,17 +118,13 @@ class SharedPrograms:
                 return
             del self._users[workload.id], self._workloads[workload.id]
         workload.drop_prepared()
+        workload.recheck.stop()
 
     def close(self) -> None:
         """Check no more answers, use no more programs."""
-        for recheck in self._rechecks.values():
-            recheck.stop()
+        for workload in list(self._workloads.values()):
+            workload.recheck.stop()
         self.programs.close()
-
-    def _recheck(self, key: _Threading) -> Recheck:
-        if key not in self._rechecks:
-            self._rechecks[key] = Recheck(partial(codec_here().settle, *key))
-        return self._rechecks[key]
 
     def _kept_profiles(self, name: str, form: str) -> KeptProfiles:
         return KeptProfiles(self.programs.own_folder(name), form, computing_state())

@@ -86,6 +86,7 @@ class TierSession:
         self.settings = settings
         self.incarnation = f"{process}/{next(_numbers)}"
         self._address, self._meters = host.address, meters
+        self.had_peers_s = float("-inf")  # when somebody was last seen to be connected
         meter = meters.open(settings.meter, settings.power)
         try:
             self._server = host.begin(serve, meter)

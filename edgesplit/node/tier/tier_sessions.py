@@ -17,7 +17,7 @@ from edgesplit.node.tier.shared_programs import SharedPrograms
 from edgesplit.node.tier.tier_session import Opened, TierSession, TierSessionSettings
 
 # A caller asks once a second how its sessions are. One that is silent for so long, and to which
-# nobody is connected, has gone; if it has not, it opens its session anew.
+# nobody has been connected for a third of that, has gone; if it has not, it opens its session anew.
 SILENT_S = 30.0
 _LOOK_S = 5.0
 _log = logging.getLogger(__name__)
@@ -129,7 +129,10 @@ class TierSessions:
             now_s = time.monotonic()
             for name, session in list(self._sessions.items()):
                 if session.has_peers:
-                    self._heard_s[name] = now_s
-                elif now_s - self._heard_s.get(name, now_s) > self._silent_s:
+                    session.had_peers_s = now_s
+                    continue
+                heard_s = self._heard_s.get(name, now_s)
+                silent_s, alone_s = now_s - heard_s, now_s - session.had_peers_s
+                if silent_s > self._silent_s and alone_s > self._silent_s / 3:
                     _log.warning("session %s is silent for %.0f s, and ends", name, self._silent_s)
                     self.end(name)
