@@ -87,8 +87,8 @@ def callers(models: tuple[str, ...], rounds: int) -> Found:
     with progress("callers", len(models) * len(RUNTIMES)) as advance:
         for model in models:
             for runtime in RUNTIMES:
-                for row in callers_rows(model, runtime, rounds, CALLERS_S):
-                    rows.append({**row, "waiting": row["callers"]})
+                made = callers_rows(model, runtime, rounds, CALLERS_S)
+                rows += ({**row, "waiting": row["callers"]} for row in made)
                 advance()
     return rows, []
 

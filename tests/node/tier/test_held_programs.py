@@ -35,7 +35,8 @@ def shared(monkeypatch, tmp_path):
 
 def of_a_session(shared, **settings):
     server = SimpleNamespace(
-        settings=ServeSettings("end", **settings), worker=SimpleNamespace(programs={})
+        settings=ServeSettings("end", **settings),
+        worker=SimpleNamespace(programs={}, joint_sources={}),
     )
     return HeldPrograms(server, shared)
 
