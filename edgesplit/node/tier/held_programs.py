@@ -39,10 +39,7 @@ class HeldPrograms:
     def forget(self, workload_ids: tuple[str, ...], program_ids: tuple[str, ...]) -> None:
         """Drop workloads and programs; later requests for one are refused and run elsewhere."""
         for workload_id in workload_ids:
-            self._server.worker.programs.pop(workload_id, None)
-            self._server.worker.joint_sources.pop(workload_id, None)
-            if workload := self.workloads.pop(workload_id, None):
-                self._shared.drop(workload)
+            self._forget(workload_id)
         for program_id in program_ids:
             if name := self._names.pop(program_id, None):
                 self._shared.release(name)
@@ -50,6 +47,13 @@ class HeldPrograms:
             gc.unfreeze()
             gc.collect()
             gc.freeze()
+
+    def _forget(self, workload_id: str) -> None:
+        """Nothing here may hold the workload while its objects are collected."""
+        self._server.worker.programs.pop(workload_id, None)
+        self._server.worker.joint_sources.pop(workload_id, None)
+        if workload := self.workloads.pop(workload_id, None):
+            self._shared.drop(workload)
 
     def describe(self, workload_id: str, program_id: str, payloads: tuple[Forms, ...]) -> None:
         """Take what the payloads of a workload look like at each cut."""
