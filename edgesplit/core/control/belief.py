@@ -23,6 +23,7 @@ class TierBelief:
 
     scatter: of measured seconds, queueing included, around what was believed just before.
     pressure: of its host, smoothed; told_s: when that last said anything.
+    demand_price: of the tier as last told, a part of the pressure of load.
     shown: what whole ranges took, where that is not the sum of their layers.
     """
 
@@ -32,6 +33,14 @@ class TierBelief:
     pressure: Pressure
     told_s: float
     shown: Shown = field(default_factory=Shown)
+    demand_price: float = 0.0
+
+    @property
+    def pressed(self) -> Pressure:
+        """The pressure to plan with, price included."""
+        if not self.demand_price:
+            return self.pressure
+        return replace(self.pressure, load=self.pressure.load + self.demand_price)
 
     def in_doubt(self, since_s: float) -> bool:
         """True while a change seen at or after since_s is likely but not confirmed."""
@@ -91,9 +100,13 @@ class Beliefs:
         belief = replace(belief, shown=belief.shown.without(runtime))
         return replace(self, tiers={**self.tiers, name: belief})
 
-    def with_pressure(self, name: str, pressure: Pressure, at_s: float) -> "Beliefs":
-        """The same with another pressure on one tier."""
-        belief = replace(self.tiers[name], pressure=pressure, told_s=at_s)
+    def with_pressure(
+        self, name: str, pressure: Pressure, demand_price: float, at_s: float
+    ) -> "Beliefs":
+        """The same with another pressure on one tier, and another price of demand."""
+        belief = replace(
+            self.tiers[name], pressure=pressure, demand_price=demand_price, told_s=at_s
+        )
         return replace(self, tiers={**self.tiers, name: belief})
 
     def with_tier_ratio(self, name: str, ratio: float) -> "Beliefs":

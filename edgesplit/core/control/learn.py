@@ -44,11 +44,15 @@ def learn_measure(beliefs: Beliefs, profile: Profile, event: TierMeasured) -> Be
 
 
 def learn_load(beliefs: Beliefs, event: TierLoaded, settle_s: float) -> Beliefs:
-    """What a host's word adds: its pressures are believed by and by, with that time constant."""
+    """What a host's word adds: its pressures are believed by and by, with that time constant.
+
+    The price of demand is believed at once: it moves by little each time. Were it smoothed as well,
+    it would have risen too far before the first session has left.
+    """
     belief = beliefs.tiers[event.tier]
     share = settled_share(min(_WORD_S, event.at_s - belief.told_s), settle_s)
     pressure = belief.pressure.moved(pressure_of(event.host), share)
-    return beliefs.with_pressure(event.tier, pressure, event.at_s)
+    return beliefs.with_pressure(event.tier, pressure, event.demand_price, event.at_s)
 
 
 def _learn_range(
