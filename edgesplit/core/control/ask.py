@@ -46,7 +46,7 @@ def key_of(ask: Ask) -> ProbeKey:
 
 def answered(state: ControlState, key: ProbeKey, seconds: float) -> ControlState:
     """The state after an answer that took so many seconds."""
-    asking, settings = _asking(state, key), state.settings
+    asking, settings = asking_of(state, key), state.settings
     charged_s = min(seconds, _DEAREST * asking.expected_s)
     # A link that has broken down is asked again all the same, or its recovery would not be seen.
     credit_s = max(asking.credit_s - charged_s, -settings.probe_share * settings.patrol_s)
@@ -58,13 +58,13 @@ def repeat(state: ControlState) -> tuple[ControlState, list[Action]]:
     """Ask what is wanted and due, briefly; tiers in doubt first, whether they answer again."""
     settings, actions = state.settings, list[Action]()
     longest_s = min(settings.probe_longest_s, settings.probe_share * settings.probe_interval_s)
-    for repeated in (*_trials(state), *state.repeated):
+    for repeated in (*trials(state), *state.repeated):
         state, asks = _ask(state, repeated.ask, repeated.every_s, longest_s)
         actions += asks
     return state, actions
 
 
-def _trials(state: ControlState) -> list[RepeatedProbe]:
+def trials(state: ControlState) -> list[RepeatedProbe]:
     """A probe of each tier in doubt, over its link from the tier that reported it if that is up."""
     probes = list[RepeatedProbe]()
     for tier in sorted(doubted(state.trusts) - state.lost - state.removed.keys()):
@@ -90,7 +90,7 @@ def _ask(
     state: ControlState, ask: Ask, every_s: float, longest_s: float
 ) -> tuple[ControlState, list[Action]]:
     key, settings, now_s = key_of(ask), state.settings, state.now_s
-    asking = _asking(state, key)
+    asking = asking_of(state, key)
     wait_s = max(every_s, settings.probe_timeout_s) if asking.is_waiting else every_s
     is_idle = now_s - state.requested_s > settings.idle_s
     least_s = 0.0 if every_s else -settings.probe_share * settings.probe_interval_s
@@ -110,7 +110,8 @@ def _expected_s(state: ControlState, ask: Ask) -> float:
     return sum(layer_s[ask.start : ask.stop]) * state.beliefs.tiers[ask.tier].slowdown.value
 
 
-def _asking(state: ControlState, key: ProbeKey) -> Asking:
+def asking_of(state: ControlState, key: ProbeKey) -> Asking:
+    """What has been asked about it, with the credit that it has earned by now."""
     most_s = _CREDIT_PROBES * state.settings.probe_longest_s
     old = state.asking.get(key)
     if old is None:

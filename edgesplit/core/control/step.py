@@ -18,9 +18,10 @@ from edgesplit.core.control.ask import (
 )
 from edgesplit.core.control.belief import believe
 from edgesplit.core.control.believed_profile import with_scatter
+from edgesplit.core.control.calm import calm_after, is_calm
 from edgesplit.core.control.check import check
 from edgesplit.core.control.decide import (
-    candidate,
+    candidate_decision,
     cost_of,
     has_doubts,
     holds,
@@ -112,7 +113,7 @@ def step(state: ControlState, event: Event) -> Step:
     state, is_urgent, actions = _take(replace(state, now_s=event.at_s), event)
     is_urgent = is_urgent or state.is_due or state.beliefs.alarms > alarms
     if is_urgent or event.at_s - state.decided_s >= state.settings.interval_s:
-        state, more = _decide(state)
+        state, more = _decide(state, is_urgent)
         actions += more
     elif state.hopes:
         state = look_for_probes(state)
@@ -215,16 +216,19 @@ def _timed_out(state: ControlState) -> ControlState:
     return state
 
 
-def _decide(state: ControlState) -> tuple[ControlState, list[Action]]:
+def _decide(state: ControlState, is_urgent: bool) -> tuple[ControlState, list[Action]]:
     """Evaluate again: keep the plan, prepare a better one, or ask what is in doubt first."""
     state = forget(state)
+    if not is_urgent and is_calm(state):
+        return replace(state, decided_s=state.now_s), []
     model = model_of(state, current_profile(state))
     current = cost_of(state, model, state.active)
-    best = candidate(state, model, current)
+    decision = candidate_decision(state, model, current)
+    best = None if decision is None else decision.cost
     hopes: tuple[Hope, ...] = ("stale", "unused") if current is not None else ()
     state = replace(
         state, decided_s=state.now_s, is_due=False, weighed=current, hopes=hopes,
-        repeated=state.repeated if hopes else (),
+        repeated=state.repeated if hopes else (), calm=calm_after(state, model, decision, current),
     )  # fmt: skip
     state = _review_pending(state, model, best, current)
     if best is None or state.pending or best.plan == state.active or _is_refused(state, best.plan):

@@ -83,7 +83,7 @@ class TierDemand:
 
     tier: str
     word: TierWord = field(default_factory=TierWord)
-    price: DemandPrice = DemandPrice(step=_MOST_STEP)
+    price: DemandPrice = field(default_factory=lambda: DemandPrice(step=_MOST_STEP))
     left: Mapping[str, float] = field(default_factory=dict)
 
     def after(self, word: TierWord) -> "TierDemand":

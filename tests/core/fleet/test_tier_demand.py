@@ -5,7 +5,6 @@ from dataclasses import replace
 
 import pytest
 
-from edgesplit.core.fleet.demand import DemandPrice
 from edgesplit.core.fleet.host_load import HostLoad
 from edgesplit.core.fleet.tier_demand import TARGET, TierDemand, TierWord
 from edgesplit.errors import ProfileError
