@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from itertools import pairwise
 
+from edgesplit.core.changed import changed
 from edgesplit.core.control.belief import Pair
 from edgesplit.core.control.believed_profile import (
     optimistic_profile,
@@ -50,8 +51,8 @@ def answered(state: ControlState, key: ProbeKey, seconds: float) -> ControlState
     charged_s = min(seconds, _DEAREST * asking.expected_s)
     # A link that has broken down is asked again all the same, or its recovery would not be seen.
     credit_s = max(asking.credit_s - charged_s, -settings.probe_share * settings.patrol_s)
-    asking = replace(asking, is_waiting=False, credit_s=credit_s)
-    return replace(state, asking={**state.asking, key: asking}, asked_s=state.asked_s + seconds)
+    asking = changed(asking, is_waiting=False, credit_s=credit_s)
+    return changed(state, asking={**state.asking, key: asking}, asked_s=state.asked_s + seconds)
 
 
 def repeat(state: ControlState) -> tuple[ControlState, list[Action]]:
@@ -98,8 +99,8 @@ def _ask(
         return state, []
     sized = _sized(state, ask, longest_s)
     expected_s = _expected_s(state, sized)
-    asking = replace(asking, asked_s=now_s, is_waiting=True, expected_s=expected_s)
-    return replace(state, asking={**state.asking, key: asking}), [sized]
+    asking = changed(asking, asked_s=now_s, is_waiting=True, expected_s=expected_s)
+    return changed(state, asking={**state.asking, key: asking}), [sized]
 
 
 def _expected_s(state: ControlState, ask: Ask) -> float:
@@ -117,7 +118,7 @@ def asking_of(state: ControlState, key: ProbeKey) -> Asking:
     if old is None:
         return Asking(-math.inf, False, math.inf, most_s, state.now_s)
     earned_s = state.settings.probe_share * (state.now_s - old.credited_s)
-    return replace(old, credit_s=min(most_s, old.credit_s + earned_s), credited_s=state.now_s)
+    return changed(old, credit_s=min(most_s, old.credit_s + earned_s), credited_s=state.now_s)
 
 
 def _sized(state: ControlState, ask: Ask, longest_s: float) -> Ask:
@@ -148,13 +149,13 @@ def look_for_probes(state: ControlState) -> ControlState:
     """
     while state.hopes:
         hope, *rest = state.hopes
-        state = replace(state, hopes=tuple(rest))
+        state = changed(state, hopes=tuple(rest))
         now, hoped = _hoped(state, hope)
         better = {*_better_tiers(now, hoped), *_better_links(now, hoped)}
         if better:
             repeated = _repeated(state, hope, hoped, better)
-            return replace(state, repeated=repeated, hopes=() if repeated else state.hopes)
-    return replace(state, repeated=())
+            return changed(state, repeated=repeated, hopes=() if repeated else state.hopes)
+    return changed(state, repeated=())
 
 
 def _hoped(state: ControlState, hope: Hope) -> tuple[Profile, Profile]:

@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+from edgesplit.core.changed import changed
 from edgesplit.core.control.estimate import Estimate, estimate
 from edgesplit.core.control.shown import Shown
 from edgesplit.core.fleet.pressure import Pressure
@@ -85,53 +86,53 @@ class Beliefs:
 
     def with_tier(self, name: str, slowdown: Estimate, at_s: float) -> "Beliefs":
         """The same with one tier's speed measured once more."""
-        belief = replace(self.tiers[name], slowdown=slowdown, seen_s=at_s)
+        belief = changed(self.tiers[name], slowdown=slowdown, seen_s=at_s)
         tiers = {**self.tiers, name: belief}
-        return replace(self, tiers=tiers, alarms=self.alarms + slowdown.changed)
+        return changed(self, tiers=tiers, alarms=self.alarms + slowdown.changed)
 
     def with_shown(self, name: str, shown: Shown) -> "Beliefs":
         """The same with what the ranges of one tier have shown."""
-        belief = replace(self.tiers[name], shown=shown)
-        return replace(self, tiers={**self.tiers, name: belief})
+        belief = changed(self.tiers[name], shown=shown)
+        return changed(self, tiers={**self.tiers, name: belief})
 
     def without_runtime(self, name: str, runtime: str) -> "Beliefs":
         """The same where the layer times that a tier's ranges were compared with are no more."""
         belief = self.tiers[name]
-        belief = replace(belief, shown=belief.shown.without(runtime))
-        return replace(self, tiers={**self.tiers, name: belief})
+        belief = changed(belief, shown=belief.shown.without(runtime))
+        return changed(self, tiers={**self.tiers, name: belief})
 
     def with_pressure(
         self, name: str, pressure: Pressure, demand_price: float, at_s: float
     ) -> "Beliefs":
         """The same with another pressure on one tier, and another price of demand."""
-        belief = replace(
+        belief = changed(
             self.tiers[name], pressure=pressure, demand_price=demand_price, told_s=at_s
         )
-        return replace(self, tiers={**self.tiers, name: belief})
+        return changed(self, tiers={**self.tiers, name: belief})
 
     def with_tier_ratio(self, name: str, ratio: float) -> "Beliefs":
         """The same with one more ratio of a tier's measured to its believed seconds."""
         belief = self.tiers[name]
-        belief = replace(belief, scatter=belief.scatter.updated(ratio))
-        return replace(self, tiers={**self.tiers, name: belief})
+        belief = changed(belief, scatter=belief.scatter.updated(ratio))
+        return changed(self, tiers={**self.tiers, name: belief})
 
     def with_link_ratio(self, pair: Pair, ratio: float) -> "Beliefs":
         """The same with one more ratio of a hop's measured to its believed seconds."""
         belief = self.links[pair]
-        belief = replace(belief, scatter=belief.scatter.updated(ratio))
-        return replace(self, links={**self.links, pair: belief})
+        belief = changed(belief, scatter=belief.scatter.updated(ratio))
+        return changed(self, links={**self.links, pair: belief})
 
     def with_rate(self, pair: Pair, rate: Estimate, at_s: float) -> "Beliefs":
         """The same with one link's rate measured once more."""
         old = self.links[pair]
         fell_s = at_s if rate.changed and 2 * rate.value < old.rate.value else old.fell_s
-        links = {**self.links, pair: replace(old, rate=rate, seen_s=at_s, fell_s=fell_s)}
-        return replace(self, links=links, alarms=self.alarms + rate.changed)
+        links = {**self.links, pair: changed(old, rate=rate, seen_s=at_s, fell_s=fell_s)}
+        return changed(self, links=links, alarms=self.alarms + rate.changed)
 
     def with_latency(self, pair: Pair, latency: Estimate, at_s: float) -> "Beliefs":
         """The same with one link's latency measured once more."""
-        links = {**self.links, pair: replace(self.links[pair], latency=latency, probed_s=at_s)}
-        return replace(self, links=links, alarms=self.alarms + latency.changed)
+        links = {**self.links, pair: changed(self.links[pair], latency=latency, probed_s=at_s)}
+        return changed(self, links=links, alarms=self.alarms + latency.changed)
 
 
 def believe(profile: Profile, at_s: float) -> Beliefs:
