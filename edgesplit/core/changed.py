@@ -16,8 +16,9 @@ def changed(value: _Value, **fields: object) -> _Value:
         1
     """
     known = value.__dict__
-    if not fields.keys() <= known.keys():
-        raise TypeError(f"{type(value).__name__} has no {', '.join(fields.keys() - known.keys())}")
     new = object.__new__(type(value))
-    new.__dict__.update(known, **fields)
+    new.__dict__.update(known)
+    new.__dict__.update(fields)
+    if len(new.__dict__) != len(known):
+        raise TypeError(f"{type(value).__name__} has no {', '.join(fields.keys() - known.keys())}")
     return new

@@ -110,11 +110,24 @@ class Beliefs:
         )
         return changed(self, tiers={**self.tiers, name: belief})
 
-    def with_tier_ratio(self, name: str, ratio: float) -> "Beliefs":
-        """The same with one more ratio of a tier's measured to its believed seconds."""
-        belief = self.tiers[name]
-        belief = changed(belief, scatter=belief.scatter.updated(ratio))
-        return changed(self, tiers={**self.tiers, name: belief})
+    def with_speed(
+        self, name: str, slowdown: Estimate, measured: tuple[float, Shown | None], at_s: float
+    ) -> "Beliefs":
+        """The same with one tier's speed measured once more, by a ratio to its believed seconds.
+
+        measured: the ratio, and what its ranges have shown with it, None: no more than before.
+        """
+        ratio, shown = measured
+        old = self.tiers[name]
+        belief = changed(
+            old,
+            slowdown=slowdown,
+            seen_s=at_s,
+            scatter=old.scatter.updated(ratio),
+            shown=old.shown if shown is None else shown,
+        )
+        tiers = {**self.tiers, name: belief}
+        return changed(self, tiers=tiers, alarms=self.alarms + slowdown.changed)
 
     def with_link_ratio(self, pair: Pair, ratio: float) -> "Beliefs":
         """The same with one more ratio of a hop's measured to its believed seconds."""
