@@ -35,8 +35,8 @@ class Scatter:
     weights: tuple[float, ...]
 
     def __post_init__(self) -> None:
-        is_none = len(self.weights) != _BINS or not all(0 <= w < math.inf for w in self.weights)
-        if is_none or not 0 < sum(self.weights) < math.inf:
+        is_none = len(self.weights) != _BINS or not min(self.weights) >= 0
+        if is_none or not 0 < sum(self.weights) < math.inf:  # neither holds with a NaN
             raise ProfileError(f"a scatter has {_BINS} weights >= 0, not all 0, given {self}")
 
     def updated(self, ratio: float) -> "Scatter":

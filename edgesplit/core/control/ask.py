@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from itertools import pairwise
 
+from edgesplit.core.changed import changed
 from edgesplit.core.control.belief import Pair
 from edgesplit.core.control.believed_profile import (
     optimistic_profile,
@@ -46,25 +47,25 @@ def key_of(ask: Ask) -> ProbeKey:
 
 def answered(state: ControlState, key: ProbeKey, seconds: float) -> ControlState:
     """The state after an answer that took so many seconds."""
-    asking, settings = _asking(state, key), state.settings
+    asking, settings = asking_of(state, key), state.settings
     charged_s = min(seconds, _DEAREST * asking.expected_s)
     # A link that has broken down is asked again all the same, or its recovery would not be seen.
     credit_s = max(asking.credit_s - charged_s, -settings.probe_share * settings.patrol_s)
-    asking = replace(asking, is_waiting=False, credit_s=credit_s)
-    return replace(state, asking={**state.asking, key: asking}, asked_s=state.asked_s + seconds)
+    asking = changed(asking, is_waiting=False, credit_s=credit_s)
+    return changed(state, asking={**state.asking, key: asking}, asked_s=state.asked_s + seconds)
 
 
 def repeat(state: ControlState) -> tuple[ControlState, list[Action]]:
     """Ask what is wanted and due, briefly; tiers in doubt first, whether they answer again."""
     settings, actions = state.settings, list[Action]()
     longest_s = min(settings.probe_longest_s, settings.probe_share * settings.probe_interval_s)
-    for repeated in (*_trials(state), *state.repeated):
+    for repeated in (*trials(state), *state.repeated):
         state, asks = _ask(state, repeated.ask, repeated.every_s, longest_s)
         actions += asks
     return state, actions
 
 
-def _trials(state: ControlState) -> list[RepeatedProbe]:
+def trials(state: ControlState) -> list[RepeatedProbe]:
     """A probe of each tier in doubt, over its link from the tier that reported it if that is up."""
     probes = list[RepeatedProbe]()
     for tier in sorted(doubted(state.trusts) - state.lost - state.removed.keys()):
@@ -90,7 +91,7 @@ def _ask(
     state: ControlState, ask: Ask, every_s: float, longest_s: float
 ) -> tuple[ControlState, list[Action]]:
     key, settings, now_s = key_of(ask), state.settings, state.now_s
-    asking = _asking(state, key)
+    asking = asking_of(state, key)
     wait_s = max(every_s, settings.probe_timeout_s) if asking.is_waiting else every_s
     is_idle = now_s - state.requested_s > settings.idle_s
     least_s = 0.0 if every_s else -settings.probe_share * settings.probe_interval_s
@@ -98,8 +99,8 @@ def _ask(
         return state, []
     sized = _sized(state, ask, longest_s)
     expected_s = _expected_s(state, sized)
-    asking = replace(asking, asked_s=now_s, is_waiting=True, expected_s=expected_s)
-    return replace(state, asking={**state.asking, key: asking}), [sized]
+    asking = changed(asking, asked_s=now_s, is_waiting=True, expected_s=expected_s)
+    return changed(state, asking={**state.asking, key: asking}), [sized]
 
 
 def _expected_s(state: ControlState, ask: Ask) -> float:
@@ -110,13 +111,14 @@ def _expected_s(state: ControlState, ask: Ask) -> float:
     return sum(layer_s[ask.start : ask.stop]) * state.beliefs.tiers[ask.tier].slowdown.value
 
 
-def _asking(state: ControlState, key: ProbeKey) -> Asking:
+def asking_of(state: ControlState, key: ProbeKey) -> Asking:
+    """What has been asked about it, with the credit that it has earned by now."""
     most_s = _CREDIT_PROBES * state.settings.probe_longest_s
     old = state.asking.get(key)
     if old is None:
         return Asking(-math.inf, False, math.inf, most_s, state.now_s)
     earned_s = state.settings.probe_share * (state.now_s - old.credited_s)
-    return replace(old, credit_s=min(most_s, old.credit_s + earned_s), credited_s=state.now_s)
+    return changed(old, credit_s=min(most_s, old.credit_s + earned_s), credited_s=state.now_s)
 
 
 def _sized(state: ControlState, ask: Ask, longest_s: float) -> Ask:
@@ -147,13 +149,13 @@ def look_for_probes(state: ControlState) -> ControlState:
     """
     while state.hopes:
         hope, *rest = state.hopes
-        state = replace(state, hopes=tuple(rest))
+        state = changed(state, hopes=tuple(rest))
         now, hoped = _hoped(state, hope)
         better = {*_better_tiers(now, hoped), *_better_links(now, hoped)}
         if better:
             repeated = _repeated(state, hope, hoped, better)
-            return replace(state, repeated=repeated, hopes=() if repeated else state.hopes)
-    return replace(state, repeated=())
+            return changed(state, repeated=repeated, hopes=() if repeated else state.hopes)
+    return changed(state, repeated=())
 
 
 def _hoped(state: ControlState, hope: Hope) -> tuple[Profile, Profile]:

@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+from edgesplit.core.changed import changed
 from edgesplit.core.control.estimate import Estimate, estimate
 from edgesplit.core.control.shown import Shown
 from edgesplit.core.fleet.pressure import Pressure
@@ -23,6 +24,7 @@ class TierBelief:
 
     scatter: of measured seconds, queueing included, around what was believed just before.
     pressure: of its host, smoothed; told_s: when that last said anything.
+    demand_price: of the tier as last told, a part of the pressure of load.
     shown: what whole ranges took, where that is not the sum of their layers.
     """
 
@@ -32,6 +34,14 @@ class TierBelief:
     pressure: Pressure
     told_s: float
     shown: Shown = field(default_factory=Shown)
+    demand_price: float = 0.0
+
+    @property
+    def pressed(self) -> Pressure:
+        """The pressure to plan with, price included."""
+        if not self.demand_price:
+            return self.pressure
+        return replace(self.pressure, load=self.pressure.load + self.demand_price)
 
     def in_doubt(self, since_s: float) -> bool:
         """True while a change seen at or after since_s is likely but not confirmed."""
@@ -76,49 +86,66 @@ class Beliefs:
 
     def with_tier(self, name: str, slowdown: Estimate, at_s: float) -> "Beliefs":
         """The same with one tier's speed measured once more."""
-        belief = replace(self.tiers[name], slowdown=slowdown, seen_s=at_s)
+        belief = changed(self.tiers[name], slowdown=slowdown, seen_s=at_s)
         tiers = {**self.tiers, name: belief}
-        return replace(self, tiers=tiers, alarms=self.alarms + slowdown.changed)
+        return changed(self, tiers=tiers, alarms=self.alarms + slowdown.changed)
 
     def with_shown(self, name: str, shown: Shown) -> "Beliefs":
         """The same with what the ranges of one tier have shown."""
-        belief = replace(self.tiers[name], shown=shown)
-        return replace(self, tiers={**self.tiers, name: belief})
+        belief = changed(self.tiers[name], shown=shown)
+        return changed(self, tiers={**self.tiers, name: belief})
 
     def without_runtime(self, name: str, runtime: str) -> "Beliefs":
         """The same where the layer times that a tier's ranges were compared with are no more."""
         belief = self.tiers[name]
-        belief = replace(belief, shown=belief.shown.without(runtime))
-        return replace(self, tiers={**self.tiers, name: belief})
+        belief = changed(belief, shown=belief.shown.without(runtime))
+        return changed(self, tiers={**self.tiers, name: belief})
 
-    def with_pressure(self, name: str, pressure: Pressure, at_s: float) -> "Beliefs":
-        """The same with another pressure on one tier."""
-        belief = replace(self.tiers[name], pressure=pressure, told_s=at_s)
-        return replace(self, tiers={**self.tiers, name: belief})
+    def with_pressure(
+        self, name: str, pressure: Pressure, demand_price: float, at_s: float
+    ) -> "Beliefs":
+        """The same with another pressure on one tier, and another price of demand."""
+        belief = changed(
+            self.tiers[name], pressure=pressure, demand_price=demand_price, told_s=at_s
+        )
+        return changed(self, tiers={**self.tiers, name: belief})
 
-    def with_tier_ratio(self, name: str, ratio: float) -> "Beliefs":
-        """The same with one more ratio of a tier's measured to its believed seconds."""
-        belief = self.tiers[name]
-        belief = replace(belief, scatter=belief.scatter.updated(ratio))
-        return replace(self, tiers={**self.tiers, name: belief})
+    def with_speed(
+        self, name: str, slowdown: Estimate, measured: tuple[float, Shown | None], at_s: float
+    ) -> "Beliefs":
+        """The same with one tier's speed measured once more, by a ratio to its believed seconds.
+
+        measured: the ratio, and what its ranges have shown with it, None: no more than before.
+        """
+        ratio, shown = measured
+        old = self.tiers[name]
+        belief = changed(
+            old,
+            slowdown=slowdown,
+            seen_s=at_s,
+            scatter=old.scatter.updated(ratio),
+            shown=old.shown if shown is None else shown,
+        )
+        tiers = {**self.tiers, name: belief}
+        return changed(self, tiers=tiers, alarms=self.alarms + slowdown.changed)
 
     def with_link_ratio(self, pair: Pair, ratio: float) -> "Beliefs":
         """The same with one more ratio of a hop's measured to its believed seconds."""
         belief = self.links[pair]
-        belief = replace(belief, scatter=belief.scatter.updated(ratio))
-        return replace(self, links={**self.links, pair: belief})
+        belief = changed(belief, scatter=belief.scatter.updated(ratio))
+        return changed(self, links={**self.links, pair: belief})
 
     def with_rate(self, pair: Pair, rate: Estimate, at_s: float) -> "Beliefs":
         """The same with one link's rate measured once more."""
         old = self.links[pair]
         fell_s = at_s if rate.changed and 2 * rate.value < old.rate.value else old.fell_s
-        links = {**self.links, pair: replace(old, rate=rate, seen_s=at_s, fell_s=fell_s)}
-        return replace(self, links=links, alarms=self.alarms + rate.changed)
+        links = {**self.links, pair: changed(old, rate=rate, seen_s=at_s, fell_s=fell_s)}
+        return changed(self, links=links, alarms=self.alarms + rate.changed)
 
     def with_latency(self, pair: Pair, latency: Estimate, at_s: float) -> "Beliefs":
         """The same with one link's latency measured once more."""
-        links = {**self.links, pair: replace(self.links[pair], latency=latency, probed_s=at_s)}
-        return replace(self, links=links, alarms=self.alarms + latency.changed)
+        links = {**self.links, pair: changed(self.links[pair], latency=latency, probed_s=at_s)}
+        return changed(self, links=links, alarms=self.alarms + latency.changed)
 
 
 def believe(profile: Profile, at_s: float) -> Beliefs:

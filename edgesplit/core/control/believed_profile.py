@@ -15,10 +15,11 @@ def apply(profile: Profile, beliefs: Beliefs) -> Profile:
 
 
 def _tier_now(tier: Tier, belief: TierBelief) -> Tier:
-    if belief.slowdown.count == 0 and belief.pressure == tier.pressure:
+    pressure = belief.pressed
+    if belief.slowdown.count == 0 and pressure == tier.pressure:
         return tier
     slowdown = belief.slowdown.value if belief.slowdown.count else tier.slowdown
-    return belief.shown.applied(replace(tier, slowdown=slowdown, pressure=belief.pressure))
+    return belief.shown.applied(replace(tier, slowdown=slowdown, pressure=pressure))
 
 
 def _link_now(link: Link, belief: LinkBelief) -> Link:

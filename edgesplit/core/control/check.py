@@ -59,7 +59,11 @@ def check(state: ControlState, event: Event) -> None:
                 raise EventError(f"the tier that holds the input stays, given {event}")
         case LayerTimesMeasured():
             _check_row(state, event)
-        case Ready() | PrepareFailed() | TierLost() | TierJoined() | TierLoaded() | RowDropped():
+        case TierLoaded():
+            state.profile.tier(event.tier)
+            if not (math.isfinite(event.demand_price) and event.demand_price >= 0):
+                raise EventError(f"a price of demand is a finite number >= 0, given {event}")
+        case Ready() | PrepareFailed() | TierLost() | TierJoined() | RowDropped():
             state.profile.tier(event.tier)
 
 

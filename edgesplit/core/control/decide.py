@@ -8,6 +8,7 @@ from edgesplit.core.control.believed_profile import profile_if_suspicions_hold
 from edgesplit.core.control.state import Basis, ControlState, Settings, current_profile
 from edgesplit.core.cost import Cost, CostModel
 from edgesplit.core.plan import Plan, Stage
+from edgesplit.core.planner.choose import Decision
 from edgesplit.core.policy import CostPolicy
 from edgesplit.core.profile import Profile, Tier
 from edgesplit.errors import PlanError
@@ -36,22 +37,36 @@ def candidate(state: ControlState, model: CostModel, current: Cost | None) -> Co
     A plan within the latency limit is only left for one with headroom below it: near the limit,
     noise would make plans feasible and infeasible by turns.
     """
+    decision = candidate_decision(state, model, current)
+    return None if decision is None else decision.cost
+
+
+def candidate_decision(
+    state: ControlState, model: CostModel, current: Cost | None
+) -> Decision | None:
+    """The same, and whether no plan scores less."""
     limit = state.goal.latency_limit_s
     if limit is None or current is None or current.limited_s > limit:
-        return chosen(state, model, limit)
-    return chosen(state, model, _with_headroom(limit, state.settings))
+        return _decision(state, model, limit)
+    return _decision(state, model, _with_headroom(limit, state.settings))
 
 
 def chosen(state: ControlState, model: CostModel, limit_s: float | None) -> Cost | None:
     """The policy's choice under that latency limit, None where it has none that can run."""
+    decision = _decision(state, model, limit_s)
+    return None if decision is None else decision.cost
+
+
+def _decision(state: ControlState, model: CostModel, limit_s: float | None) -> Decision | None:
     try:
         if isinstance(state.policy, CostPolicy):
-            return state.policy.decision(model, limit_s).cost
+            return state.policy.decision(model, limit_s)
         goal = replace(state.goal, latency_limit_s=limit_s)
         plan = state.policy(state.graph, model.profile, goal)
     except PlanError:  # the policy has no plan under these conditions: keep what there is
         return None
-    return cost_of(state, model, plan)
+    cost = cost_of(state, model, plan)
+    return None if cost is None else Decision(cost, is_proved=False)
 
 
 def _with_headroom(limit_s: float, settings: Settings) -> float:

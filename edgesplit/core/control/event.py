@@ -68,11 +68,16 @@ class TierMeasured:
 
 @dataclass(frozen=True)
 class TierLoaded:
-    """What the host of a tier says of itself: about once a second, unasked."""
+    """What the host of a tier says of itself: about once a second, unasked.
+
+    demand_price: of the tier where several sessions share it (core/fleet/tier_demand.py), as a
+    pressure of load at weight 1.
+    """
 
     at_s: float
     tier: str
     host: HostLoad
+    demand_price: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -162,6 +162,7 @@ def _checked(state: ControlState) -> ControlState:
         ({*state.lost, *state.trusts} <= set(names), "the tiers trusted"),
         (set(state.removed) <= set(names[1:]), "the tiers removed"),
         (set(state.asking) <= known, "what was asked"),
+        (state.calm is None or {*state.calm.tiers, *state.calm.links} == known, "what was weighed"),
         (math.isfinite(state.now_s) and math.isfinite(state.decided_s), "its times"),
     )  # fmt: skip
     for is_so, what in same:

@@ -5,6 +5,7 @@ unless it is the range that differs (shown.py).
 """
 
 from edgesplit.core.control.belief import Beliefs
+from edgesplit.core.control.estimate import Estimate
 from edgesplit.core.control.event import TierLoaded, TierMeasured
 from edgesplit.core.control.learn_link import learn_transfer
 from edgesplit.core.fleet.pressure import pressure_of, settled_share
@@ -40,15 +41,21 @@ def learn_measure(beliefs: Beliefs, profile: Profile, event: TierMeasured) -> Be
     expected_s = _expected_s(beliefs, profile, stage, event.seconds)
     if not expected_s:
         return beliefs
-    return _learn_speed(beliefs, stage, (event.seconds, 0.0), expected_s, event.at_s)
+    measured = (event.seconds, 0.0)
+    slowdown, ratio = _speed(beliefs.tiers[event.tier].slowdown, measured, expected_s)
+    return beliefs.with_speed(event.tier, slowdown, (ratio, None), event.at_s)
 
 
 def learn_load(beliefs: Beliefs, event: TierLoaded, settle_s: float) -> Beliefs:
-    """What a host's word adds: its pressures are believed by and by, with that time constant."""
+    """What a host's word adds: its pressures are believed by and by, with that time constant.
+
+    The price of demand is believed at once: it moves by little each time. Were it smoothed as well,
+    it would have risen too far before the first session has left.
+    """
     belief = beliefs.tiers[event.tier]
     share = settled_share(min(_WORD_S, event.at_s - belief.told_s), settle_s)
     pressure = belief.pressure.moved(pressure_of(event.host), share)
-    return beliefs.with_pressure(event.tier, pressure, event.at_s)
+    return beliefs.with_pressure(event.tier, pressure, event.demand_price, event.at_s)
 
 
 def _learn_range(
@@ -67,20 +74,18 @@ def _learn_range(
         shown, speed = shown.told_apart(tier)
         slowdown = belief.slowdown.replaced(speed)
         return beliefs.with_shown(tier.name, shown).with_tier(tier.name, slowdown, at_s)
-    beliefs = beliefs.with_shown(tier.name, shown)
     if shown.is_repeating:
-        return beliefs
-    return _learn_speed(beliefs, stage, measured, expected_s, at_s)
+        return beliefs.with_shown(tier.name, shown)
+    slowdown, ratio = _speed(belief.slowdown, measured, expected_s)
+    return beliefs.with_speed(tier.name, slowdown, (ratio, shown), at_s)
 
 
-def _learn_speed(
-    beliefs: Beliefs, stage: Stage, measured: tuple[float, float], expected_s: float, at_s: float
-) -> Beliefs:
-    """Compare with the layer times of the runtime that ran the segment. measured: as above."""
-    slowdown = beliefs.tiers[stage.tier].slowdown
-    beliefs = beliefs.with_tier_ratio(stage.tier, sum(measured) / expected_s)
-    slowdown = slowdown.updated(measured[0] / expected_s * slowdown.value)
-    return beliefs.with_tier(stage.tier, slowdown, at_s)
+def _speed(
+    slowdown: Estimate, measured: tuple[float, float], expected_s: float
+) -> tuple[Estimate, float]:
+    """The slowdown after such a measurement, and the ratio for the scatter. measured: as above."""
+    ratio = sum(measured) / expected_s
+    return slowdown.updated(measured[0] / expected_s * slowdown.value), ratio
 
 
 def _expected_s(beliefs: Beliefs, profile: Profile, stage: Stage, seconds: float) -> float:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from edgesplit.core.changed import changed
 from edgesplit.core.plan import Stage
 from edgesplit.core.tier import Tier
 
@@ -67,7 +68,7 @@ class Shown:
         repeats = shown.count == shown.again and shown._disagrees(stage, expected_s, seconds)
         recent = (*shown.recent, seconds)[-_SETTLED:]
         again = shown.again + repeats
-        return replace(shown, recent=recent, count=shown.count + 1, again=again)
+        return changed(shown, recent=recent, count=shown.count + 1, again=again)
 
     def _disagrees(self, stage: Stage, expected_s: float, seconds: float) -> bool:
         """Whether these seconds are those of the last time, and not those expected now."""

@@ -114,6 +114,25 @@ class Basis:
 
 
 @dataclass(frozen=True)
+class Calm:
+    """What the last whole evaluation found, where no plan was worth a switch (calm.py).
+
+    best, current: least score of all plans, and that of the plan in force; limited_s: its seconds.
+    tiers: by name the logarithm of the slowdown, the price, and the whole model's seconds over the
+    score reference's. links: logarithms of rate and latency. stale: links of the plan in force that
+    its requests had not shown of late.
+    """
+
+    at_s: float
+    best: float
+    current: float
+    limited_s: float
+    tiers: Mapping[str, tuple[float, float, float]]
+    links: Mapping[Pair, tuple[float, float]]
+    stale: frozenset[Pair]
+
+
+@dataclass(frozen=True)
 class ControlState:
     """All that the control loop knows. Only `begin` and `step` make one.
 
@@ -124,7 +143,8 @@ class ControlState:
     weighed: the active plan's cost at the last evaluation, None where it could not run. hopes: yet
     to be looked into since then.
     lost: tiers whose process is gone. trusts: of tiers that have failed before. removed: tiers that
-    are no candidates any more, since when, until they are forgotten (tiers.py).
+    are no candidates any more, since when, until they are forgotten (tiers.py). calm: what spares
+    evaluations.
     """
 
     graph: Graph
@@ -150,6 +170,7 @@ class ControlState:
     asked_s: float = 0.0
     trusts: Trusts = field(default_factory=dict)
     removed: Mapping[str, float] = field(default_factory=dict)
+    calm: Calm | None = None
 
     @property
     def away(self) -> frozenset[str]:

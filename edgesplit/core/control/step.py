@@ -6,6 +6,7 @@ An illegal event raises and changes nothing.
 
 from dataclasses import replace
 
+from edgesplit.core.changed import changed
 from edgesplit.core.control.ask import (
     answered,
     confirm,
@@ -18,9 +19,10 @@ from edgesplit.core.control.ask import (
 )
 from edgesplit.core.control.belief import believe
 from edgesplit.core.control.believed_profile import with_scatter
+from edgesplit.core.control.calm import calm_after, is_calm
 from edgesplit.core.control.check import check
 from edgesplit.core.control.decide import (
-    candidate,
+    candidate_decision,
     cost_of,
     has_doubts,
     holds,
@@ -109,10 +111,10 @@ def step(state: ControlState, event: Event) -> Step:
     """
     check(state, event)
     alarms = state.beliefs.alarms
-    state, is_urgent, actions = _take(replace(state, now_s=event.at_s), event)
+    state, is_urgent, actions = _take(changed(state, now_s=event.at_s), event)
     is_urgent = is_urgent or state.is_due or state.beliefs.alarms > alarms
     if is_urgent or event.at_s - state.decided_s >= state.settings.interval_s:
-        state, more = _decide(state)
+        state, more = _decide(state, is_urgent)
         actions += more
     elif state.hopes:
         state = look_for_probes(state)
@@ -131,28 +133,30 @@ def _take(state: ControlState, event: Event) -> tuple[ControlState, bool, list[A
             gap_s = event.at_s - state.requested_s
             trusts = after_request(state.trusts, event.timings, event.at_s)
             is_news = doubted(trusts) != doubted(state.trusts)
-            state = replace(state, beliefs=beliefs, trusts=trusts)
-            return replace(state, request_gap_s=gap_s, requested_s=event.at_s), is_news, []
+            state = changed(
+                state, beliefs=beliefs, trusts=trusts, request_gap_s=gap_s, requested_s=event.at_s
+            )
+            return state, is_news, []
         case Transferring():
-            return replace(state, beliefs=learn_transferring(state.beliefs, event)), False, []
+            return changed(state, beliefs=learn_transferring(state.beliefs, event)), False, []
         case LinkProbed():
             trusts = after_probe(state.trusts, event.target, event.at_s)
             is_news = doubted(trusts) != doubted(state.trusts)
             pair = event.source, event.target
             beliefs = learn_probe(state.beliefs, event, feared_rates(state).get(pair))
-            state = replace(state, beliefs=beliefs, trusts=trusts)
+            state = changed(state, beliefs=beliefs, trusts=trusts)
             return answered(state, pair, event.seconds), is_news, []
         case TierMeasured():
-            state = replace(state, beliefs=learn_measure(state.beliefs, state.profile, event))
+            state = changed(state, beliefs=learn_measure(state.beliefs, state.profile, event))
             return answered(state, event.tier, event.seconds), False, []
         case TierLoaded():
             beliefs = learn_load(state.beliefs, event, state.settings.load_settle_s)
-            return replace(state, beliefs=beliefs), False, []
+            return changed(state, beliefs=beliefs), False, []
         case LayerTimesMeasured():
             tier = state.profile.tier(event.tier).with_layer_times(event.times)
             beliefs = state.beliefs.without_runtime(event.tier, event.times.runtime)
             profile = state.profile.with_tier(tier)
-            return replace(state, profile=profile, beliefs=beliefs), True, []
+            return changed(state, profile=profile, beliefs=beliefs), True, []
         case RowDropped():
             return _without_row(state, event), True, []
         case TierLost():
@@ -165,7 +169,7 @@ def _take(state: ControlState, event: Event) -> tuple[ControlState, bool, list[A
             return removed(state, event.tier), True, []
         case GoalChanged():
             # What is being prepared was chosen for the old goal, as was what could not be.
-            return replace(state, goal=event.goal, pending=None, refused=None), True, []
+            return changed(state, goal=event.goal, pending=None, refused=None), True, []
         case Ready():
             return _ready(state, event)
         case PrepareFailed():
@@ -178,12 +182,12 @@ def _without_row(state: ControlState, event: RowDropped) -> ControlState:
     tier = state.profile.tier(event.tier)
     if event.runtime not in tier.runtimes:  # never there, or dropped before for one reason
         tier = tier.without(event.runtime, event.why)
-        return replace(state, profile=state.profile.with_tier(tier))
+        return changed(state, profile=state.profile.with_tier(tier))
     if not tier.layer_times:  # nothing is left to run layers in
-        return replace(state, lost=state.lost | {event.tier})
+        return changed(state, lost=state.lost | {event.tier})
     tier = tier.without_layer_times(event.runtime).without(event.runtime, event.why)
     beliefs = state.beliefs.without_runtime(event.tier, event.runtime)
-    return replace(state, profile=state.profile.with_tier(tier), beliefs=beliefs)
+    return changed(state, profile=state.profile.with_tier(tier), beliefs=beliefs)
 
 
 def _ready(state: ControlState, event: Ready) -> tuple[ControlState, bool, list[Action]]:
@@ -192,12 +196,12 @@ def _ready(state: ControlState, event: Ready) -> tuple[ControlState, bool, list[
         return state, False, []  # of a plan given up meanwhile
     waiting = pending.waiting - {event.tier}
     if waiting:
-        return replace(state, pending=replace(pending, waiting=waiting)), False, []
+        return changed(state, pending=changed(pending, waiting=waiting)), False, []
     model = model_of(state, current_profile(state))
     if not holds(state, pending.plan, cost_of(state, model, state.active)):
-        return replace(state, pending=None), True, []  # put in doubt while it was prepared
+        return changed(state, pending=None), True, []  # put in doubt while it was prepared
     basis = Basis(state.goal, current_profile(state), state.away)
-    state = replace(state, active=pending.plan, pending=None, basis=basis)
+    state = changed(state, active=pending.plan, pending=None, basis=basis)
     return state, True, [Activate(pending.plan, pending.reason)]
 
 
@@ -205,7 +209,7 @@ def _refuse(state: ControlState, plan: Plan) -> ControlState:
     if state.pending is None or state.pending.plan != plan:
         return state
     until_s = state.now_s + state.settings.retry_s
-    return replace(state, pending=None, refused=Refused(plan, until_s))
+    return changed(state, pending=None, refused=Refused(plan, until_s))
 
 
 def _timed_out(state: ControlState) -> ControlState:
@@ -215,16 +219,19 @@ def _timed_out(state: ControlState) -> ControlState:
     return state
 
 
-def _decide(state: ControlState) -> tuple[ControlState, list[Action]]:
+def _decide(state: ControlState, is_urgent: bool) -> tuple[ControlState, list[Action]]:
     """Evaluate again: keep the plan, prepare a better one, or ask what is in doubt first."""
     state = forget(state)
+    if not is_urgent and is_calm(state):
+        return changed(state, decided_s=state.now_s), []
     model = model_of(state, current_profile(state))
     current = cost_of(state, model, state.active)
-    best = candidate(state, model, current)
+    decision = candidate_decision(state, model, current)
+    best = None if decision is None else decision.cost
     hopes: tuple[Hope, ...] = ("stale", "unused") if current is not None else ()
-    state = replace(
+    state = changed(
         state, decided_s=state.now_s, is_due=False, weighed=current, hopes=hopes,
-        repeated=state.repeated if hopes else (),
+        repeated=state.repeated if hopes else (), calm=calm_after(state, model, decision, current),
     )  # fmt: skip
     state = _review_pending(state, model, best, current)
     if best is None or state.pending or best.plan == state.active or _is_refused(state, best.plan):
@@ -234,10 +241,10 @@ def _decide(state: ControlState) -> tuple[ControlState, list[Action]]:
     if current is not None:
         asks = probes_for_questions(state, best.plan)
         if asks:  # for so long as a probe may take; then the plan is tried as it is believed
-            return confirm(replace(state, is_due=True), asks)
+            return confirm(changed(state, is_due=True), asks)
     if has_doubts(state) and not holds(state, best.plan, current):
         since_s = state.now_s - state.settings.probe_timeout_s
-        return confirm(replace(state, is_due=True), probes_for_doubts(state, best.plan, since_s))
+        return confirm(changed(state, is_due=True), probes_for_doubts(state, best.plan, since_s))
     return _prepare(state, best, current)
 
 
@@ -249,9 +256,9 @@ def _review_pending(
         return state
     pending = cost_of(state, model, state.pending.plan)
     if pending is None or not is_better(state, pending, current):
-        return replace(state, pending=None)
+        return changed(state, pending=None)
     if best is not None and best.plan != pending.plan and is_worth(state, best, pending):
-        return replace(state, pending=None)
+        return changed(state, pending=None)
     return state
 
 
@@ -266,4 +273,4 @@ def _prepare(
     pending = Pending(
         best.plan, frozenset(best.plan.route), state.now_s, reason(state, best, current)
     )
-    return replace(state, pending=pending), [Prepare(best.plan)]
+    return changed(state, pending=pending), [Prepare(best.plan)]

@@ -91,6 +91,7 @@ def _without(state: ControlState, gone: set[str]) -> ControlState:
         asking=_kept(state.asking, gone),
         repeated=tuple(one for one in state.repeated if _stays(key_of(one.ask), gone)),
         trusts=_kept(state.trusts, gone),
+        calm=None,
     )
 
 

@@ -6,8 +6,9 @@ link that comes and goes does not make the plan come and go.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
+from edgesplit.core.changed import changed
 from edgesplit.core.tier_timing import TierTiming
 
 STRIKES = 2  # in a row: one silence may be a hiccup
@@ -49,8 +50,8 @@ class Trust:
     def failed(self, asked_by: str, at_s: float) -> "Trust":
         """In doubt from now on, for longer than the last time where that was a moment ago."""
         if self.in_doubt:
-            return replace(self, answers=0, struck_s=at_s)
-        return replace(
+            return changed(self, answers=0, struck_s=at_s)
+        return changed(
             self, strikes=0, struck_s=at_s, asked_by=asked_by, answers=0, steady_s=self._next(at_s)
         )
 
@@ -63,30 +64,30 @@ class Trust:
         strikes = self.strikes + 1 if at_s - self.struck_s <= STRIKE_S else 1
         if strikes >= STRIKES:
             return self.failed(asked_by, at_s)
-        return replace(self, strikes=strikes, struck_s=at_s)
+        return changed(self, strikes=strikes, struck_s=at_s)
 
     def answered(self, at_s: float) -> "Trust":
         """A probe was answered: one more of the steady series, perhaps the last that it takes."""
         if not self.in_doubt:
             return self
         if not self.answers or at_s - self.answered_s > GAP_S:
-            return replace(self, answers=1, since_s=at_s, answered_s=at_s)
+            return changed(self, answers=1, since_s=at_s, answered_s=at_s)
         if at_s - self.answered_s < APART_S:
             return self
-        now = replace(self, answers=self.answers + 1, answered_s=at_s)
+        now = changed(self, answers=self.answers + 1, answered_s=at_s)
         if now.answers >= STEADY_ANSWERS and at_s - now.since_s >= self.steady_s - APART_S / 2:
-            return replace(now, asked_by="", back_s=at_s)
+            return changed(now, asked_by="", back_s=at_s)
         return now
 
     def served(self) -> "Trust":
         """A request has been served by the tier."""
-        return replace(self, strikes=0) if self.strikes else self
+        return changed(self, strikes=0) if self.strikes else self
 
     def joined(self, at_s: float) -> "Trust":
         """Its process is back: taken at its word the first time, on trial after a relapse."""
         if self.steady_s <= STEADY_S:
-            return replace(self, asked_by="", strikes=0, back_s=at_s)
-        return replace(self, answers=0)
+            return changed(self, asked_by="", strikes=0, back_s=at_s)
+        return changed(self, answers=0)
 
     def _next(self, at_s: float) -> float:
         """Doubled after a relapse; halved for every long time that it was trusted before."""

@@ -84,7 +84,7 @@ KINDS = {
     Transferring: st.builds(Transferring, SECONDS, NAMES, NAMES, WHOLE, SECONDS, st.booleans()),
     LinkProbed: st.builds(LinkProbed, SECONDS, NAMES, NAMES, WHOLE, SECONDS, SECONDS),
     TierMeasured: st.builds(TierMeasured, SECONDS, NAMES, WHOLE, WHOLE, SECONDS, RUNTIMES),
-    TierLoaded: st.builds(TierLoaded, SECONDS, NAMES, LOADS),
+    TierLoaded: st.builds(TierLoaded, SECONDS, NAMES, LOADS, SECONDS),
     LayerTimesMeasured: st.builds(LayerTimesMeasured, SECONDS, NAMES, TIMES),
     RowDropped: st.builds(RowDropped, SECONDS, NAMES, RUNTIMES, st.text()),
     TierLost: st.builds(TierLost, SECONDS, NAMES),
