@@ -58,19 +58,20 @@ def main(out: Path, sessions: int, requests_per_s: float, seconds: float) -> Non
         rows.append(_row(name, sessions, driver.run(seconds, changes), seconds))
         print_rows(rows[-1:], name)
     gc.collect()
+    planned = [_planned(tiers) for tiers in CANDIDATES]
     summary = {
         "sessions": sessions,
         "requests_per_s_each": requests_per_s,
         "open_cpu_s_each": open_s,
         "bytes_each_at_first": at_first,
         "bytes_each_at_the_end": (_resident_bytes() - before) / sessions,
-        "planner": [_planned(tiers) for tiers in CANDIDATES],
+        "planner": planned,
         "reached": all(
             row["cores"] <= CORES and (row["decided_p99_s"] or 0.0) <= DECIDED_S for row in rows
         ),
     }
     write_rows(out, "control_plane", rows, summary)
-    print_rows(summary["planner"], "one decision, by nodes to choose from")
+    print_rows(planned, "one decision, by nodes to choose from")
 
 
 def _row(name: str, sessions: int, driven: Driven, seconds: float) -> dict[str, Any]:

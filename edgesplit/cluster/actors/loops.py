@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from edgesplit.cluster.actors.checkpoint import Checkpoint
 from edgesplit.cluster.actors.workload import Loop, Workload
+from edgesplit.core.control.due import next_due_s
 from edgesplit.core.control.event import Action, Activate, Event
 from edgesplit.core.control.step import begin, step
 from edgesplit.errors import ClusterError, EdgeSplitError
@@ -32,6 +33,11 @@ class ControlLoops:
     def ids(self) -> Collection[str]:
         """Of the workloads, as they are now."""
         return list(self._loops)
+
+    def due(self) -> list[str]:
+        """Workloads whose loops wait for a moment that has come."""
+        now_s = self.now_s()
+        return [name for name, loop in list(self._loops.items()) if loop.due_s <= now_s]
 
     def get(self, workload_id: str) -> Loop | None:
         """The loop of a workload, None where it is not known or has ended."""
@@ -95,7 +101,7 @@ class ControlLoops:
             self._tell_once(event, error)
             return ()
         loop.recording.add(loop.state, event, actions)
-        loop.state = state
+        loop.state, loop.due_s = state, next_due_s(state)
         return actions
 
     def save(self, loop: Loop) -> None:
@@ -110,7 +116,7 @@ class ControlLoops:
             self.save(loop)
 
     def _take_up(self, loop: Loop, version: int) -> Loop:
-        loop.version = version
+        loop.version, loop.due_s = version, next_due_s(loop.state)
         self._loops[loop.workload.id] = loop
         return loop
 

@@ -183,15 +183,17 @@ class ScheduledSession:
         """The last events of a workload and what was done about them."""
         return recorded(self.loops.known(workload_id))
 
-    async def loaded(self, tier: str, host: HostLoad) -> None:
-        """What a tier's host says of itself."""
+    async def loaded(self, tier: str, host: HostLoad, demand_price: float) -> None:
+        """What a tier's host says of itself, and the price of demand for the tier."""
         for workload_id in self.loops.ids:
-            await self._runner.feed(workload_id, TierLoaded(self.loops.now_s(), tier, host))
+            event = TierLoaded(self.loops.now_s(), tier, host, demand_price)
+            await self._runner.feed(workload_id, event)
 
     async def tick(self) -> None:
-        """Time has passed."""
-        for workload_id in self.loops.ids:
+        """Time has passed: loops for which something is due by now are told so."""
+        for workload_id in self.loops.due():
             await self._runner.feed(workload_id, Tick(self.loops.now_s()))
+        for workload_id in self.loops.ids:
             self.loops.save_where_due(workload_id)
 
     def close(self) -> None:

@@ -9,10 +9,9 @@ from typing import Any
 
 import ray
 
-from edgesplit.core.fleet.host_load import HostLoad
 from edgesplit.errors import ClusterError
 from edgesplit.node.tier.tier_session import Opened, TierSessionSettings
-from edgesplit.node.tier.tier_sessions import TierSessions
+from edgesplit.node.tier.tier_sessions import TierSessions, TierTold
 
 
 class SegmentActor:
@@ -58,9 +57,9 @@ class SegmentActor:
         node_id = str(ray.get_runtime_context().get_node_id())
         return node_id, self._sessions.address, self._sessions.metering()
 
-    def host_load(self) -> HostLoad:
-        """What this tier's host says of itself; what this process takes is not others' load."""
-        return self._sessions.host_load()
+    def told(self) -> TierTold:
+        """What this tier's host says of itself, and what sessions have had computed here."""
+        return self._sessions.told()
 
     def close(self) -> None:
         """End every session."""

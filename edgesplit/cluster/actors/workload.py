@@ -81,6 +81,7 @@ class Loop:
         self.activation: Activation | None = None
         self.version = 0  # of the last activation
         self.saved_s = 0.0
+        self.due_s = 0.0  # on the loops' clock, the next moment that it waits for
         self.changed = asyncio.Condition()
         self.recording = Recording()
 

@@ -4,7 +4,8 @@ import logging
 import threading
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from edgesplit.core.fleet.host_load import HostLoad
@@ -21,6 +22,18 @@ from edgesplit.node.tier.tier_session import Opened, TierSession, TierSessionSet
 SILENT_S = 30.0
 _LOOK_S = 5.0
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class TierTold:
+    """What a tier says of itself, at that moment of its own clock.
+
+    worked_s: by session, seconds that its requests have computed so far, and waited for that.
+    """
+
+    at_s: float
+    host: HostLoad
+    worked_s: Mapping[str, tuple[float, float]]
 
 
 class TierSessions:
@@ -101,13 +114,10 @@ class TierSessions:
         """How the joules of each session are counted, in words."""
         return {name: one.opened().metering.text for name, one in list(self._sessions.items())}
 
-    def host_load(self) -> HostLoad:
+    def told(self) -> TierTold:
         """What this host says of itself; what this process takes is not others' load."""
-        return self._load.read()
-
-    def worked_s(self) -> dict[str, tuple[float, float]]:
-        """By session: seconds that its requests have computed, and waited for that."""
-        return {name: one.worked_s for name, one in list(self._sessions.items())}
+        worked_s = {name: one.worked_s for name, one in list(self._sessions.items())}
+        return TierTold(time.monotonic(), self._load.read(), worked_s)
 
     def close(self) -> None:
         """End all of them, and free the port."""
