@@ -4,7 +4,8 @@
 
 A line of words comes in, a line of JSON goes out. `mark`: count from here. `look`: how it stands
 now. `pause`, `go`: no new requests, and again. `first SIZE`: send a first input of that size, which
-has to be exported, shipped and profiled before it is answered. `settle SECONDS`: pause, wait for
+has to be exported, shipped and profiled before it is answered. `flood N`: so many requests more, at
+once. `settle SECONDS`: pause, wait for
 what is under way, tell what became of all since the mark, go on. The end of the input ends it.
 """
 
@@ -81,6 +82,9 @@ class Station:
             case ["first", size]:
                 self._firsts = [threading.Thread(target=self._first, args=(int(size),))]
                 self._firsts[0].start()
+            case ["flood", count]:
+                for _ in range(int(count)):
+                    threading.Thread(target=self._load.send_first, daemon=True).start()
             case ["settle", seconds]:
                 return self._settle(float(seconds))
             case _:

@@ -62,6 +62,10 @@ class Senders:
             self.tally.answered(is_right, took_s if is_bounded else 0.0)
         return took_s
 
+    def send_first(self) -> None:
+        """One request with the first input, counted."""
+        self.send(self._inputs[0], self._expected[0])
+
     def _call(self, number: int) -> None:
         while not self._stopped.is_set():
             time.sleep(_PAUSE_S)
