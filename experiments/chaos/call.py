@@ -31,14 +31,14 @@ class Caller:
 
     def __init__(self, bed: Testbed, policy: str, seed: int, log: Path) -> None:
         words = ["/usr/bin/env", f"PYTHONPATH={Path.cwd()}", "PYTHONWARNINGS=ignore"]
-        self._begin(bed.exec(HOSTS[0], [*words, *_command(policy, seed)]), log, {})
+        self._begin(bed.exec(HOSTS[0], [*words, *_command(policy, str(seed))]), log, {})
 
     @classmethod
-    def here(cls, address: str, policy: str, seed: int, log: Path) -> "Caller":
-        """The same on this machine itself, on the cluster of that address."""
+    def here(cls, address: str, words: Sequence[str], log: Path) -> "Caller":
+        """The same on this machine itself, on the cluster of that address. words: as caller has."""
         made = cls.__new__(cls)
         env = {"PYTHONPATH": str(Path.cwd()), "PYTHONWARNINGS": "ignore", "RAY_ADDRESS": address}
-        made._begin(_command(policy, seed), log, env)
+        made._begin(_command(*words), log, env)
         return made
 
     @property
@@ -118,5 +118,5 @@ class Caller:
         self._process.stdout.close()
 
 
-def _command(policy: str, seed: int) -> list[str]:
-    return [sys.executable, "-m", "experiments.chaos.caller", policy, str(seed)]
+def _command(*words: str) -> list[str]:
+    return [sys.executable, "-m", "experiments.chaos.caller", *words]
