@@ -11,7 +11,7 @@ import click
 
 from edgesplit.errors import TestbedError
 from edgesplit.testbed.testbed import Testbed
-from experiments.chaos import embedded, fetching, testbed
+from experiments.chaos import embedded, fetching, shared, testbed
 from experiments.chaos.matrix import matrix
 from experiments.chaos.table import table_text
 from experiments.shared.out import out_option
@@ -34,11 +34,12 @@ from experiments.shared.report import print_rows, write_csv, write_json
 )
 @click.option(
     "--scene",
-    type=click.Choice(("embedded", "testbed", "fetching")),
+    type=click.Choice(("embedded", "testbed", "fetching", "shared")),
     default="embedded",
     show_default=True,
     help="testbed: three hosts on this machine; needs root, takes at least half an hour. "
-    "fetching: there, while a program arrives, each row once.",
+    "fetching: there, while a program arrives, each row once. shared: three sessions in three "
+    "programs on a node per tier of this machine, each row at least once.",
 )
 @plain_errors
 def main(out: Path, minutes: float, seed: int, policy: str, scene: str) -> None:
@@ -50,6 +51,12 @@ def main(out: Path, minutes: float, seed: int, policy: str, scene: str) -> None:
         write_csv(out / "faults.csv", rows)
         write_json(out / "summary.json", {"emulated": True, "seed": seed, "faults": rows})
         print_rows(rows, "While a program arrives (hosts and links emulated, bytes counted)")
+        return
+    if scene == "shared":
+        found = shared.run(minutes * 60, seed, shared.faults(), click.echo)
+        write_csv(out / "faults.csv", found["faults"])
+        write_json(out / "summary.json", found)
+        print_rows(found["faults"], "Faults while three sessions run (nothing emulated)")
         return
     if scene == "testbed":
         found = testbed.run(Testbed(), minutes * 60, seed, matrix(), click.echo)

@@ -4,11 +4,13 @@ caller is what runs there, and says which words it knows.
 """
 
 import json
+import os
 import queue
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,16 +30,32 @@ class Caller:
     """The calling process on the host `end`, from its first answer to its end."""
 
     def __init__(self, bed: Testbed, policy: str, seed: int, log: Path) -> None:
-        self._said: queue.Queue[str] = queue.Queue()
         words = ["/usr/bin/env", f"PYTHONPATH={Path.cwd()}", "PYTHONWARNINGS=ignore"]
-        words += [sys.executable, "-m", "experiments.chaos.caller", policy, str(seed)]
+        self._begin(bed.exec(HOSTS[0], [*words, *_command(policy, str(seed))]), log, {})
+
+    @classmethod
+    def here(cls, address: str, words: Sequence[str], log: Path) -> "Caller":
+        """The same on this machine itself, on the cluster of that address. words: as caller has."""
+        made = cls.__new__(cls)
+        env = {"PYTHONPATH": str(Path.cwd()), "PYTHONWARNINGS": "ignore", "RAY_ADDRESS": address}
+        made._begin(_command(*words), log, env)
+        return made
+
+    @property
+    def pid(self) -> int:
+        """Of the process, where it is not on another host."""
+        return self._process.pid
+
+    def _begin(self, command: Sequence[str], log: Path, env: Mapping[str, str]) -> None:
+        self._said: queue.Queue[str] = queue.Queue()
         with log.open("ab") as errors:
             self._process = subprocess.Popen(
-                bed.exec(HOSTS[0], words),
+                command,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 text=True,
+                env={**os.environ, **env},
             )
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
@@ -98,3 +116,7 @@ class Caller:
             self._process.wait(_ASK_S)
         self._reader.join(_ASK_S)
         self._process.stdout.close()
+
+
+def _command(*words: str) -> list[str]:
+    return [sys.executable, "-m", "experiments.chaos.caller", *words]

@@ -50,7 +50,7 @@ def row(bed: Testbed, hosts: Hosts, caller: Caller, case: Case, number: int) -> 
         found = caller.ask("settle", _SETTLE_S)
     except CallerEnded as ended:
         return _of_ended(bed, hosts, case, told, str(ended))
-    texts = found.pop("error_texts")
+    texts, _ = found.pop("error_texts"), found.pop("worst")
     return {
         **told,
         "moment": case.moment + ("" if has_come else " (did not come)"),

@@ -48,8 +48,7 @@ class Scheduler:
 
         Raises ClusterError where it has not begun; for activation() None after a while.
         """
-        self._heard_s[session] = time.monotonic()
-        found = self._sessions.get(session)
+        found = self._heard(session)
         if found is None and method == _BEGINS:
             found = self._begin(session)
         if found is None and method == "activation":  # not the first start: it will be begun again
@@ -64,8 +63,7 @@ class Scheduler:
 
     async def incarnation(self, session: str) -> str:
         """Another one whenever what the session has told is forgotten here."""
-        self._heard_s[session] = time.monotonic()
-        found = self._sessions.get(session)
+        found = self._heard(session)
         return found.incarnation if found else f"{self._process}/none"
 
     async def end(self, session: str) -> None:
@@ -100,7 +98,15 @@ class Scheduler:
         found: Recorded = await self.call(session, "recorded", workload_id)
         return found
 
+    def _heard(self, session: str) -> ScheduledSession | None:
+        """It is there. None where it has not begun, and nothing is kept of it."""
+        found = self._sessions.get(session)
+        if found is not None:
+            self._heard_s[session] = time.monotonic()
+        return found
+
     def _begin(self, session: str) -> ScheduledSession:
+        self._heard_s[session] = time.monotonic()
         self._begun += 1
         made = ScheduledSession(session, f"{self._process}/{self._begun}")
         self._sessions[session] = made

@@ -12,6 +12,7 @@ from edgesplit.core.given import is_finite
 from edgesplit.errors import ConfigError
 
 QUANTUM_S = 0.02  # about a task: sessions of short ones have several in a turn
+_LIGHTEST, _HEAVIEST = 1e-3, 1e3
 
 
 @dataclass(frozen=True)
@@ -43,8 +44,10 @@ class FairShare:
 
     def join(self, name: str, weight: float = 1.0) -> None:
         """One more session; weight: its share beside others'. Raises ConfigError."""
-        if not (is_finite(weight) and weight > 0):
-            raise ConfigError(f"a session's weight must be above 0, given {weight!r}")
+        if not (is_finite(weight) and _LIGHTEST <= weight <= _HEAVIEST):
+            raise ConfigError(
+                f"a session's weight must be from {_LIGHTEST:g} to {_HEAVIEST:g}, given {weight!r}"
+            )
         self.leave(name)
         self._weights[name], self._credit_s[name] = weight, 0.0
         self._round.append(name)
@@ -79,6 +82,8 @@ class FairShare:
             for name in waiting:
                 self._credit_s[name] += rounds * self._quantum(name)
             able = [name for name in waiting if self._credit_s[name] > 0]
+        if not able:  # rounding has left the first of them at 0
+            able = [max(waiting, key=lambda name: self._credit_s[name])]
         chosen = next(name for name in self._round if name in able)
         at = self._round.index(chosen)
         self._round = self._round[at:] + self._round[:at]

@@ -6,6 +6,7 @@ own; core/fleet/fair_share.py says whose turn it is.
 
 import collections
 import itertools
+import logging
 import queue
 import threading
 import time
@@ -17,6 +18,7 @@ from edgesplit.core.fleet.fair_share import FairShare, Head
 
 _AGING = 0.2  # of what was measured last, in what a task is expected to take
 _MOST_WAITING = 512  # tasks of all sessions together
+_log = logging.getLogger(__name__)
 
 
 class LaneOwner(Protocol):
@@ -94,9 +96,12 @@ class Lane:
         """Take no more turns; what waits is dropped."""
         self._compute.leave(self)
 
-    def head(self) -> Head:
-        """Its next task."""
-        _, deadline_s = self.waiting[0]
+    def head(self) -> Head | None:
+        """Its next task; None where none waits any more: other threads drop them."""
+        try:
+            _, deadline_s = self.waiting[0]
+        except IndexError:
+            return None
         return Head(deadline_s - self.expected_s, self.expected_s)
 
     def took(self, seconds: float) -> None:
@@ -209,15 +214,24 @@ class ComputeThread:
                 lane.settling.begin()
                 settled = lane.settling.key
             began_s = time.perf_counter()
-            sharing = [lane, *lane.owner.do(task)]
+            sharing = [lane, *self._done(lane, task)]
             self._took(sharing, time.perf_counter() - began_s)
+
+    def _done(self, lane: Lane, task: Any) -> Sequence[Lane]:
+        """Other lanes whose tasks it did. Whatever goes wrong, the next session's turn comes."""
+        try:
+            return lane.owner.do(task)
+        except Exception:
+            _log.exception("a task was lost")
+            return ()
 
     def _turn(self) -> Lane | None:
         waiting = [lane for lane in list(self._lanes.values()) if lane.waiting]
         if len(waiting) <= 1:  # as mostly
             return waiting[0] if waiting else None
         with self._lock:
-            heads = {lane.name: lane.head() for lane in self._waiting()}
+            found = ((lane.name, lane.head()) for lane in self._waiting())
+            heads = {name: head for name, head in found if head is not None}
             return self._lanes[self._share.turn(heads, time.perf_counter())] if heads else None
 
     def _took(self, sharing: Sequence[Lane], seconds: float) -> None:

@@ -4,10 +4,12 @@ What it has in common with other sessions of the host is in shared_programs.py.
 """
 
 import gc
+import threading
 from collections.abc import Callable
 from typing import Any
 
 from edgesplit.core.layer_times import TORCH
+from edgesplit.errors import ClosedError
 from edgesplit.node.runtime.check import Exactness
 from edgesplit.node.runtime.onnx_graph import OnnxGraph
 from edgesplit.node.runtime.recheck import Failure
@@ -17,6 +19,7 @@ from edgesplit.node.tier.tier_workload import TierWorkload
 from edgesplit.node.transport.tensor_form import Forms
 
 CALL_TIMEOUT_S = 120.0
+_ENDED = "the session has ended on this tier"
 
 
 class HeldPrograms:
@@ -26,12 +29,19 @@ class HeldPrograms:
         self._server, self._shared = server, shared
         self._names: dict[str, str] = {}  # of the programs on this host, by their ids
         self.workloads: dict[str, TierWorkload] = {}
+        self._lock = threading.Lock()  # while something is taken, or all of it given up
+        self._is_closed = False
 
     def load(self, program_id: str, name: str) -> int:
-        """As SharedPrograms.load()."""
+        """As SharedPrograms.load(). Raises ClosedError where the session has ended meanwhile."""
         n_layers = self._shared.load(name, self._server.settings)
-        before = self._names.get(program_id)
-        self._names[program_id] = name
+        with self._lock:
+            is_closed, before = self._is_closed, self._names.get(program_id)
+            if not is_closed:
+                self._names[program_id] = name
+        if is_closed:
+            self._shared.release(name)
+            raise ClosedError(_ENDED)
         if before is not None:
             self._shared.release(before)
         return n_layers
@@ -56,13 +66,16 @@ class HeldPrograms:
             self._shared.drop(workload)
 
     def describe(self, workload_id: str, program_id: str, payloads: tuple[Forms, ...]) -> None:
-        """Take what the payloads of a workload look like at each cut."""
-        made = self._shared.workload(self._names[program_id], self._server.settings, payloads)
-        before = self.workloads.get(workload_id)
-        worker = self._server.worker
-        self.workloads[workload_id] = worker.programs[workload_id] = made
-        if not self._server.settings.exactness.exact:  # kernels for several may round otherwise
-            worker.joint_sources[workload_id] = made
+        """Take what the payloads of a workload look like at each cut. Raises ClosedError."""
+        with self._lock:
+            if self._is_closed:
+                raise ClosedError(_ENDED)
+            made = self._shared.workload(self._names[program_id], self._server.settings, payloads)
+            before = self.workloads.get(workload_id)
+            worker = self._server.worker
+            self.workloads[workload_id] = worker.programs[workload_id] = made
+            if not self._server.settings.exactness.exact:  # kernels for several may round otherwise
+                worker.joint_sources[workload_id] = made
         if before is not None:
             self._shared.drop(before)
 
@@ -103,5 +116,7 @@ class HeldPrograms:
         return self._server.worker.call(function).result(CALL_TIMEOUT_S)
 
     def close(self) -> None:
-        """Give up all of it."""
+        """Give up all of it, and take nothing more."""
+        with self._lock:
+            self._is_closed = True
         self.forget(tuple(self.workloads), tuple(self._names))

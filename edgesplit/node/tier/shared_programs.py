@@ -62,7 +62,12 @@ class SharedPrograms:
             loaded = self._loaded.get(name) or _Loaded(self._use(name))
             key = settings.threads, settings.flushes_denormals
             if key not in loaded.engines:
-                loaded.engines[key] = _engine_maker(loaded.packed, key)
+                try:
+                    loaded.engines[key] = _engine_maker(loaded.packed, key)
+                except BaseException:  # such as an operator that nobody has registered here
+                    if not loaded.users:
+                        self.programs.done(name)
+                    raise
                 gc.freeze()  # a full collection over torch's objects takes tens of milliseconds
             loaded.users += 1
             self._loaded[name] = loaded

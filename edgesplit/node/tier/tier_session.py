@@ -168,9 +168,13 @@ class TierSession:
 
     def close(self, host: TierHost) -> None:
         """Serve it no more, and give up what it has."""
-        host.end(self.settings.serve.session)
-        self._held.close()
-        self._meters.release(self._meter)
+        try:
+            host.end(self.settings.serve.session)
+        finally:
+            try:
+                self._held.close()
+            finally:
+                self._meters.release(self._meter)
 
     @property
     def _meter(self) -> Meter:

@@ -12,6 +12,7 @@ from edgesplit.core.fleet.host_load import HostLoad
 from edgesplit.errors import ClosedError, ClusterError
 from edgesplit.node.meter.load_reader import HostLoadReader
 from edgesplit.node.meter.pool import MeterPool
+from edgesplit.node.process.named_locks import NamedLocks
 from edgesplit.node.process.threads import begin
 from edgesplit.node.tier.host import TierHost
 from edgesplit.node.tier.shared_programs import SharedPrograms
@@ -51,7 +52,8 @@ class TierSessions:
         self._load = HostLoadReader()
         self._sessions: dict[str, TierSession] = {}
         self._heard_s: dict[str, float] = {}
-        self._lock = threading.Lock()  # while one is opened or ended
+        # While one is opened or ended: its modules and its meter take what time they want.
+        self._locks = NamedLocks()
         self._closed = threading.Event()
 
     def open_door(self, host: str, ports: Sequence[int]) -> None:
@@ -72,10 +74,7 @@ class TierSessions:
     def open(self, settings: TierSessionSettings) -> Opened:
         """Begin a session, or say again how it is. Raises ConfigError, MeterError."""
         name = settings.serve.session
-        with self._lock:
-            if self._closed.is_set():
-                raise ClosedError(f"tier {self._name!r} has ended")
-            self._heard_s[name] = time.monotonic()
+        with self._locks.held(name):
             known = self._sessions.get(name)
             if known is not None and known.settings != settings:  # nobody else has its name
                 self._end(name)
@@ -84,6 +83,9 @@ class TierSessions:
                 known = TierSession(settings, self._host, self._shared, self._meters, self._process)
                 self._sessions[name] = known
             self._heard_s[name] = time.monotonic()
+            if self._closed.is_set():
+                self._end(name)
+                raise ClosedError(f"tier {self._name!r} has ended")
             return known.opened()
 
     def call(self, session: str, method: str, *args: Any) -> Any:
@@ -107,7 +109,7 @@ class TierSessions:
 
     def end(self, session: str) -> None:
         """Give up a session; nothing where there is none."""
-        with self._lock:
+        with self._locks.held(session):
             self._end(session)
 
     def metering(self) -> dict[str, str]:
@@ -122,9 +124,8 @@ class TierSessions:
     def close(self) -> None:
         """End all of them, and free the port."""
         self._closed.set()
-        with self._lock:
-            for name in list(self._sessions):
-                self._end(name)
+        for name in list(self._sessions):
+            self.end(name)
         self._host.close()
         self._shared.close()
 
@@ -136,13 +137,18 @@ class TierSessions:
 
     def _look_after(self) -> None:
         while not self._closed.wait(min(_LOOK_S, self._silent_s)):
-            now_s = time.monotonic()
             for name, session in list(self._sessions.items()):
-                if session.has_peers:
-                    session.had_peers_s = now_s
-                    continue
-                heard_s = self._heard_s.get(name, now_s)
-                silent_s, alone_s = now_s - heard_s, now_s - session.had_peers_s
-                if silent_s > self._silent_s and alone_s > self._silent_s / 3:
-                    _log.warning("session %s is silent for %.0f s, and ends", name, self._silent_s)
-                    self.end(name)
+                try:
+                    self._look_at(name, session, time.monotonic())
+                except Exception:  # one session's fault is no other's
+                    _log.exception("session %s is not given up whole", name)
+
+    def _look_at(self, name: str, session: TierSession, now_s: float) -> None:
+        if session.has_peers:
+            session.had_peers_s = now_s
+            return
+        heard_s = self._heard_s.get(name, now_s)
+        silent_s, alone_s = now_s - heard_s, now_s - session.had_peers_s
+        if silent_s > self._silent_s and alone_s > self._silent_s / 3:
+            _log.warning("session %s is silent for %.0f s, and ends", name, self._silent_s)
+            self.end(name)

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any, Protocol, cast
 
 from edgesplit.core.layer_times import TORCH
-from edgesplit.errors import RequestError, RuntimeUnavailableError
+from edgesplit.errors import ClosedError, RequestError, RuntimeUnavailableError
 from edgesplit.node.meter import Meter
 from edgesplit.node.tier.compute import ComputeThread, Lane, Settling
 from edgesplit.node.tier.emulate import TierEmulation
@@ -61,10 +61,15 @@ class Worker:
         self._compute, self._max_queue = compute, max_queue
         self._lane = compute.lane(self, settling, weight)
         self._joint_runs = JointRuns(compute)
+        self._calls = set[Future[Any]]()  # that have not begun
+        self._is_closed = False
 
     def close(self) -> None:
-        """Take no more turns."""
+        """Take no more turns; whoever waits for a call is told."""
+        self._is_closed = True
         self._lane.close()
+        for future in list(self._calls):
+            self._give_up(future)
 
     @property
     def is_free(self) -> bool:
@@ -107,17 +112,37 @@ class Worker:
         self._lane.put(rest, rest.job.deadline_s)
 
     def call(self, function: Callable[[], Any]) -> "Future[Any]":
-        """Run `function` on the compute thread, between jobs, with its thread settings."""
+        """Run `function` on the compute thread, between jobs, with its thread settings.
+
+        The future's error is a ClosedError where the session ends before its turn.
+        """
         future: Future[Any] = Future()
 
         def run() -> None:
+            if not self._begins(future):
+                return
             try:
                 future.set_result(function())
             except Exception as error:  # top of the thread's loop: handed to the waiting thread
                 future.set_exception(error)
 
+        self._calls.add(future)
         self._lane.put(run)
+        if self._is_closed:  # its turn may never come
+            self._give_up(future)
         return future
+
+    def _begins(self, future: "Future[Any]") -> bool:
+        """Whether it is still to be done; one thread hears so of each."""
+        try:
+            self._calls.remove(future)
+        except KeyError:
+            return False
+        return True
+
+    def _give_up(self, future: "Future[Any]") -> None:
+        if self._begins(future):
+            future.set_exception(ClosedError("the session has ended on this tier"))
 
     # For the compute thread
 
@@ -167,9 +192,9 @@ class Worker:
         """The request and its mates in one run; each alone where that fails."""
         mates = [(cast(Worker, mate.lane.owner), mate.task) for mate in joint.mates]
         members = [(self, job), *mates]
-        began_s = time.perf_counter()
-        metered = {id(one.meter): (one.meter, one.meter.start()) for one, _ in members}
         try:
+            metered = {id(one.meter): (one.meter, one.meter.start()) for one, _ in members}
+            began_s = time.perf_counter()
             made = joint.values(job)
         except Exception as error:  # a runtime raises anything; alone each has its own answer
             _log.info("%d requests are run one by one: %s", len(members), error)

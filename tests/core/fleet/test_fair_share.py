@@ -125,7 +125,18 @@ def test_short_deadlines_are_no_way_to_have_more():
     assert seconds["hasty"] == pytest.approx(200, abs=2)
 
 
-@pytest.mark.parametrize("weight", [0.0, -1.0, math.inf, math.nan])
-def test_a_weight_is_above_0(weight):
-    with pytest.raises(ConfigError, match="weight must be above 0"):
-        FairShare().join("a", weight)
+def test_a_debt_that_rounding_leaves_at_nothing_keeps_nobody_from_his_turn():
+    """119 x 0.08 s, divided by 0.08 s, is a little below 119."""
+    share = share_of({"a": 4.0, "b": 4.0})
+    for name in "ab":
+        share.charge(name, 1.0, others_wait=False)
+        share.charge(name, 119 * 4.0 * QUANTUM_S, others_wait=True)
+    assert share.turn(dict.fromkeys("ab", Head()), 0.0) in "ab"
+
+
+@pytest.mark.parametrize("weight", [1e-320, 1e-18, 0.0, -1.0, math.nan, math.inf, 1e9, "1", None])
+def test_a_weight_that_would_end_all_turns_is_refused(weight):
+    share = share_of({"a": 1.0})
+    with pytest.raises(ConfigError, match=r"weight must be from 0\.001 to 1000"):
+        share.join("b", weight)
+    assert share.turn({"a": Head()}, 0.0) == "a"

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from edgesplit.errors import HeadroomError
+from edgesplit.errors import ClosedError, ExportError, HeadroomError
 from edgesplit.node.process import headroom
 from edgesplit.node.process.headroom import Memory
 from edgesplit.node.program.export.model import export
@@ -139,3 +139,37 @@ def test_two_sessions_with_one_program_have_its_workload_once(shared):
     assert engine() is None
     for held in others:
         held.close()
+
+
+def test_what_comes_after_a_session_has_ended_is_given_up_at_once(shared):
+    """A program takes long to load, and its session may end meanwhile."""
+    ann, ben = of_a_session(shared), of_a_session(shared)
+    exported, program = kept(nn.Linear(8, 8), torch.rand(1, 8))
+    forms = payload_forms(exported.program, [torch.rand(1, 8)])
+    ben.load("p", program.name)
+    ann.close()
+    for late in (lambda: ann.load("p", program.name), lambda: ann.describe("w", "p", forms)):
+        with pytest.raises(ClosedError, match="the session has ended"):
+            late()
+    ben.close()
+    with pytest.raises(KeyError):  # nobody uses it any more
+        shared.release(program.name)
+
+
+def test_a_program_that_cannot_be_unpacked_is_not_in_use(shared, monkeypatch):
+    _, program = kept(nn.Linear(8, 8), torch.rand(1, 8))
+    used, done = [], []
+    use, give_up = shared.programs.use, shared.programs.done
+    monkeypatch.setattr(shared.programs, "use", lambda name: used.append(name) or use(name))
+    monkeypatch.setattr(shared.programs, "done", lambda name: done.append(name) or give_up(name))
+
+    def lacks(packed, key):
+        raise ExportError("no operator my::own is registered here")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("edgesplit.node.tier.shared_programs._engine_maker", lacks)
+        for _ in range(3):
+            with pytest.raises(ExportError):
+                of_a_session(shared).load("p", program.name)
+    assert used == done == [program.name] * 3
+    assert of_a_session(shared).load("p", program.name)

@@ -1,5 +1,6 @@
 """A tier's sessions: opened, called, given up."""
 
+import threading
 import time
 from dataclasses import replace
 
@@ -10,7 +11,7 @@ from edgesplit.core.power import Power
 from edgesplit.errors import ClusterError, ConfigError
 from edgesplit.node.process.imports import Imports
 from edgesplit.node.tier.router import ServeSettings
-from edgesplit.node.tier.tier_session import TierSessionSettings
+from edgesplit.node.tier.tier_session import TierSession, TierSessionSettings
 from edgesplit.node.tier.tier_sessions import TierSessions
 from edgesplit.node.transport.client import Client
 from edgesplit.node.transport.security import new_credentials
@@ -79,3 +80,50 @@ def test_a_module_that_is_missing_is_named_and_others_are_served(tier):
         tier.open(replace(told("ann"), imports=Imports(("no_such_module",))))
     tier.open(told("ben"))
     assert tier.names == ("ben",)
+
+
+def test_a_module_that_takes_long_keeps_no_other_session_waiting(tier, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    goes_on = tmp_path / "goes_on"
+    (tmp_path / "slow_operators.py").write_text(
+        f"import pathlib, time\nwhile not pathlib.Path({str(goes_on)!r}).exists():\n"
+        "    time.sleep(0.01)\n"
+    )
+    slow = replace(told("ann"), imports=Imports(("slow_operators",)))
+    opening = threading.Thread(target=tier.open, args=(slow,))
+    opening.start()
+    try:
+        tier.open(told("ben"))
+        assert tier.names == ("ben",)
+        tier.end("ben")
+        assert opening.is_alive()
+    finally:
+        goes_on.touch()
+        opening.join(10.0)
+    assert tier.names == ("ann",)
+
+
+def test_one_that_cannot_be_given_up_whole_is_no_other_sessions_harm(tier, monkeypatch, caplog):
+    whole = TierSession.close
+
+    def close(session, host):
+        whole(session, host)
+        if session.settings.serve.session == "ann":
+            raise OSError("the disk is gone")
+
+    monkeypatch.setattr(TierSession, "close", close)
+    tier.open(told("ann"))
+    until(lambda: tier.names == ())
+    tier.open(told("ben"))
+    until(lambda: tier.names == ())
+    assert "session ann is not given up whole" in caplog.text
+
+
+@pytest.mark.parametrize("weight", [float("nan"), 0.0, 1e-18, 1e9])
+def test_bad_settings_of_one_are_refused_and_leave_nothing(tier, weight):
+    tier.open(told("ben"))
+    with pytest.raises(ConfigError, match="weight"):
+        tier.open(told("ann", weight=weight))
+    assert tier.names == ("ben",)
+    tier.open(told("ann"))
+    assert tier.call("ann", "failures") == ()
