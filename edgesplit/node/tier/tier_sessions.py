@@ -21,6 +21,8 @@ from edgesplit.node.tier.tier_session import Opened, TierSession, TierSessionSet
 # A caller asks once a second how its sessions are. One that is silent for so long, and to which
 # nobody has been connected for a third of that, has gone; if it has not, it opens its session anew.
 SILENT_S = 30.0
+# Between its opening and its first call it waits for the other tiers, which may be slow to start.
+_OPENING = 10.0  # times as long
 _LOOK_S = 5.0
 _log = logging.getLogger(__name__)
 
@@ -82,7 +84,7 @@ class TierSessions:
             if known is None:
                 known = TierSession(settings, self._host, self._shared, self._meters, self._process)
                 self._sessions[name] = known
-            self._heard_s[name] = time.monotonic()
+                self._heard_s[name] = time.monotonic() + _OPENING * self._silent_s
             if self._closed.is_set():
                 self._end(name)
                 raise ClosedError(f"tier {self._name!r} has ended")

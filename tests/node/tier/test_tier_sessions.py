@@ -64,6 +64,7 @@ def test_one_that_nobody_asks_after_ends_and_one_with_a_caller_does_not(tier):
     ann, ben, eve = told("ann"), told("ben"), told("eve")
     for settings in (ann, ben, eve):
         tier.open(settings)
+        tier.incarnation(settings.serve.session)
     client = Client(tier.address, credentials=ben.serve.credentials)
     with client.channel():
         until_s = time.monotonic() + 2.0
@@ -72,6 +73,14 @@ def test_one_that_nobody_asks_after_ends_and_one_with_a_caller_does_not(tier):
             time.sleep(0.05)
         assert set(tier.names) == {"ben", "eve"}
     client.close()
+    until(lambda: tier.names == ())
+
+
+def test_one_that_waits_for_slower_tiers_is_kept_until_its_first_call(tier):
+    tier.open(told("ann"))
+    time.sleep(1.0)  # more than twice what is borne later
+    assert tier.names == ("ann",)
+    tier.incarnation("ann")
     until(lambda: tier.names == ())
 
 
