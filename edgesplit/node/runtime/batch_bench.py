@@ -90,7 +90,7 @@ class BatchBench:
         neighbours = [self.trials[1].payload, self.trials[2 % len(self.trials)].payload]
         for place in (0, 1):
             pairs = [[mine, one] if place == 0 else [one, mine] for one in neighbours]
-            a, b = self.run_slot(lambda pairs=pairs: [self.joint(pair) for pair in pairs])
+            a, b = self.run_slot(partial(_each, self.joint, pairs))
             if difference(a[place], b[place]) != 0.0:
                 raise InexactRuntimeError(
                     f"{self.what} give a request another answer beside another request: they "
@@ -152,6 +152,10 @@ class BatchBench:
             run()
             times.append((self.clock() - began_s, self.work() - work_s))
         return times
+
+
+def _each(run: Callable[[Any], Any], given: Sequence[Any]) -> list[Any]:
+    return [run(one) for one in given]
 
 
 def _is_enough(each: Sequence[float]) -> bool:
