@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgesplit.core.batch_rule import Rest, Queued, joining, together
+from edgesplit.core.batch_rule import Queued, Rest, joining, together
 from edgesplit.core.batch_times import MARGIN, BatchTimes
 
 INF = math.inf

@@ -53,6 +53,14 @@ class DeepCentred(Deep):
 N = 3 * DEPTH
 
 
+class Picks(nn.Module):
+    """As many columns as there are positive numbers in the first row."""
+
+    def forward(self, x):
+        y = x * 2
+        return y[:, y[0] > 0] + 1
+
+
 @pytest.fixture(scope="module")
 def deep():
     torch.manual_seed(0)
@@ -139,10 +147,15 @@ def test_what_looks_across_the_batch_runs_alone():
 
 
 @pytest.mark.parametrize(
-    ("name", "why"), [("Control", "branches in the model"), ("Positions", "another answer|differs")]
+    ("name", "why"),
+    [
+        ("Control", "branches in the model"),
+        ("Positions", "another answer|differs"),
+        ("Picks", "shapes in this model depend on values"),
+    ],
 )
 def test_why_a_model_runs_alone(name, why):
-    sample = case(name)
+    sample = case_of(Picks(), [torch.randn(1, 6)]) if name == "Picks" else case(name)
     tier = tier_of(sample)
     n = len(sample.program)
     tier.measure_batch(0, n, "torch", USUAL, unslotted)
