@@ -11,7 +11,7 @@ from edgesplit.core.batch_times import MARGIN, BatchTimes
 
 
 @dataclass(frozen=True)
-class Waiting:
+class Queued:
     """A request in a tier's queue.
 
     key: of those with one key several may share a run: program, payload's form, range, runtime.
@@ -24,7 +24,7 @@ class Waiting:
     deadline_s: float
 
 
-def together(queue: Sequence[Waiting], now_s: float, times: BatchTimes) -> tuple[int, ...]:
+def together(queue: Sequence[Queued], now_s: float, times: BatchTimes) -> tuple[int, ...]:
     """Places in the queue of those that run now; the first alone where no more can, or gain.
 
     queue: in the order in which they would run alone, at least one. times: of the first one's key.
@@ -57,7 +57,7 @@ class Rest:
     times: BatchTimes
 
 
-def joining(queue: Sequence[Waiting], now_s: float, rest: Rest) -> tuple[int, ...]:
+def joining(queue: Sequence[Queued], now_s: float, rest: Rest) -> tuple[int, ...]:
     """Places of those that run the rest together with the first one, once it is there.
 
     Empty where it had better run its range as a whole: where both together would take less than
@@ -75,14 +75,14 @@ def joining(queue: Sequence[Waiting], now_s: float, rest: Rest) -> tuple[int, ..
     return ()
 
 
-def _alike(queue: Sequence[Waiting], now_s: float) -> tuple[int, ...]:
+def _alike(queue: Sequence[Queued], now_s: float) -> tuple[int, ...]:
     """Places of the first one and of those that could share its run."""
     rest = range(1, len(queue))
     key = queue[0].key
     return (0, *(at for at in rest if queue[at].key == key and queue[at].deadline_s >= now_s))
 
 
-def _kept(queue: Sequence[Waiting], now_s: float, but: Sequence[int] = ()) -> set[int]:
+def _kept(queue: Sequence[Queued], now_s: float, but: Sequence[int] = ()) -> set[int]:
     """Places of those that end in time, one after another from now_s on; without `but`."""
     kept, end_s = set[int](), now_s
     for at, waiting in enumerate(queue):
@@ -95,7 +95,7 @@ def _kept(queue: Sequence[Waiting], now_s: float, but: Sequence[int] = ()) -> se
 
 
 def _kept_with(
-    queue: Sequence[Waiting], now_s: float, members: Sequence[int], run_s: float
+    queue: Sequence[Queued], now_s: float, members: Sequence[int], run_s: float
 ) -> set[int]:
     """Those that end in time where `members` share a run of run_s, and the others follow."""
     end_s = now_s + run_s

@@ -109,12 +109,15 @@ def _targets(rows: list[Row]) -> Iterator[dict[str, Any]]:
                 yield _target(what, row["gain"], GAIN)
                 if "cpu_gain" in row:
                     yield _target(f"{what} by processor seconds", row["cpu_gain"], GAIN)
+    batched = [row for row in rows if row.get("in_one_run", 0) > 1]
     for gain, by in (("gain", ""), ("cpu_gain", " by processor seconds")):
-        if not all(gain in row for row in rows):
-            continue
-        worst = min(rows, key=lambda row: float(row[gain]))
-        what = "the least gain, {model} in {runtime} with {waiting} waiting".format(**worst)
-        yield _target(f"{what}{by}", worst[gain], NOISE)
+        for worst in sorted(batched, key=lambda row: float(row[gain]))[:1]:
+            what = "least gain of a batch, {model} in {runtime} with {waiting} waiting"
+            yield _target(what.format(**worst) + by, worst[gain], 1.0)
+    for worst in sorted(rows, key=lambda row: float(row["gain"]))[:1]:
+        if "callers" in worst:
+            what = "the least gain, {model} in {runtime} with {callers} callers"
+            yield _target(what.format(**worst), worst["gain"], NOISE)
 
 
 def _target(what: str, value: float, limit: float) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from edgesplit.core.batch_rule import Waiting, together
+from edgesplit.core.batch_rule import Queued, together
 from edgesplit.core.batch_times import BatchTimes
 from edgesplit.node.program.prepared_cache import PreparedCache
 from edgesplit.node.program.run_slot import unslotted
@@ -62,7 +62,7 @@ class Queue:
                 answers[at] = self.workload.segment(*self.bounds, self.runtime)(payloads[at])
                 continue
             one_s = batched.times.seconds(1)
-            queue = [Waiting("the model", one_s, math.inf) for _ in left]
+            queue = [Queued("the model", one_s, math.inf) for _ in left]
             members = [left[place] for place in together(queue, 0.0, batched.times)]
             if len(members) == 1:
                 run = self.workload.segment(*self.bounds, self.runtime)

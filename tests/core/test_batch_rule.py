@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgesplit.core.batch_rule import Rest, Waiting, joining, together
+from edgesplit.core.batch_rule import Queued, Rest, joining, together
 from edgesplit.core.batch_times import MARGIN, BatchTimes
 
 INF = math.inf
@@ -17,7 +17,7 @@ TIMES = BatchTimes(((1, 10.0), (2, 12.0), (4, 16.0)))
 
 def queue_of(*given):
     """Of "a" (deadline) and "b" (another key, 5 s alone) with their deadlines."""
-    return [Waiting(key, 10.0 if key == "a" else 5.0, deadline) for key, deadline in given]
+    return [Queued(key, 10.0 if key == "a" else 5.0, deadline) for key, deadline in given]
 
 
 TABLE = [
@@ -124,29 +124,29 @@ JOINING = [
 
 @pytest.mark.parametrize(("name", "given", "expected"), JOINING, ids=[row[0] for row in JOINING])
 def test_who_joins_on_the_way(name, given, expected):
-    rest = [Waiting(key, 10.0 if key == "c" else 5.0, deadline) for key, deadline in given]
+    rest = [Queued(key, 10.0 if key == "c" else 5.0, deadline) for key, deadline in given]
     places = tuple(at for at, one in enumerate(rest, 1) if one.key == "c")
-    queue = [Waiting("a", 20.0, INF), *rest]
+    queue = [Queued("a", 20.0, INF), *rest]
     assert joining(queue, 0.0, Rest(places, 10.0, TIMES)) == expected
 
 
 @pytest.mark.parametrize(("deadline_s", "expected"), [(21.9, ()), (22.0, (1,)), (19.0, (1, 2, 3))])
 def test_the_first_one_is_not_made_late_by_who_joins(deadline_s, expected):
     """Alone it ends at 20 s; a deadline that it would miss anyway binds nobody."""
-    queue = [Waiting("a", 20.0, deadline_s), *[Waiting("c", 10.0, INF)] * 3]
+    queue = [Queued("a", 20.0, deadline_s), *[Queued("c", 10.0, INF)] * 3]
     assert joining(queue, 0.0, Rest((1, 2, 3), 10.0, TIMES)) == expected
 
 
 def test_where_a_cut_in_between_costs_more_than_it_gains():
     """Two ranges in place of one: 18 s and 10 s for what takes 20 s."""
-    queue = [Waiting("a", 20.0, INF), Waiting("c", 10.0, INF)]
+    queue = [Queued("a", 20.0, INF), Queued("c", 10.0, INF)]
     assert joining(queue, 0.0, Rest((1,), 18.0, TIMES)) == ()
 
 
 @given(queues(), some_times(), st.integers(1, 20))
 def test_joining_hurts_nobody_and_saves_seconds(queue, times, first_s):
     first, *others = queue
-    queue = [Waiting("first", first_s + 9.0, first.deadline_s), *others]
+    queue = [Queued("first", first_s + 9.0, first.deadline_s), *others]
     places = tuple(at for at, one in enumerate(queue) if one.key == "a")
     able = [at for at in places if queue[at].deadline_s >= 0]
 

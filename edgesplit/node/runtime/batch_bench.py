@@ -58,21 +58,20 @@ class BatchBench:
     def times(self) -> BatchTimes:
         """Seconds of one run per number of requests, as far as more of them gain.
 
-        Sizes of which one run would take over LONGEST_S are not tried. Raises
+        Sizes of which one run would take over LONGEST_S, if nothing else ran, are not tried. Raises
         RuntimeUnavailableError where nothing is gained, or requests do not get their own answers.
         """
         self.require_apart()
-        measured, alone_s = [(1, 1.0)], self._look_s()  # in runs of one request
+        measured, look_s = [(1, 1.0)], self._look_s()  # in runs of one request
         singles: list[float] = []
         for size in SIZES:
             if _is_enough([runs / n for n, runs in measured]):
                 break
-            if measured[-1][1] * size / measured[-1][0] * alone_s > LONGEST_S:
+            if measured[-1][1] * size / measured[-1][0] * look_s > LONGEST_S:
                 break
             self.require_right(size)
             measured.append((size, self._in_single_runs(size, singles)))
-        if singles:
-            alone_s = statistics.median(singles)
+        alone_s = statistics.median(singles or [look_s])
         return self._worthwhile(BatchTimes(tuple(measured)).scaled(alone_s))
 
     def require_apart(self) -> None:
@@ -139,9 +138,9 @@ class BatchBench:
         return sorted(ratios)[-2]
 
     def _look_s(self) -> float:
-        """Seconds of a single run after the first, which allocates and picks kernels."""
+        """What a single run takes by `work` after the first, which allocates and picks kernels."""
         run = partial(self.single, self.trials[0].payload)
-        _, (seconds, _) = self.run_slot(partial(self._seconds, run, run))
+        _, (_, seconds) = self.run_slot(partial(self._seconds, run, run))
         return float(seconds)
 
     def _seconds(self, *runs: Callable[[], Any]) -> list[tuple[float, float]]:
@@ -152,6 +151,10 @@ class BatchBench:
             run()
             times.append((self.clock() - began_s, self.work() - work_s))
         return times
+
+
+def _each(run: Callable[[Any], Any], given: Sequence[Any]) -> list[Any]:
+    return [run(one) for one in given]
 
 
 def _is_enough(each: Sequence[float]) -> bool:

@@ -30,10 +30,11 @@ class Joint:
     made: tuple[BatchForm, ...]
 
     def __call__(self, payloads: Sequence[Sequence[Any]]) -> list[list[Any]]:
-        """What the range makes of each; values that all requests share are the same objects.
+        """What the range makes of each, of one or more; what all share are the same objects.
 
-        Raises RequestError for a payload of another cut, RuntimeUnavailableError for one of another
-        form, or that differs in a value which all requests have to share: run each alone then.
+        Tensors may be parts of the run's: they hold all of it in memory. Raises RequestError for a
+        payload of another cut, RuntimeUnavailableError for one of another form, or that differs in
+        a value which all requests have to share: run each alone then.
         """
         for payload in payloads:
             self._check(payload)

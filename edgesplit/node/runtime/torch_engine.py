@@ -13,7 +13,7 @@ from edgesplit.node.program.run_slot import RunSlot
 from edgesplit.node.program.segment import Segment
 from edgesplit.node.program.shaped_program import ShapedProgram
 from edgesplit.node.program.switches import require_usual
-from edgesplit.node.program.value_shapes import require_fixed_shapes
+from edgesplit.node.program.value_shapes import require_fixed_shapes, value_dependent
 from edgesplit.node.runtime import JointRuntime
 from edgesplit.node.runtime.check import Trial
 from edgesplit.node.runtime.noise import has_branches, noise_trials
@@ -62,7 +62,11 @@ class TorchEngine:
             raise RuntimeUnavailableError("the model draws random numbers, for all at once")
         if has_branches(self.program.structure):
             raise RuntimeUnavailableError("branches in the model would be taken for all at once")
-        require_fixed_shapes(self.workload, "a batch")
+        if names := value_dependent(self.workload):
+            raise RuntimeUnavailableError(
+                f"shapes in this model depend on values ({', '.join(names)}), those of one request "
+                "on all in the run"
+            )
         payload = dummy_payload(tuple(form.two for form in two_of(self.forms[0])))
         try:
             return run_slot(partial(payload_forms, self.program, payload))  # type: ignore[no-any-return]
