@@ -4,7 +4,8 @@
 
 Callers are simulated, in the same process: each sends two requests a second, whose samples reach
 its loop 50 ms later. First all is steady; then the link of each becomes eight times slower, once,
-spread over a while. Loops are ticked only when one is due. What callers cost is not counted.
+spread over a while. Loops are ticked only when one is due. What callers cost is not counted, and
+waiting is that of one core which does nothing else.
 """
 
 import gc

@@ -15,8 +15,10 @@ from edgesplit.core.plan import Plan
 from edgesplit.core.planner.choose import Decision
 from edgesplit.core.policy import score
 
-# A whole evaluation is made so often all the same: hopes of better figures are looked into then.
-LONGEST_S = 10.0
+# Times load_settle_s: a whole evaluation is made so often all the same, and hopes of better figures
+# looked into. Sessions settle at their own pace, so that those of one process do not all do it at
+# once.
+LONGEST = 2.0
 _FAR = math.log(1.1)  # beyond, a figure's share of a price is not bounded as it is below
 
 
@@ -54,7 +56,8 @@ def is_calm(state: ControlState) -> bool:
     calm, active = state.calm, state.active
     if calm is None or active is None or state.pending is not None:
         return False
-    if state.now_s - calm.at_s >= LONGEST_S or _stale_links(state, active) != calm.stale:
+    longest_s = LONGEST * state.settings.load_settle_s
+    if state.now_s - calm.at_s >= longest_s or _stale_links(state, active) != calm.stale:
         return False
     fallen, risen, cheaper, dearer = _moves(state, calm, active)
     if max(-fallen, risen) > _FAR:

@@ -167,7 +167,3 @@ def _is_enough(each: Sequence[float]) -> bool:
         misses = 0 if one < (1 - _WORTH) * best else misses + 1
         best = min(best, one)
     return misses >= _MISSES and each[-1] > _FALLING * each[-2]
-
-
-def _each(run: Callable[[Any], Any], given: Sequence[Any]) -> list[Any]:
-    return [run(one) for one in given]

@@ -38,7 +38,7 @@ class LaneOwner(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class Queued:
+class WaitingTask:
     """A task that waits, in whose lane, and when it is too late."""
 
     lane: "Lane"
@@ -171,15 +171,17 @@ class ComputeThread:
         most.waiting.append((task, deadline_s))
         return False
 
-    def queue(self, first: Lane, most: int) -> list[Queued]:
+    def queue(self, first: Lane, most: int) -> list[WaitingTask]:
         """What waits, at most so many: of that lane, then of the others. For the compute thread."""
-        found: list[Queued] = []
+        found: list[WaitingTask] = []
         lanes = [first, *(lane for lane in list(self._lanes.values()) if lane is not first)]
         for lane in lanes:
-            found += [Queued(lane, *waiting) for waiting in list(lane.waiting)[: most - len(found)]]
+            found += [
+                WaitingTask(lane, *waiting) for waiting in list(lane.waiting)[: most - len(found)]
+            ]
         return found
 
-    def take(self, queued: Sequence[Queued]) -> list[Queued]:
+    def take(self, queued: Sequence[WaitingTask]) -> list[WaitingTask]:
         """Have these wait no more: those of them that still did. For the compute thread."""
         taken = []
         for one in queued:

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from edgesplit.core.batch_rule import Rest, Waiting, joining, together
+from edgesplit.core.batch_rule import Queued, Rest, joining, together
 from edgesplit.core.layer_times import TORCH
 from edgesplit.node.runtime.batched import Batched
-from edgesplit.node.tier.compute import ComputeThread, Lane, Queued
+from edgesplit.node.tier.compute import ComputeThread, Lane, WaitingTask
 from edgesplit.node.tier.job import Job
 
 _MOST_LOOKED_AT = 64  # tasks that wait
@@ -56,7 +56,7 @@ class JointRun:
     """
 
     key: JointKey
-    mates: Sequence[Queued]
+    mates: Sequence[WaitingTask]
     batched: Batched
     begins: int
 
@@ -92,7 +92,7 @@ class JointRuns:
         lane: Lane,
         job: Job,
         key: JointKey,
-        queue: Sequence[Queued],
+        queue: Sequence[WaitingTask],
         keys: Sequence[JointKey | None],
     ) -> JointRun | None:
         """Those with the very same range."""
@@ -110,7 +110,7 @@ class JointRuns:
         lane: Lane,
         job: Job,
         key: JointKey,
-        queue: Sequence[Queued],
+        queue: Sequence[WaitingTask],
         keys: Sequence[JointKey | None],
     ) -> JointRun | None:
         """Those that wait for the end of its range; torch needs nothing to be built for that."""
@@ -136,7 +136,7 @@ class JointRuns:
         return self._run(key, [queue[at - 1] for at in mates], batched, end.start)
 
     def _run(
-        self, key: JointKey, mates: Sequence[Queued], batched: Batched, begins: int
+        self, key: JointKey, mates: Sequence[WaitingTask], batched: Batched, begins: int
     ) -> JointRun | None:
         taken = self._compute.take(mates)
         return JointRun(key, taken, batched, begins) if taken else None
@@ -153,16 +153,16 @@ def _waiting(
     lane: Lane,
     job: Job,
     key: JointKey,
-    queue: Sequence[Queued],
+    queue: Sequence[WaitingTask],
     keys: Sequence[JointKey | None],
     alone_s: float,
-) -> list[Waiting]:
+) -> list[Queued]:
     """The request, and what waits behind it; alone_s: of those with its key."""
     pairs = zip(queue, keys, strict=True)
     return [
-        Waiting(key, alone_s, job.deadline_s),
+        Queued(key, alone_s, job.deadline_s),
         *(
-            Waiting(
+            Queued(
                 id(queued) if other is None else other,
                 alone_s if other == key else queued.lane.expected_s,
                 queued.deadline_s,

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from test_event_file import LOG
 from worlds import FAST, GOAL, MOBILE, VGG, chain, slowed, throttled
 
-from edgesplit.core.control.calm import LONGEST_S, is_calm
+from edgesplit.core.control.calm import LONGEST, is_calm
 from edgesplit.core.control.due import next_due_s
 from edgesplit.core.control.event import (
     Event,
@@ -127,7 +127,7 @@ def test_an_evaluation_is_made_whole_after_a_while():
     for half in range(1, 81):
         state, _ = step(state, request(state.active, V, half / 2))
         whole_s.add(state.calm.at_s)
-    assert len(whole_s) == 1 + 40 / LONGEST_S
+    assert len(whole_s) == 1 + 40 / (LONGEST * state.settings.load_settle_s)
     assert is_calm(state)
     assert not is_calm(replace(state, now_s=state.now_s + 2.5))  # its links were not shown of late
 

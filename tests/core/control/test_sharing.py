@@ -122,13 +122,12 @@ def test_the_first_to_move_does_not_take_the_others_along():
 def test_more_than_two_edges_can_take_is_brought_down_to_what_they_can():
     """1.7 times the target: a price keeps who pays more elsewhere away, without a herd."""
     scene = sharing([1.5] * 12)
-    scene.run(300)
+    scene.run(400)
     last = np.array(scene.loads[-100:])
-    assert last.mean() < 1.1 * TARGET
-    assert last.max() < 1.4 * TARGET
-    assert last.mean() > 0.7 * TARGET
-    assert sum(at_s > 200 for at_s, _ in scene.switches) <= 12
-    assert max(np.bincount([n for _, n in scene.switches])) <= 8
+    assert 0.8 * TARGET < last.mean() < 1.05 * TARGET
+    assert last.max() <= 1.0
+    assert sum(at_s > 300 for at_s, _ in scene.switches) <= 12
+    assert max(np.bincount([n for _, n in scene.switches])) <= 15
 
 
 def test_a_lone_session_plans_exactly_as_without_others():
