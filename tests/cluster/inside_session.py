@@ -26,6 +26,7 @@ def handle_of(split, tier):
 def give_so(split, tier, give_part):
     """Have that function give parts of weights on a tier."""
 
+    session_of(split).ready()
     session_id = session_id_of(split)
 
     def change(actor):
