@@ -20,24 +20,26 @@ class UpstreamConnection:
     """One that somebody made to this tier.
 
     is_gone: whoever asked has closed it, so that nothing is to be computed for them any more.
+    is_callers: requests begin their route here. arrived_s: when its last payload came.
     """
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
-        self.is_gone = False
-        self._made_s, self._arrived_s = time.perf_counter(), float("-inf")
+        self.is_gone = self.is_callers = False
+        self.arrived_s = float("-inf")
+        self._made_s = time.perf_counter()
         self._lock = threading.Lock()
 
     @property
     def idle_since_s(self) -> float:
         """When its last payload came, or when it was made."""
-        return max(self._made_s, self._arrived_s)
+        return max(self._made_s, self.arrived_s)
 
     def arrival(self) -> tuple[float, float]:
         """(now, seconds since the payload before)."""
         with self._lock:
             now_s = time.perf_counter()
-            gap_s, self._arrived_s = now_s - self._arrived_s, now_s
+            gap_s, self.arrived_s = now_s - self.arrived_s, now_s
             return now_s, gap_s
 
 

@@ -77,10 +77,14 @@ class SegmentServer:
         """Round trip in seconds of `n_bytes` there and a few back. Raises TimeoutError, OSError."""
         return self._router.outbound.to(target).probe(n_bytes, timeout_s)
 
-    @property
-    def has_peers(self) -> bool:
-        """Whether somebody who has shown the session's key is connected."""
-        return bool(self._inbounds)
+    def is_used(self, since_s: float) -> bool:
+        """Whether its caller is connected, or another tier has sent it a payload since then.
+
+        On time.perf_counter's clock. Tiers stay connected to each other when their caller is gone.
+        """
+        with self._lock:
+            inbounds = list(self._inbounds)
+        return any(link.is_callers or link.arrived_s > since_s for link in inbounds)
 
     def close(self, timeout_s: float = 5.0) -> None:
         """End every thread; safe to call twice."""
@@ -168,6 +172,7 @@ class SegmentServer:
         # A probe's body passes by. A tier upstream must not be kept waiting: it hears nothing then.
         needed = body_bytes if isinstance(message, wire.Request) else 0
         is_callers = isinstance(message, wire.Request) and not message.at
+        link.is_callers |= is_callers
         if not room.take(needed, _CALLERS_WAIT_S if is_callers else _TIERS_WAIT_S):
             connection.skip(body_bytes)
             self._refuse(connection, message.id, "busy", "no memory is left for it just now")

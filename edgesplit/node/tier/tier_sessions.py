@@ -18,8 +18,8 @@ from edgesplit.node.tier.host import TierHost
 from edgesplit.node.tier.shared_programs import SharedPrograms
 from edgesplit.node.tier.tier_session import Opened, TierSession, TierSessionSettings
 
-# A caller asks once a second how its sessions are. One that is silent for so long, and to which
-# nobody has been connected for a third of that, has gone; if it has not, it opens its session anew.
+# A caller asks once a second how its sessions are. One that is silent for so long, is not connected
+# and has sent nothing by way of other tiers is gone; if it is not, it opens its session anew.
 SILENT_S = 30.0
 # Between its opening and its first call it waits for the other tiers, which may be slow to start.
 _OPENING = 10.0  # times as long
@@ -146,11 +146,8 @@ class TierSessions:
                     _log.exception("session %s is not given up whole", name)
 
     def _look_at(self, name: str, session: TierSession, now_s: float) -> None:
-        if session.has_peers:
-            session.had_peers_s = now_s
-            return
-        heard_s = self._heard_s.get(name, now_s)
-        silent_s, alone_s = now_s - heard_s, now_s - session.had_peers_s
-        if silent_s > self._silent_s and alone_s > self._silent_s / 3:
+        silent_s = now_s - self._heard_s.get(name, now_s)
+        is_used = session.is_used(time.perf_counter() - self._silent_s)
+        if silent_s > self._silent_s and not is_used:
             _log.warning("session %s is silent for %.0f s, and ends", name, self._silent_s)
             self.end(name)

@@ -8,11 +8,12 @@ import pytest
 from faults import until
 
 from edgesplit.core.power import Power
-from edgesplit.errors import ClusterError, ConfigError
+from edgesplit.errors import ClusterError, ConfigError, RequestError
 from edgesplit.node.process.imports import Imports
 from edgesplit.node.tier.router import ServeSettings
 from edgesplit.node.tier.tier_session import TierSession, TierSessionSettings
 from edgesplit.node.tier.tier_sessions import TierSessions
+from edgesplit.node.transport import wire
 from edgesplit.node.transport.client import Client
 from edgesplit.node.transport.security import new_credentials
 
@@ -66,7 +67,12 @@ def test_one_that_nobody_asks_after_ends_and_one_with_a_caller_does_not(tier):
         tier.open(settings)
         tier.incarnation(settings.serve.session)
     client = Client(tier.address, credentials=ben.serve.credentials)
-    with client.channel():
+    with client.channel() as channel:
+        route = [wire.Hop("end", tier.address, 0, 1)]
+        request = wire.Request(id="r", program="p", route=route, at=0, timeout_s=5.0, values=[])
+        channel.send(request, [])
+        with pytest.raises(RequestError, match="no program 'p'"):
+            channel.receive("r", 5.0)
         until_s = time.monotonic() + 2.0
         while time.monotonic() < until_s:
             tier.incarnation("eve")  # as its caller does
@@ -74,6 +80,20 @@ def test_one_that_nobody_asks_after_ends_and_one_with_a_caller_does_not(tier):
         assert set(tier.names) == {"ben", "eve"}
     client.close()
     until(lambda: tier.names == ())
+
+
+def test_tiers_that_are_connected_to_each_other_keep_no_session_alive(tier):
+    settings = told("ann")
+    other = TierSessions("edge", silent_s=0.4)
+    other.open_door("127.0.0.1", ())
+    try:
+        tier.open(settings)
+        other.open(replace(settings, serve=replace(settings.serve, tier="edge")))
+        assert tier.call("ann", "reaches", ("edge", other.address), 5.0)
+        assert other.call("ann", "reaches", ("end", tier.address), 5.0)
+        until(lambda: tier.names == other.names == ())
+    finally:
+        other.close()
 
 
 def test_one_that_waits_for_slower_tiers_is_kept_until_its_first_call(tier):
