@@ -87,8 +87,8 @@ class TierBatches:
     def measure(self, which: RuntimeRange, wanted: Exactness, run_slot: RunSlot) -> None:
         """Find out, unless it is known; returns at once where another thread is measuring.
 
-        Nothing where results have to be exact: other kernels may run for several, and round. Some
-        20 runs, and 5 of each number of requests, each in a run slot of its own.
+        Nothing where results have to be exact: other kernels may run for several, and round. Takes
+        some 30 run slots, the longest of which hold a single run and one for several.
         """
         if wanted.exact:
             return
@@ -106,7 +106,7 @@ class TierBatches:
 
     def _found(self, which: RuntimeRange, wanted: Exactness, run_slot: RunSlot) -> _Found:
         runtime, start, stop = which
-        two, one = self._forms_of_two(runtime, run_slot), self._workload.forms
+        two, one = self._forms_of_two(run_slot), self._workload.forms
         given, made = compared(one[start], two[start]), compared(one[stop], two[stop])
         run = self._run(which, given, run_slot)
         times = self._verdicts.get(which)
@@ -125,7 +125,7 @@ class TierBatches:
             times = self._verdicts[which] = bench.times()
         return _Found(given, made, times)
 
-    def _forms_of_two(self, runtime: str, run_slot: RunSlot) -> tuple[Forms, ...]:
+    def _forms_of_two(self, run_slot: RunSlot) -> tuple[Forms, ...]:
         """Asked once."""
         if self._two is None:
             engine, graph = self._workload.engine, self._workload.graph

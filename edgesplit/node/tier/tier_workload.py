@@ -194,8 +194,8 @@ class TierWorkload:
     ) -> None:
         """Find out whether several requests at once gain on a prepared range; after profile().
 
-        From a thread of its own, once requests wait for the same range: it takes some 50 runs, each
-        in a run slot. Nothing happens where it is known already, or is being measured.
+        From a thread of its own, once requests wait for the same range: it takes seconds, in run
+        slots. Nothing happens where it is known already, is being measured, or has to be exact.
         """
         self._batches.measure((runtime, start, stop), wanted, run_slot)
 
