@@ -20,11 +20,12 @@ class UpstreamConnection:
     """One that somebody made to this tier.
 
     is_gone: whoever asked has closed it, so that nothing is to be computed for them any more.
+    is_tiers: another tier has made it, which keeps it whether or not anybody needs it.
     """
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
-        self.is_gone = False
+        self.is_gone = self.is_tiers = False
         self._made_s, self._arrived_s = time.perf_counter(), float("-inf")
         self._lock = threading.Lock()
 

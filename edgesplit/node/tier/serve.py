@@ -7,6 +7,7 @@ has shown (host.py), and to that one's server alone.
 import contextlib
 import socket
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -77,10 +78,16 @@ class SegmentServer:
         """Round trip in seconds of `n_bytes` there and a few back. Raises TimeoutError, OSError."""
         return self._router.outbound.to(target).probe(n_bytes, timeout_s)
 
-    @property
-    def has_peers(self) -> bool:
-        """Whether somebody who has shown the session's key is connected."""
-        return bool(self._inbounds)
+    def has_peers(self, within_s: float) -> bool:
+        """Whether a caller is connected, or another tier has sent a request within that time.
+
+        Two tiers that are only connected to each other have nobody behind them.
+        """
+        since_s = time.perf_counter() - within_s
+        with self._lock:
+            links = list(self._inbounds)
+        is_used = any(not link.is_tiers or link.idle_since_s > since_s for link in links)
+        return is_used or self.n_jobs > 0
 
     def close(self, timeout_s: float = 5.0) -> None:
         """End every thread; safe to call twice."""

@@ -156,10 +156,9 @@ class TierSession:
         """Slow this tier and its outgoing links from now on, for this session."""
         self._server.emulate(emulation)
 
-    @property
-    def has_peers(self) -> bool:
-        """Whether somebody who has its key is connected to it."""
-        return self._server.has_peers
+    def has_peers(self, within_s: float) -> bool:
+        """As SegmentServer.has_peers()."""
+        return self._server.has_peers(within_s)
 
     @property
     def worked_s(self) -> tuple[float, float]:

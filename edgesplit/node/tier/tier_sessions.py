@@ -17,8 +17,9 @@ from edgesplit.node.tier.host import TierHost
 from edgesplit.node.tier.shared_programs import SharedPrograms
 from edgesplit.node.tier.tier_session import Opened, TierSession, TierSessionSettings
 
-# A caller asks once a second how its sessions are. One that is silent for so long, and to which
-# nobody has been connected for a third of that, has gone; if it has not, it opens its session anew.
+# A caller asks once a second how its sessions are. One that is silent for so long, and to which no
+# caller has been connected and no tier has sent anything for a third of that, has gone; if it has
+# not, it opens its session anew.
 SILENT_S = 30.0
 _LOOK_S = 5.0
 _log = logging.getLogger(__name__)
@@ -134,7 +135,7 @@ class TierSessions:
                     _log.exception("session %s is not given up whole", name)
 
     def _look_at(self, name: str, session: TierSession, now_s: float) -> None:
-        if session.has_peers:
+        if session.has_peers(self._silent_s):
             session.had_peers_s = now_s
             return
         heard_s = self._heard_s.get(name, now_s)

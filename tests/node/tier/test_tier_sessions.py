@@ -75,6 +75,22 @@ def test_one_that_nobody_asks_after_ends_and_one_with_a_caller_does_not(tier):
     until(lambda: tier.names == ())
 
 
+def test_tiers_that_only_know_each_other_give_the_session_up(tier):
+    """Each has looked how far the other is, and keeps that connection."""
+    other = TierSessions("cloud", silent_s=0.4)
+    other.open_door("127.0.0.1", ())
+    ann = told("ann")
+    both = {"end": tier, "cloud": other}
+    for name, one in both.items():
+        one.open(replace(ann, serve=replace(ann.serve, tier=name)))
+    try:
+        for one, name in ((tier, "cloud"), (other, "end")):
+            one.call("ann", "probe", (name, both[name].address), 1024, 5.0)
+        until(lambda: tier.names == other.names == ())
+    finally:
+        other.close()
+
+
 def test_a_module_that_is_missing_is_named_and_others_are_served(tier):
     with pytest.raises(ConfigError, match="tier 'end' cannot import 'no_such_module'"):
         tier.open(replace(told("ann"), imports=Imports(("no_such_module",))))
