@@ -36,7 +36,7 @@ from experiments.shared.plain_errors import plain_errors
 from experiments.shared.report import print_rows, write_rows
 
 SESSIONS = (1, 2, 4, 8)
-CHURN = 200  # sessions opened and closed again, one after another
+CHURN = 40  # sessions opened and closed again, one after another
 _MB = 1e6
 _POWER = Power(10.0, 5.0, 5.0, 1.0)
 Kept = tuple[str, tuple[Forms, ...]]

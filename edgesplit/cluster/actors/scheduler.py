@@ -131,10 +131,14 @@ class Scheduler:
                     _log.exception("session %s is not looked after", name)
 
     async def _look_after(self) -> None:
+        looked_s = time.monotonic()
         while True:
             await asyncio.sleep(_LOAD_S)
             self._loads.ask()
             now_s = time.monotonic()
+            if now_s - looked_s > SILENT_S / 3:  # this process was away itself
+                self._heard_s |= dict.fromkeys(self._heard_s, now_s)
+            looked_s = now_s
             for name in list(self._sessions):
                 if now_s - self._heard_s.get(name, now_s) > SILENT_S:
                     _log.warning("session %s is silent for %.0f s, and ends", name, SILENT_S)

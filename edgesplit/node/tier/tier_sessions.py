@@ -127,10 +127,15 @@ class TierSessions:
             found.close(self._host)
 
     def _look_after(self) -> None:
-        while not self._closed.wait(min(_LOOK_S, self._silent_s)):
+        looked_s, every_s = time.monotonic(), min(_LOOK_S, self._silent_s)
+        while not self._closed.wait(every_s):
+            now_s = time.monotonic()
+            if now_s - looked_s - every_s > self._silent_s / 3:  # this process was away itself
+                self._heard_s |= dict.fromkeys(list(self._heard_s), now_s)
+            looked_s = now_s
             for name, session in list(self._sessions.items()):
                 try:
-                    self._look_at(name, session, time.monotonic())
+                    self._look_at(name, session, now_s)
                 except Exception:  # one session's fault is no other's
                     _log.exception("session %s is not given up whole", name)
 

@@ -9,7 +9,7 @@ import threading
 import pytest
 import ray
 import torch
-from inside_session import actor_of, scheduler_of, session_id_of
+from inside_session import actor_of, handle_of, scheduler_of, session_id_of
 from labelled_cluster import labelled_cluster
 from waiting import until
 
@@ -77,6 +77,19 @@ def test_one_that_ends_leaves_the_other_as_it_was(cluster, two):
     assert torch.equal(ann.infer_on(PLAN, X), whole)
     assert torch.equal(ben.infer_on(PLAN, X), whole)
     assert ben.last_record.why == ""
+
+
+def test_one_that_asks_nothing_for_long_after_it_was_opened_is_answered(cluster, monkeypatch):
+    """Its tiers have given it up meanwhile: nobody asks after it before its first input."""
+    monkeypatch.setattr("edgesplit.cluster.session.session_tiers._WITHOUT_WORD_S", 0.0)
+    with EdgeSplit(small_net(), address=cluster.address, config=CONFIG) as split:
+        known = session_id_of(split)
+        until(lambda: known in sessions(), 60)
+        for tier in CONFIG.tiers:
+            ray.get(handle_of(split, tier).end.remote(), timeout=30)
+        assert known not in sessions()
+        assert torch.equal(split.infer_on(PLAN, X), split.infer_on("end:0-8", X))
+        assert split.last_record.why == ""
 
 
 @pytest.mark.parametrize("who", ["the scheduler", "end", "cloud"])

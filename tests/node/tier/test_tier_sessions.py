@@ -1,8 +1,13 @@
 """A tier's sessions: opened, called, given up."""
 
+import os
+import signal
+import subprocess
+import sys
 import threading
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from faults import until
@@ -89,6 +94,35 @@ def test_tiers_that_only_know_each_other_give_the_session_up(tier):
         until(lambda: tier.names == other.names == ())
     finally:
         other.close()
+
+
+FROZEN = """
+import os, signal, sys, time
+from test_tier_sessions import TierSessions, told
+tier = TierSessions("end", silent_s=1.5)
+tier.open_door("127.0.0.1", ())
+tier.open(told("ann"))
+print("open", flush=True)
+sys.stdin.readline()
+time.sleep(0.3)
+print(tier.names, flush=True)
+tier.close()
+"""
+
+
+def test_a_tier_that_was_frozen_itself_takes_nobody_for_gone(tmp_path):
+    here = Path(__file__).parent
+    env = {**os.environ, "EDGESPLIT_CACHE": str(tmp_path)}
+    env["PYTHONPATH"] = os.pathsep.join(map(str, [here, here.parent, *sys.path]))
+    command = [sys.executable, "-c", FROZEN]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, env=env, text=True) as program:
+        assert program.stdout.readline() == "open\n"
+        program.send_signal(signal.SIGSTOP)
+        time.sleep(4.0)
+        program.send_signal(signal.SIGCONT)
+        said, _ = program.communicate("\n", timeout=60)
+    assert said == "('ann',)\n"
 
 
 def test_a_module_that_is_missing_is_named_and_others_are_served(tier):
