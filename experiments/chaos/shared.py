@@ -50,7 +50,8 @@ def run(seconds: float, seed: int, rows: list[Fault], say: Callable[[str], None]
     """Every row once, and again from the first until that time is over; the summary."""
     with nodes() as cluster, tempfile.TemporaryDirectory() as folder:
         with _Sessions(cluster, seed, Path(folder) / "programs.log") as sessions:
-            found, until_s = [], time.monotonic() + seconds
+            found: list[dict[str, Any]] = []
+            until_s = time.monotonic() + seconds
             while len(found) < len(rows) or time.monotonic() < until_s:
                 found.append(sessions.row(rows[len(found) % len(rows)]))
                 say(" ".join(f"{key}={value}" for key, value in found[-1].items()))

@@ -60,11 +60,12 @@ class SessionTiers:
         self.opened = own_meters(opened, config.meters, self._use_model)
         return {tier: _handle(now, tier, said) for tier, said in self.opened.items()}
 
-    def open_again(self, now: SessionActors, tier: str) -> None:
-        """Open a tier whose actor has been started anew. Raises ClusterError."""
+    def open_again(self, now: SessionActors, tier: str) -> str:
+        """Open a tier whose actor has been started anew; its incarnation. Raises ClusterError."""
         opened = self._opened_on(now, tier, self._opening(now, tier))
         self.opened[tier] = replace(self.opened[tier], address=opened.address)
         self.handles[tier] = _handle(now, tier, opened)
+        return opened.incarnation
 
     def open_one(self, now: SessionActors, tier: str) -> Opened:
         """Open a tier that is to join, and have it emulate what it has to. Raises as open()."""

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 import ray
@@ -93,7 +94,7 @@ def test_one_that_asks_nothing_for_long_after_it_was_opened_is_answered(cluster,
 
 
 @pytest.mark.parametrize("who", ["the scheduler", "end", "cloud"])
-def test_when_what_they_share_dies_every_request_is_answered_and_it_comes_back(two, who):
+def test_when_what_they_share_dies_every_request_is_answered_and_it_comes_back(two, who, caplog):
     whole = two[0].infer_on("end:0-8", X)
     failed, stopped = [], threading.Event()
 
@@ -129,6 +130,9 @@ def test_when_what_they_share_dies_every_request_is_answered_and_it_comes_back(t
             thread.join(60)
     assert failed == []
     assert sessions() >= {session_id_of(split) for split in two}
+    time.sleep(3.0)  # the supervisors look once a second
+    name = who if who == "the scheduler" else f"tier {who!r}"
+    assert caplog.messages.count(f"{name} was started again") == 2  # once by each session
 
 
 def _quietly(look, split):
