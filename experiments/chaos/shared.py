@@ -14,6 +14,7 @@ from typing import Any
 
 import psutil
 
+from edgesplit.cluster.ray.placement import SCHEDULER
 from edgesplit.config import TIERS
 from experiments.chaos.call import Caller
 from experiments.chaos.faults import Fault
@@ -66,6 +67,7 @@ class _Sessions:
         self._cluster, self._seed, self._log = cluster, seed, log
         self._stack = contextlib.ExitStack()
         self._callers: dict[str, Caller] = {}
+        self._scheduled = 0  # sessions that the scheduler has at a fault's end
 
     def __enter__(self) -> "_Sessions":
         with contextlib.ExitStack() as stack:
@@ -84,6 +86,7 @@ class _Sessions:
         asked = {name: one for name, one in self._callers.items() if not _ends(fault, name)}
         for caller in asked.values():
             caller.ask("mark")
+        self._scheduled = len(self._callers)
         self._inflict(fault)
         back_s = self._back_s(time.monotonic())
         told = {name: caller.ask("settle", _SETTLE_S) for name, caller in asked.items()}
@@ -94,6 +97,7 @@ class _Sessions:
             **{f"{name}_longest_s": told.get(name, {}).get("longest_wait_s") for name in _NAMES},
             "back_s": None if back_s is None else round(back_s, 1),
             "worst_off": max(one["worst"] for one in told.values()),
+            "scheduled": self._scheduled,
             "sessions": max(map(len, self._cluster.sessions().values())),
             **self._cluster.held(),
             "note": "; ".join(text for one in told.values() for text in one["error_texts"])[:300],
@@ -110,6 +114,7 @@ class _Sessions:
             case "suspend":
                 with _stopped(psutil.Process(self._callers[fault.target].pid)):
                     time.sleep(fault.seconds)
+                    self._scheduled = len(self._cluster.sessions()[SCHEDULER])
             case "kill node" | "flap node":
                 for _ in range(_FLAPS if fault.kind == "flap node" else 1):
                     self._cluster.kill_node(fault.target)
@@ -121,6 +126,7 @@ class _Sessions:
             case "kill program":
                 psutil.Process(self._callers.pop(fault.target).pid).kill()
                 self._await_given_up()
+                self._scheduled = len(self._cluster.sessions()[SCHEDULER])
                 self._begin(fault.target)
 
     def _begin(self, name: str) -> None:

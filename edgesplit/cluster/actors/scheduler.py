@@ -25,6 +25,7 @@ _LOAD_S = 1.0  # between two questions to a host how loaded it is
 _NODES_S, _NODES_TIMEOUT_S = 1.5, 5.0  # all sessions ask, and are told the same for so long
 _UNKNOWN_S = 0.5  # before a session that is not known yet is asked for again
 _BEGINS = "set_tiers"
+_TOLD = ("observe", "transferring")  # nobody waits for an answer: an error would only be printed
 _log = logging.getLogger(__name__)
 
 
@@ -46,13 +47,16 @@ class Scheduler:
     async def call(self, session: str, method: str, *args: Any) -> Any:
         """A method of ScheduledSession, for one session, which its first set_tiers() begins.
 
-        Raises ClusterError where it has not begun; for activation() None after a while.
+        Raises ClusterError where it has not begun; for activation() None after a while, for what
+        is only told None.
         """
         found = self._heard(session)
         if found is None and method == _BEGINS:
             found = self._begin(session)
         if found is None and method == "activation":  # not the first start: it will be begun again
             await asyncio.sleep(_UNKNOWN_S)
+            return None
+        if found is None and method in _TOLD:
             return None
         if found is None or method.startswith("_"):
             raise ClusterError(
@@ -131,10 +135,14 @@ class Scheduler:
                     _log.exception("session %s is not looked after", name)
 
     async def _look_after(self) -> None:
+        looked_s = time.monotonic()
         while True:
             await asyncio.sleep(_LOAD_S)
             self._loads.ask()
             now_s = time.monotonic()
+            if now_s - looked_s > SILENT_S / 3:  # this process was away itself
+                self._heard_s |= dict.fromkeys(self._heard_s, now_s)
+            looked_s = now_s
             for name in list(self._sessions):
                 if now_s - self._heard_s.get(name, now_s) > SILENT_S:
                     _log.warning("session %s is silent for %.0f s, and ends", name, SILENT_S)

@@ -168,8 +168,8 @@ class Planning:
         with self._membership.attached() as now:
             now.scheduler.mark_back.remote(tier, self._tiers[tier])
 
-    def rebuild(self, lost: Collection[str]) -> None:
-        """Initialise a restarted scheduler: the tiers and the workloads.
+    def rebuild(self, lost: Collection[str]) -> str:
+        """Initialise a restarted scheduler: the tiers and the workloads. As set_tiers().
 
         lost: tiers whose actors do not answer. The others are marked as back, since the checkpoint
         may be older than that.
@@ -179,9 +179,8 @@ class Planning:
                 tier: replace(self._tiers[tier], actor=actor)
                 for tier, actor in now.call_log.actors.items()
             }
-            self._membership.answer(
-                now.scheduler.set_tiers.remote(tiers, self._imports), "the scheduler to start again"
-            )
+            begun = now.scheduler.set_tiers.remote(tiers, self._imports)
+            incarnation = str(self._membership.answer(begun, "the scheduler to start again"))
             for workload in list(self._workloads.values()):
                 version = self._versions.get(workload.id, 0)
                 call = now.scheduler.resume.remote(workload, version)
@@ -191,3 +190,4 @@ class Planning:
                     now.scheduler.mark_lost.remote(tier)
                 else:
                     now.scheduler.mark_back.remote(tier, handle)
+            return incarnation

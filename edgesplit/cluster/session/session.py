@@ -260,18 +260,20 @@ class Session:
         """
         self._membership.reattach(lambda: self.is_ready)
 
-    def rebuild_tier(self, tier: str) -> None:
-        """Initialise a restarted actor as the one before it was. Raises ClusterError.
+    def rebuild_tier(self, tier: str) -> str:
+        """Initialise a restarted actor as the one before it was; which incarnation that is.
 
+        Raises ClusterError.
         A runtime that it cannot offer any more is found out when a plan wants it.
         """
         with self.attached() as now, now.connection.sending():
-            self.tiers.open_again(now, tier)
+            incarnation = self.tiers.open_again(now, tier)
             self._programs.send_again(now, tier)
             for method, call in now.call_log.again(tier):
                 what = f"tier {tier!r} to {method} again"
                 with contextlib.suppress(RuntimeUnavailableError):
                     self._membership.answer(call, what, self._config.start_timeout_s)
+            return incarnation
 
 
 def _made_credentials(session: str, config: Config) -> Credentials:

@@ -19,8 +19,11 @@ from edgesplit.core.profile import Link
 from edgesplit.errors import ClusterError
 from edgesplit.node.tier.emulate import Emulation
 from edgesplit.node.tier.tier_session import Opened
+from edgesplit.node.tier.tier_sessions import SILENT_S
 
 _AGAIN_S = 0.5  # before a tier that is starting anew is asked again
+# Nobody asks after a session before it is ready: after so long a tier may soon give it up.
+_WITHOUT_WORD_S = SILENT_S / 3
 
 
 class SessionTiers:
@@ -33,10 +36,12 @@ class SessionTiers:
         self._membership = membership
         self.wanted, self.emulation = config.tiers, Emulation()
         self.opened: dict[str, Opened] = {}
+        self._began_s = 0.0
         self.handles: dict[str, TierHandle] = {}
 
     def begin(self, now: SessionActors) -> None:
         """They begin to start there."""
+        self._began_s = time.monotonic()
         default = EMBEDDED_EMULATION if now.placement.is_embedded else Emulation()
         given = now.settings.config.emulation
         self.emulation = given if given is not None else default
@@ -47,16 +52,20 @@ class SessionTiers:
         Raises ClusterError, RuntimeUnavailableError for a tier that could run nothing.
         """
         opened = {tier: self._opened_on(now, tier, call) for tier, call in now.opening.items()}
+        if time.monotonic() - self._began_s > _WITHOUT_WORD_S:
+            again = {tier: self._opening(now, tier) for tier in opened}
+            opened = {tier: self._opened_on(now, tier, call) for tier, call in again.items()}
         config = now.settings.config
         Runtimes(now.call_log, opened, config, self._membership.answer).check()
         self.opened = own_meters(opened, config.meters, self._use_model)
         return {tier: _handle(now, tier, said) for tier, said in self.opened.items()}
 
-    def open_again(self, now: SessionActors, tier: str) -> None:
-        """Open a tier whose actor has been started anew. Raises ClusterError."""
+    def open_again(self, now: SessionActors, tier: str) -> str:
+        """Open a tier whose actor has been started anew; its incarnation. Raises ClusterError."""
         opened = self._opened_on(now, tier, self._opening(now, tier))
         self.opened[tier] = replace(self.opened[tier], address=opened.address)
         self.handles[tier] = _handle(now, tier, opened)
+        return opened.incarnation
 
     def open_one(self, now: SessionActors, tier: str) -> Opened:
         """Open a tier that is to join, and have it emulate what it has to. Raises as open()."""

@@ -124,8 +124,8 @@ class Supervisor:
         if name == _SCHEDULER and known == _NOBODY and self._is_too_early():
             return
         if incarnation != known:
-            self._rebuild(name)
-            self._known[name] = incarnation
+            # Not what has just answered: that knew nothing of the session yet.
+            self._known[name] = self._rebuild(name)
             if name == _SCHEDULER and known == _NOBODY:
                 self._moved()
         elif name in self._lost:
@@ -136,11 +136,12 @@ class Supervisor:
         """For the scheduler of a new cluster, whose first plan had better know all tiers."""
         return bool(self._lost) and time.monotonic() - self._attached_s < _TIERS_FIRST_S
 
-    def _rebuild(self, name: str) -> None:
+    def _rebuild(self, name: str) -> str:
+        """Which incarnation of it knows the session now."""
         _log.warning("%s was started again", f"tier {name!r}" if name else "the scheduler")
         if name == _SCHEDULER:
-            self._session.planning.rebuild(self._lost)
-        else:
-            self._session.rebuild_tier(name)
-            if self._known.get(_SCHEDULER) != _NOBODY:
-                self._session.planning.tier_back(name)
+            return self._session.planning.rebuild(self._lost)
+        rebuilt = self._session.rebuild_tier(name)
+        if self._known.get(_SCHEDULER) != _NOBODY:
+            self._session.planning.tier_back(name)
+        return rebuilt

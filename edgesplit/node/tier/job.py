@@ -20,26 +20,25 @@ class UpstreamConnection:
     """One that somebody made to this tier.
 
     is_gone: whoever asked has closed it, so that nothing is to be computed for them any more.
-    is_callers: requests begin their route here. arrived_s: when its last payload came.
+    is_tiers: another tier has made it, which keeps it whether or not anybody needs it.
     """
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
-        self.is_gone = self.is_callers = False
-        self.arrived_s = float("-inf")
-        self._made_s = time.perf_counter()
+        self.is_gone = self.is_tiers = False
+        self._made_s, self._arrived_s = time.perf_counter(), float("-inf")
         self._lock = threading.Lock()
 
     @property
     def idle_since_s(self) -> float:
         """When its last payload came, or when it was made."""
-        return max(self._made_s, self.arrived_s)
+        return max(self._made_s, self._arrived_s)
 
     def arrival(self) -> tuple[float, float]:
         """(now, seconds since the payload before)."""
         with self._lock:
             now_s = time.perf_counter()
-            gap_s, self.arrived_s = now_s - self.arrived_s, now_s
+            gap_s, self._arrived_s = now_s - self._arrived_s, now_s
             return now_s, gap_s
 
 

@@ -98,11 +98,13 @@ class Router:
         Room for its body has been taken, and is given back with the answer.
         """
         if isinstance(message, wire.Probe):
+            link.is_tiers |= bool(message.sender)
             self._shaper.send(link.connection, message.sender, wire.Echo(id=message.id))
         elif isinstance(message, wire.Cancel):
             self._cancel(message.id, link)
         elif isinstance(message, wire.Request):
             upstream = message.route[message.at - 1].tier if message.at else None
+            link.is_tiers |= upstream is not None
             self._take(Job(message, values, body_bytes, link, upstream, *link.arrival()))
 
     def _take(self, job: Job) -> None:

@@ -7,6 +7,7 @@ has shown (host.py), and to that one's server alone.
 import contextlib
 import socket
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -77,14 +78,16 @@ class SegmentServer:
         """Round trip in seconds of `n_bytes` there and a few back. Raises TimeoutError, OSError."""
         return self._router.outbound.to(target).probe(n_bytes, timeout_s)
 
-    def is_used(self, since_s: float) -> bool:
-        """Whether its caller is connected, or another tier has sent it a payload since then.
+    def has_peers(self, within_s: float) -> bool:
+        """Whether a caller is connected, or another tier has sent a request within that time.
 
-        On time.perf_counter's clock. Tiers stay connected to each other when their caller is gone.
+        Two tiers that are only connected to each other have nobody behind them.
         """
+        since_s = time.perf_counter() - within_s
         with self._lock:
-            inbounds = list(self._inbounds)
-        return any(link.is_callers or link.arrived_s > since_s for link in inbounds)
+            links = list(self._inbounds)
+        is_used = any(not link.is_tiers or link.idle_since_s > since_s for link in links)
+        return is_used or self.n_jobs > 0
 
     def close(self, timeout_s: float = 5.0) -> None:
         """End every thread; safe to call twice."""
@@ -172,7 +175,6 @@ class SegmentServer:
         # A probe's body passes by. A tier upstream must not be kept waiting: it hears nothing then.
         needed = body_bytes if isinstance(message, wire.Request) else 0
         is_callers = isinstance(message, wire.Request) and not message.at
-        link.is_callers |= is_callers
         if not room.take(needed, _CALLERS_WAIT_S if is_callers else _TIERS_WAIT_S):
             connection.skip(body_bytes)
             self._refuse(connection, message.id, "busy", "no memory is left for it just now")

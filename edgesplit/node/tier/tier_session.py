@@ -86,6 +86,7 @@ class TierSession:
         self.settings = settings
         self.incarnation = f"{process}/{next(_numbers)}"
         self._address, self._meters = host.address, meters
+        self.had_peers_s = float("-inf")  # when somebody was last seen to be connected
         meter = meters.open(settings.meter, settings.power)
         try:
             self._server = host.begin(serve, meter)
@@ -155,9 +156,9 @@ class TierSession:
         """Slow this tier and its outgoing links from now on, for this session."""
         self._server.emulate(emulation)
 
-    def is_used(self, since_s: float) -> bool:
-        """Whether requests may come, or have come since then (perf_counter's clock)."""
-        return self._server.is_used(since_s)
+    def has_peers(self, within_s: float) -> bool:
+        """As SegmentServer.has_peers()."""
+        return self._server.has_peers(within_s)
 
     @property
     def worked_s(self) -> tuple[float, float]:

@@ -18,8 +18,9 @@ from edgesplit.node.tier.host import TierHost
 from edgesplit.node.tier.shared_programs import SharedPrograms
 from edgesplit.node.tier.tier_session import Opened, TierSession, TierSessionSettings
 
-# A caller asks once a second how its sessions are. One that is silent for so long, is not connected
-# and has sent nothing by way of other tiers is gone; if it is not, it opens its session anew.
+# A caller asks once a second how its sessions are. One that is silent for so long, and to which no
+# caller has been connected and no tier has sent anything for a third of that, has gone; if it has
+# not, it opens its session anew.
 SILENT_S = 30.0
 # Between its opening and its first call it waits for the other tiers, which may be slow to start.
 _OPENING = 10.0  # times as long
@@ -138,16 +139,24 @@ class TierSessions:
             found.close(self._host)
 
     def _look_after(self) -> None:
-        while not self._closed.wait(min(_LOOK_S, self._silent_s)):
+        looked_s, every_s = time.monotonic(), min(_LOOK_S, self._silent_s)
+        while not self._closed.wait(every_s):
+            now_s = time.monotonic()
+            if now_s - looked_s - every_s > self._silent_s / 3:  # this process was away itself
+                self._heard_s |= dict.fromkeys(list(self._heard_s), now_s)
+            looked_s = now_s
             for name, session in list(self._sessions.items()):
                 try:
-                    self._look_at(name, session, time.monotonic())
+                    self._look_at(name, session, now_s)
                 except Exception:  # one session's fault is no other's
                     _log.exception("session %s is not given up whole", name)
 
     def _look_at(self, name: str, session: TierSession, now_s: float) -> None:
-        silent_s = now_s - self._heard_s.get(name, now_s)
-        is_used = session.is_used(time.perf_counter() - self._silent_s)
-        if silent_s > self._silent_s and not is_used:
+        if session.has_peers(self._silent_s):
+            session.had_peers_s = now_s
+            return
+        heard_s = self._heard_s.get(name, now_s)
+        silent_s, alone_s = now_s - heard_s, now_s - session.had_peers_s
+        if silent_s > self._silent_s and alone_s > self._silent_s / 3:
             _log.warning("session %s is silent for %.0f s, and ends", name, self._silent_s)
             self.end(name)

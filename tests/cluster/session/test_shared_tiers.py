@@ -5,11 +5,12 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 import ray
 import torch
-from inside_session import actor_of, scheduler_of, session_id_of
+from inside_session import actor_of, handle_of, scheduler_of, session_id_of
 from labelled_cluster import labelled_cluster
 from waiting import until
 
@@ -79,8 +80,21 @@ def test_one_that_ends_leaves_the_other_as_it_was(cluster, two):
     assert ben.last_record.why == ""
 
 
+def test_one_that_asks_nothing_for_long_after_it_was_opened_is_answered(cluster, monkeypatch):
+    """Its tiers have given it up meanwhile: nobody asks after it before its first input."""
+    monkeypatch.setattr("edgesplit.cluster.session.session_tiers._WITHOUT_WORD_S", 0.0)
+    with EdgeSplit(small_net(), address=cluster.address, config=CONFIG) as split:
+        known = session_id_of(split)
+        until(lambda: known in sessions(), 60)
+        for tier in CONFIG.tiers:
+            ray.get(handle_of(split, tier).end.remote(), timeout=30)
+        assert known not in sessions()
+        assert torch.equal(split.infer_on(PLAN, X), split.infer_on("end:0-8", X))
+        assert split.last_record.why == ""
+
+
 @pytest.mark.parametrize("who", ["the scheduler", "end", "cloud"])
-def test_when_what_they_share_dies_every_request_is_answered_and_it_comes_back(two, who):
+def test_when_what_they_share_dies_every_request_is_answered_and_it_comes_back(two, who, caplog):
     whole = two[0].infer_on("end:0-8", X)
     failed, stopped = [], threading.Event()
 
@@ -116,6 +130,9 @@ def test_when_what_they_share_dies_every_request_is_answered_and_it_comes_back(t
             thread.join(60)
     assert failed == []
     assert sessions() >= {session_id_of(split) for split in two}
+    time.sleep(3.0)  # the supervisors look once a second
+    name = who if who == "the scheduler" else f"tier {who!r}"
+    assert caplog.messages.count(f"{name} was started again") == 2  # once by each session
 
 
 def _quietly(look, split):

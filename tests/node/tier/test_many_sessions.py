@@ -4,6 +4,7 @@ import threading
 import time
 from contextlib import ExitStack, contextmanager
 
+import msgspec
 import pytest
 import torch
 from faults import until
@@ -233,4 +234,19 @@ def test_a_session_that_ends_takes_nothing_with_it():
         assert all(isinstance(answer, RequestError) for answer in lost.values())
         with pytest.raises(RequestError):
             running.ask("ann")
+        assert torch.equal(running.ask("ben").values[0], X + 6)
+
+
+def test_one_that_never_reads_its_answers_holds_up_neither_the_other_nor_its_own_end():
+    large = torch.ones(2**18)
+    with shared(ann=1.0, ben=1.0) as running, running.clients["ann"].channel() as channel:
+        specs, buffers = codec_here().pack([large])
+        for number in range(48):
+            request, _ = running.request(f"ann-{number}")
+            channel.send(msgspec.structs.replace(request, values=specs), buffers)
+        until(lambda: running.servers["ann"].worker.jobs_done == 48)
+        before_s = time.monotonic()
+        assert torch.equal(running.ask("ben").values[0], X + 6)
+        running.host.end("ann")
+        assert time.monotonic() - before_s < 4.0  # a connection is given 5 s to end
         assert torch.equal(running.ask("ben").values[0], X + 6)

@@ -1,19 +1,23 @@
 """A tier's sessions: opened, called, given up."""
 
+import os
+import signal
+import subprocess
+import sys
 import threading
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from faults import until
 
 from edgesplit.core.power import Power
-from edgesplit.errors import ClusterError, ConfigError, RequestError
+from edgesplit.errors import ClusterError, ConfigError
 from edgesplit.node.process.imports import Imports
 from edgesplit.node.tier.router import ServeSettings
 from edgesplit.node.tier.tier_session import TierSession, TierSessionSettings
 from edgesplit.node.tier.tier_sessions import TierSessions
-from edgesplit.node.transport import wire
 from edgesplit.node.transport.client import Client
 from edgesplit.node.transport.security import new_credentials
 
@@ -67,12 +71,7 @@ def test_one_that_nobody_asks_after_ends_and_one_with_a_caller_does_not(tier):
         tier.open(settings)
         tier.incarnation(settings.serve.session)
     client = Client(tier.address, credentials=ben.serve.credentials)
-    with client.channel() as channel:
-        route = [wire.Hop("end", tier.address, 0, 1)]
-        request = wire.Request(id="r", program="p", route=route, at=0, timeout_s=5.0, values=[])
-        channel.send(request, [])
-        with pytest.raises(RequestError, match="no program 'p'"):
-            channel.receive("r", 5.0)
+    with client.channel():
         until_s = time.monotonic() + 2.0
         while time.monotonic() < until_s:
             tier.incarnation("eve")  # as its caller does
@@ -82,18 +81,50 @@ def test_one_that_nobody_asks_after_ends_and_one_with_a_caller_does_not(tier):
     until(lambda: tier.names == ())
 
 
-def test_tiers_that_are_connected_to_each_other_keep_no_session_alive(tier):
-    settings = told("ann")
-    other = TierSessions("edge", silent_s=0.4)
+def test_tiers_that_only_know_each_other_give_the_session_up(tier):
+    """Each has looked how far the other is, and keeps that connection."""
+    other = TierSessions("cloud", silent_s=0.4)
     other.open_door("127.0.0.1", ())
+    ann = told("ann")
+    both = {"end": tier, "cloud": other}
+    for name, one in both.items():
+        one.open(replace(ann, serve=replace(ann.serve, tier=name)))
     try:
-        tier.open(settings)
-        other.open(replace(settings, serve=replace(settings.serve, tier="edge")))
-        assert tier.call("ann", "reaches", ("edge", other.address), 5.0)
-        assert other.call("ann", "reaches", ("end", tier.address), 5.0)
+        for one, name in ((tier, "cloud"), (other, "end")):
+            one.call("ann", "probe", (name, both[name].address), 1024, 5.0)
         until(lambda: tier.names == other.names == ())
     finally:
         other.close()
+
+
+FROZEN = """
+import os, signal, sys, time
+from test_tier_sessions import TierSessions, told
+tier = TierSessions("end", silent_s=1.5)
+tier.open_door("127.0.0.1", ())
+tier.open(told("ann"))
+tier.incarnation("ann")
+print("open", flush=True)
+sys.stdin.readline()
+time.sleep(0.3)
+print(tier.names, flush=True)
+tier.close()
+"""
+
+
+def test_a_tier_that_was_frozen_itself_takes_nobody_for_gone(tmp_path):
+    here = Path(__file__).parent
+    env = {**os.environ, "EDGESPLIT_CACHE": str(tmp_path)}
+    env["PYTHONPATH"] = os.pathsep.join(map(str, [here, here.parent, *sys.path]))
+    command = [sys.executable, "-c", FROZEN]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, env=env, text=True) as program:
+        assert program.stdout.readline() == "open\n"
+        program.send_signal(signal.SIGSTOP)
+        time.sleep(4.0)
+        program.send_signal(signal.SIGCONT)
+        said, _ = program.communicate("\n", timeout=60)
+    assert said == "('ann',)\n"
 
 
 def test_one_that_waits_for_slower_tiers_is_kept_until_its_first_call(tier):
