@@ -1,0 +1,97 @@
+"""The fleet's testbed: hosts of namespaces, Ray on them, a device's process on each host `end`.
+
+Everything starts at full speed, for Ray gives up on slow starts; then the hosts are slowed, and
+the devices open their sessions anew, one after another, so that each knows the slowed hosts.
+"""
+
+import signal
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from edgesplit.testbed.blueprint import Blueprint, read_blueprint
+from edgesplit.testbed.layout import Layout
+from edgesplit.testbed.ray_cluster import write_cluster_files
+from edgesplit.testbed.testbed import Testbed
+from experiments.chaos.hosts import patient_ray_up
+from experiments.fleet.remote import RemoteDevice
+
+HOSTS_FILE = Path(__file__).with_name("hosts.yaml")
+NAME, NETWORK = "fleet", "10.83.77"
+MODELS = ("mobilenet_v2", "alexnet")  # of the devices, by turns
+_OPEN_S = 300.0
+
+
+@contextmanager
+def fleet_bed(hosts: Path) -> Iterator[tuple[list[RemoteDevice], list[dict[str, Any]]]]:
+    """The devices and what each found by itself. The testbed is gone afterwards, come what may."""
+    blueprint = read_blueprint(str(hosts), NAME)
+    bed = Testbed(Layout(NAME, NETWORK, blueprint.hosts))
+    with ExitStack() as held:
+        held.enter_context(_ends_on_sigterm())
+        held.callback(bed.down)
+        bed.down()  # of a run that was killed
+        bed.up()
+        write_cluster_files(bed.layout, Path("cluster.yaml"))
+        patient_ray_up(bed)
+        devices = [held.enter_context(device) for device in _devices(bed)]
+        _open(devices, at_once=True)
+        blueprint.set_on(bed)
+        yield devices, _open(devices, at_once=False)
+
+
+def told(blueprint: Blueprint) -> str:
+    """Which conditions are emulated, in one sentence."""
+    cores = ", ".join(f"{host} {cores:g}" for host, cores in blueprint.cores.items())
+    rates = sorted({round(8 * rate / 1e6) for rate in blueprint.rates.values()})
+    total = sum(blueprint.cores.values())
+    return (
+        f"CPU quotas (cores: {cores}; {total:g} in all) and link rates "
+        f"({', '.join(map(str, rates))} Mbit/s) are emulated"
+    )
+
+
+def together(
+    devices: Sequence[RemoteDevice],
+    asked: Sequence[dict[str, Any]],
+    seconds: float,
+    margin_s: float,
+) -> list[dict[str, Any]]:
+    """What each answers, all having begun at one moment; seconds: that they take."""
+    at_s = time.time() + 1.0
+    for device, words in zip(devices, asked, strict=True):
+        device.ask(**words, at_s=at_s, seconds=seconds)
+    return [device.heard(seconds + margin_s) for device in devices]
+
+
+def _devices(bed: Testbed) -> list[RemoteDevice]:
+    ends = [host.name for host in bed.layout.hosts if host.role == "end"]
+    return [
+        RemoteDevice(bed, host, MODELS[number % len(MODELS)], number)
+        for number, host in enumerate(ends)
+    ]
+
+
+def _open(devices: Sequence[RemoteDevice], at_once: bool) -> list[dict[str, Any]]:
+    if not at_once:
+        return [found for device in devices for found in _open([device], at_once=True)]
+    for device in devices:
+        device.ask("open")
+    return [device.heard(_OPEN_S) for device in devices]
+
+
+@contextmanager
+def _ends_on_sigterm() -> Iterator[None]:
+    """A SIGTERM takes the testbed down too, as Ctrl-C does."""
+
+    def end(number: int, frame: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
