@@ -5,6 +5,7 @@ the devices open their sessions anew, one after another, so that each knows the 
 """
 
 import signal
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -14,15 +15,17 @@ from typing import Any
 
 from edgesplit.testbed.blueprint import Blueprint, read_blueprint
 from edgesplit.testbed.layout import Layout
-from edgesplit.testbed.ray_cluster import write_cluster_files
+from edgesplit.testbed.ray_cluster import ray_processes, write_cluster_files
 from edgesplit.testbed.testbed import Testbed
-from experiments.chaos.hosts import patient_ray_up
+from experiments.chaos.hosts import Units, patient_ray_up, without_workers
 from experiments.fleet.remote import RemoteDevice
 
 HOSTS_FILE = Path(__file__).with_name("hosts.yaml")
 NAME, NETWORK = "fleet", "10.83.77"
 MODELS = ("mobilenet_v2", "alexnet")  # of the devices, by turns
 _OPEN_S = 300.0
+_NODE_S, _PAUSE_S = 45.0, 2.0
+RAYLET = "raylet/raylet"
 
 
 @contextmanager
@@ -35,12 +38,36 @@ def fleet_bed(hosts: Path) -> Iterator[tuple[list[RemoteDevice], list[dict[str, 
         held.callback(bed.down)
         bed.down()  # of a run that was killed
         bed.up()
-        write_cluster_files(bed.layout, Path("cluster.yaml"))
-        patient_ray_up(bed)
+        _ray_on(bed, held.enter_context(Units(bed)))
         devices = [held.enter_context(device) for device in _devices(bed)]
         _open(devices, at_once=True)
         blueprint.set_on(bed)
         yield devices, _open(devices, at_once=False)
+
+
+def _ray_on(bed: Testbed, units: Units) -> None:
+    """Ray's head, and then one host after another: many at once are slow, and Ray gives up."""
+    write_cluster_files(bed.layout, Path("cluster.yaml"))
+    without_workers(bed.layout.cluster_file)
+    is_over = threading.Event()
+    starter = threading.Thread(target=_start_nodes, args=(bed, units, is_over))
+    starter.start()
+    try:
+        patient_ray_up(bed)
+    finally:
+        is_over.set()
+        starter.join()
+
+
+def _start_nodes(bed: Testbed, units: Units, is_over: threading.Event) -> None:
+    """Start each host's node when the one before it runs, or is late."""
+    for host in (bed.layout.head, *bed.layout.names):
+        if host != bed.layout.head:
+            units.start(host)
+        until_s = time.monotonic() + _NODE_S
+        while not is_over.wait(_PAUSE_S) and time.monotonic() < until_s:
+            if any(RAYLET in line for line in ray_processes(bed, host)):
+                break
 
 
 def told(blueprint: Blueprint) -> str:
