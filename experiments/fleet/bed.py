@@ -40,9 +40,9 @@ def fleet_bed(hosts: Path) -> Iterator[tuple[list[RemoteDevice], list[dict[str, 
         bed.up()
         _ray_on(bed, held.enter_context(Units(bed)))
         devices = [held.enter_context(device) for device in _devices(bed)]
-        _open(devices, at_once=True)
+        _told_all(devices, "warm")
         blueprint.set_on(bed)
-        yield devices, _open(devices, at_once=False)
+        yield devices, [_told_all([device], "open")[0] for device in devices]
 
 
 def _ray_on(bed: Testbed, units: Units) -> None:
@@ -102,11 +102,9 @@ def _devices(bed: Testbed) -> list[RemoteDevice]:
     ]
 
 
-def _open(devices: Sequence[RemoteDevice], at_once: bool) -> list[dict[str, Any]]:
-    if not at_once:
-        return [found for device in devices for found in _open([device], at_once=True)]
+def _told_all(devices: Sequence[RemoteDevice], do: str) -> list[dict[str, Any]]:
     for device in devices:
-        device.ask("open")
+        device.ask(do)
     return [device.heard(_OPEN_S) for device in devices]
 
 

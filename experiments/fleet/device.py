@@ -2,9 +2,9 @@
 
     python -m experiments.fleet.device MODEL SEED
 
-A line of JSON comes in, a line of JSON goes out. `open`: open a session and get a first answer; a
-second `open` takes the place of the first session. `send`: requests at a rate, whether answers come
-or not. `flood`: as many under way as map() keeps. The end of the input ends it.
+A line of JSON comes in, a line of JSON goes out. `warm`: start all that is slow to start. `open`:
+open the session and get a first answer. `send`: requests at a rate, whether answers come or not.
+`flood`: as many under way as map() keeps. The end of the input ends it.
 """
 
 import json
@@ -12,6 +12,7 @@ import os
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -25,11 +26,13 @@ from edgesplit import Config, EdgeSplit, Goal
 from edgesplit.caller.inputs.zoo import load_model
 from edgesplit.errors import EdgeSplitError
 from experiments.fleet.sending import due_times
+from experiments.shared.small_net import small_net
 
 TIMEOUT_S = 10.0
 _SLOW_START_S = 600.0  # a fifth of a core measures a whole model
 _SENDERS, _FLOOD = 48, 16  # requests of a device that may be under way
 _LATER_S = 1e-6  # than the last record
+_CLOCKS_S = 0.01  # by which the time of a record and of its sending may differ
 _SELFISH = Goal(load=0.0, temperature=0.0, memory=0.0)
 
 
@@ -58,6 +61,8 @@ class Sessions:
     def answer(self, asked: dict[str, Any]) -> dict[str, Any]:
         """What is asked for."""
         match asked.pop("do"):
+            case "warm":
+                return self._warm()
             case "open":
                 return self._open()
             case "send":
@@ -67,13 +72,29 @@ class Sessions:
             case other:
                 raise EdgeSplitError(f"cannot {other}")
 
+    def _warm(self) -> dict[str, Any]:
+        """Have actors, programs and imports there; a session of a small net keeps Ray joined.
+
+        One of the same model would have the slowed session take its layer times over.
+        """
+        with EdgeSplit(self._model, _SELFISH, config=_config()) as split:
+            split.infer(self._x)
+            split.records()
+            other = self._held.enter_context(EdgeSplit(small_net(), config=_config()))
+            other.infer(torch.zeros(1, 3, 32, 32))
+        return {}
+
     def _open(self) -> dict[str, Any]:
         """What a lone device knows and would do."""
         before, self._held = self._held, ExitStack()
         self._split = self._held.enter_context(EdgeSplit(self._model, _SELFISH, config=_config()))
         self._split.infer(self._x)
         before.close()  # afterwards, so that this process stays in its Ray cluster
-        self._split.records()
+        sent_s = time.time()
+        self._split.infer(self._x)
+        record = self._split.last_record
+        assert record is not None, "a request came back"
+        self._began_s = sent_s - record.at_s
         found, reference = self._split.explain(), self._split.profile.score_reference
         assert reference is not None, "a session fixes it at its first input"
         tiers = found.profile.tiers
@@ -144,26 +165,30 @@ class Sessions:
         return last.at_s + _LATER_S, len(self._split.switches)
 
     def _rows(self, all_sent: list[Sent], after_s: float, at_s: float) -> list[dict[str, Any]]:
-        """One per request, in the order they were sent; seconds since at_s."""
-        answered = sorted((s for s in all_sent if not s.error), key=lambda s: s.sent_s)
+        """One per request; seconds since at_s. Records have no place for who sent them.
+
+        So each answered request has the record that was sent next after it.
+        """
         frame = self._split.records(after_s).sort_values("at_s")
-        if len(frame) != len(answered):
-            raise EdgeSplitError(f"{len(answered)} answers, but {len(frame)} records")
-        rows = [_row(sent, at_s) for sent in all_sent if sent.error]
-        computed = [name for name in frame.columns if name.endswith("_compute_s")]
-        for sent, (_, record) in zip(answered, frame.iterrows(), strict=True):
-            rows.append(
-                _row(sent, at_s)
-                | {name: record[name] for name in ("plan", "end_energy_j", "total_energy_j")}
-                | {
-                    "compute_s": {
-                        name.removesuffix("_compute_s"): record[name]
-                        for name in computed
-                        if record[name] > 0
-                    }
-                }
-            )
-        return sorted(rows, key=lambda row: row["due_s"])
+        records = deque(frame.to_dict("records"))
+        rows = [_row(sent, at_s) for sent in all_sent]
+        for sent, row in sorted(zip(all_sent, rows, strict=True), key=lambda two: two[0].sent_s):
+            while records and records[0]["at_s"] + self._began_s < sent.sent_s - _CLOCKS_S:
+                records.popleft()
+            if records and not sent.error:
+                row.update(_recorded(records.popleft()))
+        return [row for row in rows if row["error"] or row["plan"]]
+
+
+def _recorded(record: dict[str, Any]) -> dict[str, Any]:
+    """What is kept of a record: its plan, joules, and the seconds that each tier computed."""
+    kept = {name: record[name] for name in ("plan", "end_energy_j", "total_energy_j")}
+    by_tier = {
+        name.removesuffix("_compute_s"): seconds
+        for name, seconds in record.items()
+        if name.endswith("_compute_s") and seconds > 0
+    }
+    return kept | {"compute_s": by_tier}
 
 
 def _config() -> Config:
