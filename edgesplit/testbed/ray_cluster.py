@@ -99,7 +99,11 @@ def joined(testbed: Testbed) -> set[str]:
     """The hosts whose nodes are alive, as `edgesplit status` on the head has it."""
     layout = testbed.layout
     words = [str(_BIN / "edgesplit"), "status", "--json"]
-    found = json.loads(testbed.run(layout.head, words, _STATUS_TIMEOUT_S))
+    printed = testbed.run(layout.head, words, _STATUS_TIMEOUT_S)
+    try:
+        found = json.loads(printed[printed.find("{") :])  # Ray may complain before it
+    except ValueError:
+        raise TestbedError(f"`edgesplit status --json` printed {printed[-500:]!r}") from None
     alive = {node["address"] for node in found["nodes"] if node["is_alive"]}
     return {host for host in layout.names if layout.address(host) in alive}
 

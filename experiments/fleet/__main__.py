@@ -3,6 +3,8 @@
 `python -m experiments.fleet --devices 1000 --edges 30 --out DIR [--quick]` writes approaches.csv,
 rounds.csv, scale.csv, fleet.png, summary.json. A simulation on the product's cost model, planner
 and prices (core/fleet), without Ray and without a network; times are measured.
+`python -m experiments.fleet --scene testbed --out DIR [--quick]` lets three devices do so on hosts
+of namespaces, as root: requests.csv, floods.csv, fleet_testbed.png, summary.json.
 """
 
 from pathlib import Path
@@ -11,6 +13,8 @@ from typing import Any
 import click
 import numpy as np
 
+from edgesplit.core.goal import Goal
+from experiments.fleet.bed import HOSTS_FILE
 from experiments.fleet.devices import capacities, devices
 from experiments.fleet.fit import fitted
 from experiments.fleet.picture import draw
@@ -19,7 +23,9 @@ from experiments.fleet.rounds import under_pressure
 from experiments.fleet.scale import scale_row, slope
 from experiments.fleet.sides import side
 from experiments.fleet.story import FULL_TIER, WITHIN, Told, chapters, told
+from experiments.fleet.testbed import run_on_testbed
 from experiments.shared.out import out_option
+from experiments.shared.plain_errors import plain_errors
 from experiments.shared.report import console, print_rows, progress, write_csv, write_json
 
 ROUNDS, ROUNDS_QUICK = (120, 40), (60, 15)
@@ -36,8 +42,32 @@ PRESSURE_WEIGHTS = (0.1, 1.0)  # of Goal.load: the default, and as much as a sec
 @click.option("--edges", type=click.IntRange(2), default=30, show_default=True)
 @click.option("--seed", type=int, default=1, show_default=True)
 @click.option("--quick", is_flag=True, help="Fewer rounds, no large fleets.")
-def main(out: Path, count: int, edges: int, seed: int, quick: bool) -> None:
+@click.option(
+    "--scene", type=click.Choice(["simulation", "testbed"]), default="simulation", show_default=True
+)
+@click.option(
+    "--hosts",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    default=HOSTS_FILE,
+    help="With --scene testbed: its hosts, quotas and rates, as `edgesplit testbed up --hosts`.",
+)
+@click.option(
+    "--load",
+    type=click.FloatRange(0.0),
+    default=Goal.load,
+    show_default=True,
+    help="With --scene testbed: the weight of prices in the goal.",
+)
+@plain_errors
+def main(scene: str, out: Path, hosts: Path, load: float, quick: bool, **made_up: int) -> None:
     """Let a fleet find its prices, and compare with each for itself and with the LP bound."""
+    if scene == "testbed":
+        run_on_testbed(out, hosts, load, quick)
+    else:
+        _simulate(out, quick, **made_up)
+
+
+def _simulate(out: Path, quick: bool, count: int, edges: int, seed: int) -> None:
     rounds = ROUNDS_QUICK if quick else ROUNDS
     sizes = COUNTS_QUICK if quick else COUNTS
     fleet = Fleet(devices(np.random.default_rng(seed), count, edges), edges)
