@@ -147,6 +147,8 @@ def _lines(found: "ClusterStatus") -> Iterator[str]:
 
 def _node_row(node: "NodeStatus") -> tuple[str, ...]:
     tier = "all, embedded" if node.plays_all else node.tier or "no tier"
+    if node.name not in (None, node.tier):
+        tier = f"{node.name} ({tier})"
     if not node.is_alive:
         why = f": {node.death_reason}" if node.death_reason else ""
         return (tier, node.address, node.host, "-", "-", f"lost{why}")

@@ -35,7 +35,8 @@ ActorState = Literal["alive", "silent", "lost"]
 
 @dataclass(frozen=True)
 class NodeStatus:
-    """One Ray node. tier: its label, None where it has none. plays_all: the embedded cluster's.
+    """One Ray node. tier, name: its labels, None where it has none. plays_all: the embedded
+    cluster's.
 
     cpus and object_store_bytes: as Ray was told, 0 of a lost node. death_reason: Ray's words.
     """
@@ -50,6 +51,7 @@ class NodeStatus:
     cpus: float
     object_store_bytes: float
     death_reason: str
+    name: str | None = None
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,7 @@ class ClusterStatus:
         if any(node.plays_all for node in alive):
             return ()
         wanted = [*TIERS, *(actor.tier for ses in self.sessions for actor in ses.actors)]
-        there = {node.tier for node in alive}
+        there = {name for node in alive for name in (node.tier, node.name)}
         return tuple(tier for tier in dict.fromkeys(wanted) if tier not in there)
 
 
@@ -157,6 +159,7 @@ def _node(row: Mapping[str, Any]) -> NodeStatus:
         cpus=resources.get("CPU", 0.0),
         object_store_bytes=resources.get("object_store_memory", 0.0),
         death_reason=row["DeathReasonMessage"],
+        name=labels.get("node") or labels.get("tier"),
     )
 
 
