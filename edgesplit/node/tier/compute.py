@@ -205,19 +205,23 @@ class ComputeThread:
     def _loop(self) -> None:
         settled: object = None
         while self._tokens.get():
-            lane = self._turn()
-            if lane is None:  # its task was dropped
-                continue
-            try:
-                task, _ = lane.waiting.popleft()
-            except IndexError:
-                continue
-            if lane.settling.key != settled:
-                lane.settling.begin()
-                settled = lane.settling.key
-            began_s = time.perf_counter()
-            sharing = [lane, *self._done(lane, task)]
-            self._took(sharing, time.perf_counter() - began_s)
+            settled = self._next(settled)
+
+    def _next(self, settled: object) -> object:
+        """One task; what the thread is settled for. Nothing holds the task while none waits."""
+        lane = self._turn()
+        if lane is None:  # its task was dropped
+            return settled
+        try:
+            task, _ = lane.waiting.popleft()
+        except IndexError:
+            return settled
+        if lane.settling.key != settled:
+            lane.settling.begin()
+        began_s = time.perf_counter()
+        sharing = [lane, *self._done(lane, task)]
+        self._took(sharing, time.perf_counter() - began_s)
+        return lane.settling.key
 
     def _done(self, lane: Lane, task: Any) -> Sequence[Lane]:
         """Other lanes whose tasks it did. Whatever goes wrong, the next session's turn comes."""

@@ -2,8 +2,10 @@
 
 import collections
 import threading
+import weakref
 
 import pytest
+from faults import until
 
 from edgesplit.core.power import Power
 from edgesplit.errors import ClosedError
@@ -61,6 +63,22 @@ def test_a_lane_that_is_emptied_while_turns_are_given_is_passed_over(compute):
     cai.put(was_done[1].set)
     compute.start()
     assert all(done.wait(5.0) for done in was_done)
+
+
+def test_nothing_of_the_last_task_is_held_while_none_waits(compute):
+    """It may be all that still holds a program that was given up."""
+
+    class Task:
+        def __call__(self):
+            was_done.set()
+
+    lane, task, was_done = compute.lane(Owner()), Task(), threading.Event()
+    held = weakref.ref(task)
+    lane.put(task)
+    compute.start()
+    assert was_done.wait(5.0)
+    del task
+    until(lambda: held() is None)
 
 
 def test_whoever_waits_for_a_call_of_a_session_that_ends_is_told(compute):
