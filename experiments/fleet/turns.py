@@ -40,7 +40,7 @@ class Length:
         return self.rounds * len(APPROACHES) + 2 * self.flood_rounds + 1
 
 
-FULL, QUICK = Length(2, 15.0, 20.0, 3, 15.0), Length(1, 10.0, 12.0, 1, 10.0)
+FULL, QUICK = Length(2, 12.0, 15.0, 2, 12.0), Length(1, 10.0, 12.0, 1, 10.0)
 _FLOOD_SETTLE_S = 3.0
 
 
@@ -56,13 +56,16 @@ class Played:
 
 
 def favourite(found: Sequence[Mapping[str, Any]]) -> str:
-    """The edge that most devices choose alone; the fastest where none chooses any."""
+    """The edge that computes most layers in the devices' plans; the fastest where none has any."""
     edges = [tier for tier in found[0]["whole_s"] if tier.startswith("edge")]
-    chosen = Counter(
-        tier for one in found for tier in parse_plan(one["best"]).route if tier in edges
-    )
-    fastest = min(edges, key=lambda tier: sum(one["whole_s"][tier] for one in found))
-    return chosen.most_common(1)[0][0] if chosen else fastest
+    share = dict.fromkeys(edges, 0.0)
+    for one in found:
+        for stage in parse_plan(one["best"]).stages:
+            if stage.tier in share:
+                share[stage.tier] += len(stage) / one["layers"]
+    if any(share.values()):
+        return max(edges, key=share.__getitem__)
+    return min(edges, key=lambda tier: sum(one["whole_s"][tier] for one in found))
 
 
 def play(

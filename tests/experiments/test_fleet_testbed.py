@@ -51,9 +51,10 @@ def test_jain(shares, index):
 
 def test_the_favourite_edge():
     whole_s = {"end-1": 0.5, "edge-1": 0.2, "edge-2": 0.1, "cloud": 0.05}
-    plans = ["end-1:0-0 | edge-1:0-9", "end-2:0-3 | edge-1:3-9", "end-3:0-0 | edge-2:0-9"]
-    assert favourite([{"best": plan, "whole_s": whole_s} for plan in plans]) == "edge-1"
-    assert favourite([{"best": "end-1:0-9", "whole_s": whole_s}]) == "edge-2"
+    base = {"whole_s": whole_s, "layers": 9}
+    plans = ["end-1:0-0 | edge-2:0-2 | edge-1:2-9", "end-2:0-3 | edge-2:3-4 | edge-1:4-9"]
+    assert favourite([base | {"best": plan} for plan in plans]) == "edge-1"
+    assert favourite([base | {"best": "end-1:0-9"}]) == "edge-2"  # the fastest
 
 
 def test_score_of_a_request_and_of_one_that_failed():
