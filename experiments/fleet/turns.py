@@ -64,8 +64,8 @@ def favourite(found: Sequence[Mapping[str, Any]]) -> str:
             if stage.tier in share:
                 share[stage.tier] += len(stage) / one["layers"]
     if any(share.values()):
-        return max(edges, key=share.__getitem__)
-    return min(edges, key=lambda tier: sum(one["whole_s"][tier] for one in found))
+        return str(max(edges, key=share.__getitem__))
+    return str(min(edges, key=lambda tier: sum(one["whole_s"][tier] for one in found)))
 
 
 def play(
