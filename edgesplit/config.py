@@ -312,6 +312,11 @@ class Config:
         """How far a runtime's results may lie from eager torch's."""
         return Exactness(self.tolerance, self.exact)
 
+    def exactness_of(self, tier: str) -> Exactness:
+        """The same for one tier's requests: where torch alone may run them, its bits are meant."""
+        is_torch_alone = set(self.runtimes_of(tier)) == {TORCH}
+        return Exactness(self.tolerance, self.exact or is_torch_alone)
+
     def power(self, roles: Mapping[str, str] | None = None) -> dict[str, Power]:
         """Watts of each tier, those of its role where it has none of its own.
 

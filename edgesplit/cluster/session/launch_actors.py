@@ -105,7 +105,7 @@ def open_tier(settings: SessionSettings, placement: Placement, tier: str, handle
         flushes_denormals=bool(config.flush_denormals),
         hedge=config.hedge_share,
         weight=config.weight,
-        exactness=config.exactness,
+        exactness=config.exactness_of(tier),
     )
     meter = meter_of(tier, config, placement)
     imports = imports_of(settings, placement)

@@ -65,7 +65,7 @@ class Worker:
         self._is_closed = False
 
     def close(self) -> None:
-        """Take no more turns; whoever waits for a call is told."""
+        """Take no more turns; those who wait for a call are told."""
         self._is_closed = True
         self._lane.close()
         for future in list(self._calls):
