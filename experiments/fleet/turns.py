@@ -57,15 +57,15 @@ class FleetTurns:
 
 def favourite(found: Sequence[Mapping[str, Any]]) -> str:
     """The edge that computes most layers in the devices' plans; the fastest where none has any."""
-    edges = [tier for tier in found[0]["whole_s"] if tier.startswith("edge")]
+    edges: list[str] = [tier for tier in found[0]["whole_s"] if tier.startswith("edge")]
     share = dict.fromkeys(edges, 0.0)
     for one in found:
         for stage in parse_plan(one["best"]).stages:
             if stage.tier in share:
                 share[stage.tier] += len(stage) / one["layers"]
     if any(share.values()):
-        return max(edges, key=share.__getitem__)
-    return min(edges, key=lambda tier: sum(one["whole_s"][tier] for one in found))
+        return max(edges, key=lambda edge: share[edge])
+    return min(edges, key=lambda edge: float(sum(one["whole_s"][edge] for one in found)))
 
 
 def play(
