@@ -6,7 +6,7 @@ from typing import Any
 from edgesplit.testbed.blueprint import read_blueprint
 from experiments.fleet.bed import NAME, fleet_bed, told
 from experiments.fleet.testbed_picture import draw_testbed
-from experiments.fleet.turns import FULL, QUICK, Played, floods_of, play, sides, verdicts
+from experiments.fleet.turns import FULL, QUICK, FleetTurns, floods_of, play, sides, verdicts
 from experiments.shared.report import console, print_rows, progress, write_csv, write_json
 
 
@@ -25,7 +25,7 @@ def run_on_testbed(out: Path, hosts: Path, load: float, quick: bool) -> None:
 
 
 def _summary(
-    played: Played, found: list[dict[str, Any]], names: dict[str, str], conditions: str
+    played: FleetTurns, found: list[dict[str, Any]], names: dict[str, str], conditions: str
 ) -> dict[str, Any]:
     approaches, floods = sides(played.requests), floods_of(played.floods)
     return {
@@ -48,7 +48,7 @@ def _summary(
     }
 
 
-def _write(out: Path, played: Played, summary: dict[str, Any]) -> None:
+def _write(out: Path, played: FleetTurns, summary: dict[str, Any]) -> None:
     for name, rows in (("requests", played.requests), ("floods", played.floods)):
         write_csv(out / f"{name}.csv", [_flat(row) for row in rows])
     write_json(out / "summary.json", summary)

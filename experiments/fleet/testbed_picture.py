@@ -10,12 +10,12 @@ import numpy as np
 mpl.use("Agg")
 from matplotlib import pyplot as plt
 
-from experiments.fleet.turns import ALONE, APPROACHES, FLOODED, Played
+from experiments.fleet.turns import ALONE, APPROACHES, FLOODED, FleetTurns
 
 _COLOURS = {name: f"C{number}" for number, name in enumerate(APPROACHES)}
 
 
-def draw_testbed(path: Path, played: Played, summary: dict[str, Any]) -> None:
+def draw_testbed(path: Path, played: FleetTurns, summary: dict[str, Any]) -> None:
     """Four panels, each readable by itself."""
     figure, axes = plt.subplots(2, 2, figsize=(11, 8), layout="constrained")
     _latencies(axes[0, 0], played)
@@ -31,7 +31,7 @@ def draw_testbed(path: Path, played: Played, summary: dict[str, Any]) -> None:
     plt.close(figure)
 
 
-def _latencies(axis: Any, played: Played) -> None:
+def _latencies(axis: Any, played: FleetTurns) -> None:
     for name in APPROACHES:
         mine = [row["latency_s"] for row in played.requests if row["approach"] == name]
         _sorted(axis, mine, name, _COLOURS[name])
@@ -67,7 +67,7 @@ def _order(tier: str) -> tuple[int, str]:
     return ("end", "edge", "cloud").index(tier.partition("-")[0]), tier
 
 
-def _scores(axis: Any, played: Played) -> None:
+def _scores(axis: Any, played: FleetTurns) -> None:
     devices = list(dict.fromkeys((row["device"], row["model"]) for row in played.requests))
     for number, name in enumerate(APPROACHES):
         means = [
@@ -88,7 +88,7 @@ def _scores(axis: Any, played: Played) -> None:
     axis.legend(frameon=False, fontsize=8)
 
 
-def _floods(axis: Any, played: Played, floods: dict[str, Any]) -> None:
+def _floods(axis: Any, played: FleetTurns, floods: dict[str, Any]) -> None:
     steady = played.floods[0]["device"]
     for state, colour in ((ALONE, "C0"), (FLOODED, "C3")):
         mine = [

@@ -45,7 +45,7 @@ _FLOOD_SETTLE_S = 3.0
 
 
 @dataclass(frozen=True)
-class Played:
+class FleetTurns:
     """requests: of the approaches. floods: of the sessions that flood or are flooded."""
 
     edge: str
@@ -57,15 +57,15 @@ class Played:
 
 def favourite(found: Sequence[Mapping[str, Any]]) -> str:
     """The edge that computes most layers in the devices' plans; the fastest where none has any."""
-    edges = [tier for tier in found[0]["whole_s"] if tier.startswith("edge")]
+    edges: list[str] = [tier for tier in found[0]["whole_s"] if tier.startswith("edge")]
     share = dict.fromkeys(edges, 0.0)
     for one in found:
         for stage in parse_plan(one["best"]).stages:
             if stage.tier in share:
                 share[stage.tier] += len(stage) / one["layers"]
     if any(share.values()):
-        return str(max(edges, key=share.__getitem__))
-    return str(min(edges, key=lambda tier: sum(one["whole_s"][tier] for one in found)))
+        return max(edges, key=lambda edge: share[edge])
+    return min(edges, key=lambda edge: float(sum(one["whole_s"][edge] for one in found)))
 
 
 def play(
@@ -74,11 +74,11 @@ def play(
     length: Length,
     load: float,
     step: Callable[[], None],
-) -> Played:
+) -> FleetTurns:
     """All turns. load: the weight of prices. step: called after each turn."""
     edge = favourite(found)
     rates = tuple(OVERLOAD / (len(devices) * one["whole_s"][edge]) for one in found)
-    played = Played(edge, rates, [], [], [])
+    played = FleetTurns(edge, rates, [], [], [])
     for number in range(length.rounds):
         first = number % len(APPROACHES)
         for approach in (*APPROACHES[first:], *APPROACHES[:first]):
@@ -98,7 +98,7 @@ def _turn(
     found: Sequence[Mapping[str, Any]],
     length: Length,
     turn: tuple[str, int, float],
-    played: Played,
+    played: FleetTurns,
 ) -> None:
     approach, number, load = turn
     asked = [
@@ -128,7 +128,7 @@ def _flood(
     found: Sequence[Mapping[str, Any]],
     seconds: float,
     turn: tuple[str, int],
-    played: Played,
+    played: FleetTurns,
 ) -> None:
     """The first device sends evenly and the second floods or rests; or all flood."""
     state, number = turn

@@ -14,7 +14,7 @@ from experiments.fleet.turns import (
     ALONE,
     APPROACHES,
     FLOODED,
-    Played,
+    FleetTurns,
     favourite,
     floods_of,
     score,
@@ -71,7 +71,7 @@ def played():
     ]
     floods = [row(state=ALONE, round=0), row(state=FLOODED, round=0, latency_s=1.1)]
     floods += [row(state=ALIKE, round=0, device=f"end-{k}") for k in (1, 2, 3)]
-    return Played("edge-1", (1.0, 1.0, 1.0), requests, floods, [])
+    return FleetTurns("edge-1", (1.0, 1.0, 1.0), requests, floods, [])
 
 
 def test_figures_and_verdicts():
