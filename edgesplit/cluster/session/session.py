@@ -210,11 +210,15 @@ class Session:
         tier = node.name
         with self.attached(), self.connection.sending():
             coming = self._membership.coming(node)
-            opened = self.tiers.open_one(coming, tier)
-            self._programs.send_again(coming, tier)
             known: dict[str, TierKnown] = {}
-            self._tell_all(coming, tier, opened, known)
-            now = self._membership.take(coming)
+            try:
+                opened = self.tiers.open_one(coming, tier)
+                self._programs.send_again(coming, tier)
+                self._tell_all(coming, tier, opened, known)
+                now = self._membership.take(coming)
+            except BaseException:
+                coming.call_log.actors[tier].end.remote()
+                raise
             handle = self.tiers.take(now, tier, opened)
             self._tell_all(now, tier, opened, known)  # what has begun meanwhile
             tell(handle.address, known)
