@@ -28,6 +28,7 @@ class Joining:
         self._session = session
         self._told: dict[str, Joined] = {}  # by workload
         self._refused_s: dict[str, float] = {}  # until when a node is not tried, by Ray's id
+        self._seen = frozenset[str]()  # nodes that were there at the last look
         self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -66,6 +67,8 @@ class Joining:
             if placement.is_embedded:
                 return
             nodes, here = self._session.nodes(), placement.connection.node_id
+            if not self._has_news(nodes):
+                return
             wanted = self._session.tiers.wanted
             found = considered(wanted, nodes, here, held=placement.tiers)
             for node in found:
@@ -78,8 +81,20 @@ class Joining:
             if joined is not None:
                 joined(tier, links, address)
 
+    def _has_news(self, nodes: Sequence[Node]) -> bool:
+        """Whether other nodes are there than before, or one may be tried again.
+
+        Round trips to many nodes are not measured every few seconds.
+        """
+        now_s, before = time.monotonic(), self._seen
+        self._seen = frozenset(node.ray_id for node in nodes)
+        due = [ray_id for ray_id, until_s in self._refused_s.items() if now_s > until_s]
+        for ray_id in due:
+            del self._refused_s[ray_id]
+        return bool(due) or self._seen != before
+
     def _may_join(self, node: Node) -> bool:
-        return time.monotonic() > self._refused_s.get(node.ray_id, float("-inf"))
+        return node.ray_id not in self._refused_s
 
     def _join(self, node: Node) -> None:
         _log.warning("node %s has joined the cluster; it is prepared", node.name)
