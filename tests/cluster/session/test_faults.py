@@ -17,6 +17,9 @@ from experiments.shared.small_net import small_net
 
 PLAN = "end:0-3 | edge:3-5 | cloud:5-8"
 
+# exact: requests that wait together run one by one, to the bit.
+CONFIG = Config(emulation=Emulation(), hedge=0.0, exact=True)
+
 pytestmark = pytest.mark.usefixtures("one_cluster")
 
 
@@ -27,7 +30,7 @@ def model():
 
 @pytest.fixture
 def split(model):
-    with EdgeSplit(model, policy=PLAN, config=Config(emulation=Emulation(), hedge=0.0)) as running:
+    with EdgeSplit(model, policy=PLAN, config=CONFIG) as running:
         running.infer(inputs(0))
         yield running
 

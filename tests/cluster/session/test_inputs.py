@@ -125,13 +125,15 @@ def add_to(x: torch.Tensor, more: float) -> None:
 class Custom(nn.Module):
     """Operators of one's own: one that returns, one that writes."""
 
-    def __init__(self):
+    def __init__(self, namespace="edgesplit_inputs"):
         super().__init__()
         self.inner = nn.Linear(4, 4)
+        self.namespace = namespace
 
     def forward(self, x):
-        y = self.inner(torch.ops.edgesplit_inputs.tripled(x))
-        torch.ops.edgesplit_inputs.add_to(y, 2.0)
+        operators = getattr(torch.ops, self.namespace)
+        y = self.inner(operators.tripled(x))
+        operators.add_to(y, 2.0)
         return y * 2
 
 
@@ -140,6 +142,8 @@ def operators(tmp_path_factory):
     """A module that only this process's sys.path leads to."""
     folder = tmp_path_factory.mktemp("operators")
     (folder / "edgesplit_test_operators.py").write_text(OPERATORS)
+    others = OPERATORS.replace("edgesplit_inputs", "edgesplit_lacked")
+    (folder / "edgesplit_lacked_operators.py").write_text(others)
     sys.path.append(str(folder))
     yield "edgesplit_test_operators"
     sys.path.remove(str(folder))
@@ -160,9 +164,10 @@ def test_custom_operators_run_on_every_tier(operators):
 
 
 def test_an_operator_that_tiers_lack_is_named_with_what_to_do(operators):
-    __import__(operators)
-    words = r"edgesplit_inputs.*Config\(imports="
-    with EdgeSplit(Custom(), config=EXACT) as split, pytest.raises(ExportError, match=words):
+    """Not those that a session before has had imported: tiers serve all of them."""
+    __import__("edgesplit_lacked_operators")
+    words, model = r"edgesplit_lacked.*Config\(imports=", Custom("edgesplit_lacked")
+    with EdgeSplit(model, config=EXACT) as split, pytest.raises(ExportError, match=words):
         split.infer(torch.randn(2, 4))
 
 
