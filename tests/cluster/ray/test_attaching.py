@@ -113,7 +113,7 @@ def test_no_session_leaves_while_another_one_is_open(here):
 
 
 def test_a_cluster_that_is_joined_again_in_vain_is_left(here, monkeypatch):
-    def fails(*placed):
+    def fails(*placed, is_new):
         raise ClusterError("no node answers")
 
     monkeypatch.setattr(join, "RAY_CONNECTIONS", RayConnections(here))

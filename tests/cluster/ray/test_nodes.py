@@ -27,7 +27,15 @@ def names(*rows):
 
 def test_a_node_as_its_labels_have_it():
     found = nodes_of([row(tier="edge", node="edge-2")])
-    assert found == (Node("edge-2", "edge", ID, "10.0.0.5", 4),)
+    selector = {"node": "edge-2"}
+    assert found == (Node("edge-2", "edge", ID, "10.0.0.5", 4, 0, selector),)
+    for labels, selector in (
+        ({"tier": "edge"}, {"tier": "edge"}),
+        ({"tier": "edge", "node": "edge"}, {"node": "edge"}),
+    ):
+        assert nodes_of([row(**labels)])[0].selector == selector
+    two = nodes_of([row("aa11", tier="edge"), row("bb22", tier="edge")])
+    assert [one.selector for one in two] == [{"ray.io/node-id": "aa11"}, {"ray.io/node-id": "bb22"}]
 
 
 def test_a_cluster_of_one_node_per_tier_is_called_as_before():
