@@ -11,7 +11,7 @@ from functools import cached_property
 from edgesplit.errors import ProfileError
 
 # Of the seconds per request. Less may be noise, and whoever came first waits for the others' end.
-MARGIN = 0.05
+MARGIN = 0.1
 
 
 @dataclass(frozen=True)
