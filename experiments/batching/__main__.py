@@ -129,7 +129,7 @@ def _draw(path: Path, rows: list[Row]) -> None:
     most = [row for row in rows if row["waiting"] == WAITING[-1]]
     grouped_bars(
         path,
-        [f"{row['model']}, {row['runtime']}" for row in most],
+        [f"{row['model']}\n{row['runtime']}" for row in most],
         {
             "one by one": [row["alone_per_s"] for row in most],
             "batched": [row["batched_per_s"] for row in most],
