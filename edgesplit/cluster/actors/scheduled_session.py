@@ -15,6 +15,7 @@ from edgesplit.cluster.actors.recording import Recorded
 from edgesplit.cluster.actors.workload import (
     Activation,
     TierHandle,
+    TierKnown,
     Workload,
     WorkloadStatus,
     recorded,
@@ -38,12 +39,11 @@ from edgesplit.core.control.state import current_profile
 from edgesplit.core.fleet.host_load import HostLoad
 from edgesplit.core.goal import Goal
 from edgesplit.core.layer_times import LayerTimes
-from edgesplit.core.profile import Link, Profile
-from edgesplit.core.tier import Tier
+from edgesplit.core.profile import Profile
 from edgesplit.core.tier_timing import TierTiming
 from edgesplit.node.process.imports import Imports
 
-_UNKNOWN_S = 0.5  # before a workload that is not known yet is asked for again
+UNKNOWN_S = 0.5  # before a session or workload that is not known yet is asked for again
 
 
 class ScheduledSession:
@@ -80,10 +80,7 @@ class ScheduledSession:
         await self._runner.carry_out(*self.loops.resume(workload, version))
 
     async def add_tier(
-        self,
-        name: str,
-        handle: TierHandle,
-        workloads: Mapping[str, tuple[Tier, tuple[Link, ...]]],
+        self, name: str, handle: TierHandle, workloads: Mapping[str, TierKnown]
     ) -> None:
         """A tier has joined: what is known of it, and of its links, by workload."""
         self._runner.tiers = {**self._runner.tiers, name: handle}
@@ -150,7 +147,7 @@ class ScheduledSession:
         """The active plan once it is newer than `version`; None if that takes too long."""
         loop = self.loops.get(workload_id)
         if loop is None:  # this is not the first start, and nobody has told of the workload yet
-            await asyncio.sleep(min(timeout_s, _UNKNOWN_S))
+            await asyncio.sleep(min(timeout_s, UNKNOWN_S))
             return None
 
         def newer() -> bool:

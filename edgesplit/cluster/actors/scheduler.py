@@ -13,17 +13,17 @@ from typing import Any
 
 from edgesplit.cluster.actors.host_loads import HostLoads
 from edgesplit.cluster.actors.recording import Recorded
-from edgesplit.cluster.actors.scheduled_session import ScheduledSession
+from edgesplit.cluster.actors.scheduled_session import UNKNOWN_S, ScheduledSession
 from edgesplit.cluster.actors.workload import WorkloadStatus
 from edgesplit.cluster.ray.nodes import Node
 from edgesplit.cluster.ray.nodes_now import nodes_now
 from edgesplit.errors import ClusterError
+from edgesplit.node.process.last_heard import LastHeard
 from edgesplit.node.tier.tier_sessions import SILENT_S
 
 TICK_S = 0.1
 _LOAD_S = 1.0  # between two questions to a host how loaded it is
 _NODES_S, _NODES_TIMEOUT_S = 1.5, 5.0  # all sessions ask, and are told the same for so long
-_UNKNOWN_S = 0.5  # before a session that is not known yet is asked for again
 _BEGINS = "set_tiers"
 _TOLD = ("observe", "transferring")  # nobody waits for an answer: an error would only be printed
 _log = logging.getLogger(__name__)
@@ -36,7 +36,7 @@ class Scheduler:
         self._process = uuid.uuid4().hex
         self._begun = 0
         self._sessions: dict[str, ScheduledSession] = {}
-        self._heard_s: dict[str, float] = {}
+        self._last_heard = LastHeard(SILENT_S, _LOAD_S)
         self._loads = HostLoads(self._sessions)
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_ticking = False
@@ -54,7 +54,7 @@ class Scheduler:
         if found is None and method == _BEGINS:
             found = self._begin(session)
         if found is None and method == "activation":  # not the first start: it will be begun again
-            await asyncio.sleep(_UNKNOWN_S)
+            await asyncio.sleep(UNKNOWN_S)
             return None
         if found is None and method in _TOLD:
             return None
@@ -73,7 +73,7 @@ class Scheduler:
     async def end(self, session: str) -> None:
         """Forget a session."""
         found = self._sessions.pop(session, None)
-        self._heard_s.pop(session, None)
+        self._last_heard.forget(session)
         if found is not None:
             found.close()
 
@@ -106,11 +106,11 @@ class Scheduler:
         """It is there. None where it has not begun, and nothing is kept of it."""
         found = self._sessions.get(session)
         if found is not None:
-            self._heard_s[session] = time.monotonic()
+            self._last_heard.of(session)
         return found
 
     def _begin(self, session: str) -> ScheduledSession:
-        self._heard_s[session] = time.monotonic()
+        self._last_heard.of(session)
         self._begun += 1
         made = ScheduledSession(session, f"{self._process}/{self._begun}")
         self._sessions[session] = made
@@ -135,15 +135,12 @@ class Scheduler:
                     _log.exception("session %s is not looked after", name)
 
     async def _look_after(self) -> None:
-        looked_s = time.monotonic()
+        self._last_heard.look()
         while True:
             await asyncio.sleep(_LOAD_S)
             self._loads.ask()
-            now_s = time.monotonic()
-            if now_s - looked_s > SILENT_S / 3:  # this process was away itself
-                self._heard_s |= dict.fromkeys(self._heard_s, now_s)
-            looked_s = now_s
+            self._last_heard.look()
             for name in list(self._sessions):
-                if now_s - self._heard_s.get(name, now_s) > SILENT_S:
+                if self._last_heard.is_silent(name):
                     _log.warning("session %s is silent for %.0f s, and ends", name, SILENT_S)
                     await self.end(name)

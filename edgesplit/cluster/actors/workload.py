@@ -11,7 +11,10 @@ from edgesplit.core.goal import Goal
 from edgesplit.core.graph import Graph
 from edgesplit.core.plan import Plan
 from edgesplit.core.policy import Policy, score
-from edgesplit.core.profile import Profile
+from edgesplit.core.profile import Link, Profile
+from edgesplit.core.tier import Tier
+
+TierKnown = tuple[Tier, tuple[Link, ...]]  # what was measured of a tier, and its links
 
 
 @dataclass(frozen=True)

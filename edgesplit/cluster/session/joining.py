@@ -5,9 +5,9 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 
+from edgesplit.cluster.actors.workload import TierKnown
 from edgesplit.cluster.ray.considered import considered
 from edgesplit.cluster.ray.nodes import Node
-from edgesplit.cluster.session.planning import TierKnown
 from edgesplit.cluster.session.session import Session
 from edgesplit.core.profile import Link
 from edgesplit.core.tier import Tier

@@ -5,20 +5,17 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from edgesplit.cluster.actors.workload import Activation, TierHandle, Workload
+from edgesplit.cluster.actors.workload import Activation, TierHandle, TierKnown, Workload
 from edgesplit.cluster.measure.runtimes import Offered, with_offer
 from edgesplit.cluster.ray.answers import CONTROL_TIMEOUT_S
 from edgesplit.cluster.session.membership import ClusterMembership
 from edgesplit.core.control.standing import Standing
 from edgesplit.core.goal import Goal
-from edgesplit.core.profile import Link, Profile
-from edgesplit.core.tier import Tier
+from edgesplit.core.profile import Profile
 from edgesplit.core.tier_timing import TierTiming
 from edgesplit.errors import ClusterError
 from edgesplit.node.process.imports import Imports
 from edgesplit.node.transport.wire import TransferProgress
-
-TierKnown = tuple[Tier, tuple[Link, ...]]  # what was measured of a tier, and its links
 
 
 class Planning:

@@ -10,6 +10,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from edgesplit.cluster.actors.workload import TierKnown
 from edgesplit.cluster.measure.meters import TierMeters
 from edgesplit.cluster.measure.runtimes import Runtimes, RuntimeTask
 from edgesplit.cluster.ray.answers import answer
@@ -22,7 +23,7 @@ from edgesplit.cluster.session.launch_actors import (
     threads_of,
 )
 from edgesplit.cluster.session.membership import CLOSED, ClusterMembership, SessionActors
-from edgesplit.cluster.session.planning import Planning, TierKnown
+from edgesplit.cluster.session.planning import Planning
 from edgesplit.cluster.session.programs import SessionPrograms
 from edgesplit.cluster.session.session_tiers import SessionTiers
 from edgesplit.config import Config

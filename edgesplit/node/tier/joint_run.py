@@ -68,6 +68,38 @@ class JointRun:
         return self.batched([values, *(mate.task.values for mate in self.mates)])
 
 
+@dataclass(frozen=True, eq=False)
+class _Turn:
+    """A request whose turn it is, and what waits behind it, with the key of each."""
+
+    lane: Lane
+    job: Job
+    key: JointKey
+    queue: Sequence[WaitingTask]
+    keys: Sequence[JointKey | None]
+
+    def batched(self, key: JointKey) -> Batched | None:
+        """The range for several; the lane's owner hears where nobody has looked."""
+        batched = key.source.batch(*key.range)
+        if batched is None and not key.source.why_alone(*key.range):
+            self.lane.owner.may_gain(key)
+        return batched
+
+    def waiting(self, alone_s: float) -> list[Queued]:
+        """All of them, the request first; alone_s: of those with its key."""
+        return [
+            Queued(self.key, alone_s, self.job.deadline_s),
+            *(
+                Queued(
+                    id(queued) if other is None else other,
+                    alone_s if other == self.key else queued.lane.expected_s,
+                    queued.deadline_s,
+                )
+                for queued, other in zip(self.queue, self.keys, strict=True)
+            ),
+        ]
+
+
 class JointRuns:
     """Of a host: called on the compute thread, before a request is run."""
 
@@ -83,40 +115,27 @@ class JointRuns:
             return None
         queue = self._compute.queue(lane, _MOST_LOOKED_AT)
         keys = [queued.lane.owner.joint_key(queued.task) for queued in queue]
-        return self._alike(lane, job, key, queue, keys) or self._joining(
-            lane, job, key, queue, keys
-        )
+        turn = _Turn(lane, job, key, queue, keys)
+        return self._alike(turn) or self._joining(turn)
 
-    def _alike(
-        self,
-        lane: Lane,
-        job: Job,
-        key: JointKey,
-        queue: Sequence[WaitingTask],
-        keys: Sequence[JointKey | None],
-    ) -> JointRun | None:
+    def _alike(self, turn: _Turn) -> JointRun | None:
         """Those with the very same range."""
-        if key not in keys:
+        key = turn.key
+        if key not in turn.keys:
             return None
-        batched = _known(lane, key)
+        batched = turn.batched(key)
         if batched is None:
             return None
-        waiting = _waiting(lane, job, key, queue, keys, batched.times.seconds(1))
+        waiting = turn.waiting(batched.times.seconds(1))
         places = together(waiting, time.perf_counter(), batched.times)
-        return self._run(key, [queue[at - 1] for at in places[1:]], batched, key.start)
+        return self._run(turn, places[1:], batched, key.start)
 
-    def _joining(
-        self,
-        lane: Lane,
-        job: Job,
-        key: JointKey,
-        queue: Sequence[WaitingTask],
-        keys: Sequence[JointKey | None],
-    ) -> JointRun | None:
+    def _joining(self, turn: _Turn) -> JointRun | None:
         """Those that wait for the end of its range; torch needs nothing to be built for that."""
+        key = turn.key
         ends = [
             other
-            for other in keys
+            for other in turn.keys
             if other is not None
             and key.start < other.start < key.stop
             and replace(other, start=key.start) == key
@@ -124,49 +143,18 @@ class JointRuns:
         if key.runtime != TORCH or not ends:
             return None
         end = max(set(ends), key=lambda one: (ends.count(one), one.start))
-        batched = _known(lane, end)
+        batched = turn.batched(end)
         if batched is None:
             return None
-        alone_s = lane.expected_s
-        waiting = _waiting(lane, job, key, queue, keys, alone_s)
-        places = tuple(at for at, other in enumerate(keys, 1) if other == end)
+        alone_s = turn.lane.expected_s
+        places = tuple(at for at, other in enumerate(turn.keys, 1) if other == end)
         first_s = max(0.0, alone_s - batched.times.seconds(1))
         rest = Rest(places, first_s, batched.times)
-        mates = joining(waiting, time.perf_counter(), rest)
-        return self._run(key, [queue[at - 1] for at in mates], batched, end.start)
+        mates = joining(turn.waiting(alone_s), time.perf_counter(), rest)
+        return self._run(turn, mates, batched, end.start)
 
     def _run(
-        self, key: JointKey, mates: Sequence[WaitingTask], batched: Batched, begins: int
+        self, turn: _Turn, places: Sequence[int], batched: Batched, begins: int
     ) -> JointRun | None:
-        taken = self._compute.take(mates)
-        return JointRun(key, taken, batched, begins) if taken else None
-
-
-def _known(lane: Lane, key: JointKey) -> Batched | None:
-    batched = key.source.batch(*key.range)
-    if batched is None and not key.source.why_alone(*key.range):
-        lane.owner.may_gain(key)
-    return batched
-
-
-def _waiting(
-    lane: Lane,
-    job: Job,
-    key: JointKey,
-    queue: Sequence[WaitingTask],
-    keys: Sequence[JointKey | None],
-    alone_s: float,
-) -> list[Queued]:
-    """The request, and what waits behind it; alone_s: of those with its key."""
-    pairs = zip(queue, keys, strict=True)
-    return [
-        Queued(key, alone_s, job.deadline_s),
-        *(
-            Queued(
-                id(queued) if other is None else other,
-                alone_s if other == key else queued.lane.expected_s,
-                queued.deadline_s,
-            )
-            for queued, other in pairs
-        ),
-    ]
+        taken = self._compute.take([turn.queue[at - 1] for at in places])
+        return JointRun(turn.key, taken, batched, begins) if taken else None

@@ -12,6 +12,7 @@ from edgesplit.core.fleet.host_load import HostLoad
 from edgesplit.errors import ClosedError, ClusterError
 from edgesplit.node.meter.load_reader import HostLoadReader
 from edgesplit.node.meter.pool import MeterPool
+from edgesplit.node.process.last_heard import LastHeard
 from edgesplit.node.process.named_locks import NamedLocks
 from edgesplit.node.process.threads import begin
 from edgesplit.node.tier.host import TierHost
@@ -54,7 +55,8 @@ class TierSessions:
         self._meters = MeterPool()
         self._load = HostLoadReader()
         self._sessions: dict[str, TierSession] = {}
-        self._heard_s: dict[str, float] = {}
+        self._look_s = min(_LOOK_S, silent_s)
+        self._last_heard = LastHeard(silent_s, self._look_s)
         # While one is opened or ended: its modules and its meter take what time they want.
         self._locks = NamedLocks()
         self._closed = threading.Event()
@@ -85,7 +87,7 @@ class TierSessions:
             if known is None:
                 known = TierSession(settings, self._host, self._shared, self._meters, self._process)
                 self._sessions[name] = known
-                self._heard_s[name] = time.monotonic() + _OPENING * self._silent_s
+                self._last_heard.of(name, grace_s=_OPENING * self._silent_s)
             if self._closed.is_set():
                 self._end(name)
                 raise ClosedError(f"tier {self._name!r} has ended")
@@ -99,7 +101,7 @@ class TierSessions:
                 f"tier {self._name!r} does not know session {session!r} any more; it is opened "
                 "again within seconds"
             )
-        self._heard_s[session] = time.monotonic()
+        self._last_heard.of(session)
         return getattr(found, method)(*args)
 
     def incarnation(self, session: str) -> str:
@@ -107,7 +109,7 @@ class TierSessions:
         found = self._sessions.get(session)
         if found is None:
             return f"{self._process}/none"
-        self._heard_s[session] = time.monotonic()
+        self._last_heard.of(session)
         return found.incarnation
 
     def end(self, session: str) -> None:
@@ -134,29 +136,25 @@ class TierSessions:
 
     def _end(self, name: str) -> None:
         found = self._sessions.pop(name, None)
-        self._heard_s.pop(name, None)
+        self._last_heard.forget(name)
         if found is not None:
             found.close(self._host)
 
     def _look_after(self) -> None:
-        looked_s, every_s = time.monotonic(), min(_LOOK_S, self._silent_s)
-        while not self._closed.wait(every_s):
-            now_s = time.monotonic()
-            if now_s - looked_s - every_s > self._silent_s / 3:  # this process was away itself
-                self._heard_s |= dict.fromkeys(list(self._heard_s), now_s)
-            looked_s = now_s
+        self._last_heard.look()
+        while not self._closed.wait(self._look_s):
+            self._last_heard.look()
             for name, session in list(self._sessions.items()):
                 try:
-                    self._look_at(name, session, now_s)
+                    self._look_at(name, session)
                 except Exception:  # one session's fault is no other's
                     _log.exception("session %s is not given up whole", name)
 
-    def _look_at(self, name: str, session: TierSession, now_s: float) -> None:
+    def _look_at(self, name: str, session: TierSession) -> None:
+        now_s = time.monotonic()
         if session.has_peers(self._silent_s):
             session.had_peers_s = now_s
             return
-        heard_s = self._heard_s.get(name, now_s)
-        silent_s, alone_s = now_s - heard_s, now_s - session.had_peers_s
-        if silent_s > self._silent_s and alone_s > self._silent_s / 3:
+        if self._last_heard.is_silent(name) and now_s - session.had_peers_s > self._silent_s / 3:
             _log.warning("session %s is silent for %.0f s, and ends", name, self._silent_s)
             self.end(name)

@@ -21,6 +21,7 @@ _log = logging.getLogger(__name__)
 
 RunSegment = Callable[[list[Any]], list[Any]]
 _UNABLE = "unable"
+_Task = Job | Remainder | Callable[[], None]  # what waits in a lane
 
 
 class SegmentSource(Protocol):
@@ -146,14 +147,14 @@ class Worker:
 
     # For the compute thread
 
-    def drop(self, task: Job | Remainder | Callable[[], None]) -> bool:
+    def drop(self, task: _Task) -> bool:
         """Make room for another session's; only a request that has not begun can."""
         if isinstance(task, Job):
             why = f"it made room for a session of more weight: {self.queue_text}"
             self._finished(_failed(task, "busy", why))
         return isinstance(task, Job)
 
-    def joint_key(self, task: Job | Remainder | Callable[[], None]) -> JointKey | None:
+    def joint_key(self, task: _Task) -> JointKey | None:
         """What a request shares with those that may run with it."""
         if not isinstance(task, Job) or task.is_pointless:
             return None
@@ -166,7 +167,7 @@ class Worker:
         """See measure_joint."""
         self.measure_joint(key)
 
-    def do(self, task: Job | Remainder | Callable[[], None]) -> Sequence[Lane]:
+    def do(self, task: _Task) -> Sequence[Lane]:
         """One turn of the compute thread. Raises nothing."""
         key = self.joint_key(task) if self.joint_sources else None
         if isinstance(task, Job) and key is not None:
@@ -176,7 +177,7 @@ class Worker:
         self.do_alone(task)
         return ()
 
-    def do_alone(self, task: Job | Remainder | Callable[[], None]) -> None:
+    def do_alone(self, task: _Task) -> None:
         """The same without others. Raises nothing."""
         if not isinstance(task, Job | Remainder):
             task()
