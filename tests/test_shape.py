@@ -5,6 +5,7 @@ And which tests may look inside the product.
 
 import ast
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -244,6 +245,12 @@ def private_looks(source):
 def test_only_views_look_inside(path):
     if path.relative_to(TESTS).as_posix() not in VIEWS:
         assert private_looks(path.read_text()) == []
+
+
+def test_each_test_module_has_a_name_of_its_own():
+    """Those without a package are imported by their file's name: of two, one would not be run."""
+    count = Counter(path.name for path in TESTS.rglob("*.py") if path.name != "conftest.py")
+    assert [name for name, n in count.items() if n > 1 and name != "__init__.py"] == []
 
 
 def test_the_views_are_there():
