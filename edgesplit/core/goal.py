@@ -29,6 +29,8 @@ class Goal:
     min_end_layers: layers that stay on the tier that holds the input. With 1 or more the raw input
         never leaves it.
     memory_bytes: by tier, the most bytes of weights of its segment. Tiers left out have no limit.
+    max_accuracy_loss: the most accuracy that a plan may cost, such as 0.005 of the examples. None:
+        nothing lossy is ever done.
     max_stages: the most tiers that a plan may visit, relays and the entry tier included. None: all.
     boundary: `marginal` charges what a request causes (compute, transmit, receive); `gross` also
         charges the watts of every waiting tier while the request lasts.
@@ -52,6 +54,7 @@ class Goal:
     temperature: float = 0.1
     memory: float = 0.1
     max_stages: int | None = None
+    max_accuracy_loss: float | None = None
 
     def __post_init__(self) -> None:
         weights = (self.end_energy, self.total_energy, self.latency)
@@ -79,6 +82,12 @@ class Goal:
         most = self.max_stages
         if most is not None and not (is_whole(most) and most >= 1):
             raise GoalError(f"max_stages must be a whole number >= 1 or None, given {most!r}")
+        loss = self.max_accuracy_loss
+        if loss is not None and not (is_finite(loss) and 0 < loss < 1):
+            raise GoalError(
+                "max_accuracy_loss must be a share above 0 and below 1, such as 0.005, or None, "
+                f"given {loss!r}"
+            )
         if not isinstance(self.memory_bytes, Mapping) or not all(
             is_name(tier) and is_finite(size) and size >= 0
             for tier, size in self.memory_bytes.items()

@@ -20,13 +20,15 @@ class LayerTimes:
     """Seconds per layer of one tier under one runtime, on the calibrated input.
 
     provenance: where the seconds are from. error: the largest relative difference from eager torch
-    on the example; None: bit-identical, or not compared.
+    on the example; None: bit-identical, or not compared. loss: of a lossy runtime, the upper end of
+    the accuracy that it costs; None: it is not lossy.
     """
 
     runtime: str
     layer_s: tuple[float, ...]
     provenance: str = "given"
     error: float | None = None
+    loss: float | None = None
 
     def __post_init__(self) -> None:
         if not is_runtime_name(self.runtime):

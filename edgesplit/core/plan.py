@@ -1,4 +1,4 @@
-"""A plan: which tier runs which segment in which runtime, in route order; a value.
+"""A plan: which tier runs which segment in which runtime, and how payloads travel; a value.
 
 Its text form is reversible.
 """
@@ -11,6 +11,7 @@ from itertools import pairwise
 from edgesplit.core.given import is_name, is_whole
 from edgesplit.core.graph import Graph
 from edgesplit.core.layer_times import NAME_HINT, RUNTIME_NAME, TORCH, is_runtime_name
+from edgesplit.core.payload_codec import AS_IS, CODEC_NAME, CODECS
 from edgesplit.errors import PlanError
 
 _TIER_NAME = r"[A-Za-z0-9_.-]+"
@@ -20,6 +21,7 @@ _STAGE = re.compile(
     rf"\s*(?P<tier>{_TIER_NAME})\s*(\[\s*(?P<runtime>{RUNTIME_NAME})\s*\]\s*)?"
     r":\s*(?P<start>\d+)\s*-\s*(?P<stop>\d+)\s*"
 )
+_HOP = re.compile(rf"\|(?:\s*({CODEC_NAME})\s*\|)?")
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,8 @@ class Stage:
     """One tier, its layers start to stop - 1, and the runtime that executes them.
 
     start == stop: the tier runs nothing and passes the payload on. Its runtime is then `torch`
-    whatever is given, so that equal plans are equal values. Raises PlanError for a wrong kind.
+    whatever is given, so that equal plans are equal values. codec: how the payload behind these
+    layers is written for the link to the next tier. Raises PlanError for a wrong kind.
 
     Example:
         >>> str(Stage("end", 0, 12, runtime="onnx"))
@@ -38,6 +41,7 @@ class Stage:
     start: int
     stop: int
     runtime: str = TORCH
+    codec: str = AS_IS
 
     def __post_init__(self) -> None:
         if not (is_name(self.tier) and is_whole(self.start) and is_whole(self.stop)):
@@ -47,6 +51,10 @@ class Stage:
             )
         if not is_runtime_name(self.runtime):
             raise PlanError(f"tier {self.tier!r}: no runtime {self.runtime!r}; {NAME_HINT}")
+        if self.codec != AS_IS and self.codec not in CODECS:
+            raise PlanError(
+                f"tier {self.tier!r}: no codec {self.codec!r}; known: {', '.join(CODECS)}"
+            )
         if self.start == self.stop:
             object.__setattr__(self, "runtime", TORCH)
 
@@ -62,9 +70,10 @@ class Stage:
 class Plan:
     """Stages in the order that a request visits them. The first tier holds the input.
 
-    str() of it is `end[onnx]:0-12 | edge:12-20 | cloud:20-38`, and parse_plan() reads that; without
-    brackets the runtime is `torch`. Raises PlanError where a tier appears twice, or where a stage
-    does not begin at the layer where the stage before it stops.
+    str() of it is `end[onnx]:0-12 |int8+zstd| edge:12-20 | cloud:20-38`, and parse_plan() reads
+    that; without brackets the runtime is `torch`, without a codec the payload travels as it is.
+    Raises PlanError where a tier appears twice, where a stage does not begin at the layer where the
+    stage before it stops, or where the last stage, which sends nothing on, has a codec.
 
     Example:
         >>> Plan((Stage("end", 0, 12), Stage("cloud", 12, 38))).cuts
@@ -88,9 +97,16 @@ class Plan:
         tiers = self.route
         if len(set(tiers)) != len(tiers):
             raise PlanError(f"plan {self}: a tier appears twice; one segment per tier")
+        if self.stages[-1].codec != AS_IS:
+            raise PlanError(
+                f"plan {self}: {self.stages[-1].tier!r} sends nothing on, so it has no codec; the "
+                "answer travels as it is"
+            )
 
     def __str__(self) -> str:
-        return " | ".join(str(stage) for stage in self.stages)
+        hops = ("|" if stage.codec == AS_IS else f"|{stage.codec}|" for stage in self.stages)
+        text = " ".join(f"{stage} {hop}" for stage, hop in zip(self.stages, hops, strict=True))
+        return text.removesuffix(" |")
 
     @property
     def route(self) -> tuple[str, ...]:
@@ -101,6 +117,11 @@ class Plan:
     def runtimes(self) -> dict[str, str]:
         """Each tier's runtime, in route order; `torch` for one that runs nothing."""
         return {stage.tier: stage.runtime for stage in self.stages}
+
+    @property
+    def codecs(self) -> tuple[str, ...]:
+        """How the payload at each cut travels, one fewer than stages."""
+        return tuple(stage.codec for stage in self.stages[:-1])
 
     @property
     def cuts(self) -> tuple[int, ...]:
@@ -160,6 +181,20 @@ class Plan:
         stages = (replace(s, runtime=runtimes.get(s.tier, s.runtime)) for s in self.stages)
         return Plan(tuple(stages))
 
+    def coded(self, codecs: Sequence[str]) -> "Plan":
+        """The same plan with its payloads written so, one codec per cut.
+
+        Raises PlanError where the number does not fit.
+
+        Example:
+            >>> str(parse_plan("end:0-12 | cloud:12-38").coded(["int8"]))
+            'end:0-12 |int8| cloud:12-38'
+        """
+        if len(codecs) != len(self.stages) - 1:
+            raise PlanError(f"plan {self} has {len(self.stages) - 1} cuts, given codecs {codecs}")
+        pairs = zip(self.stages, (*codecs, AS_IS), strict=True)
+        return Plan(tuple(replace(stage, codec=codec) for stage, codec in pairs))
+
 
 def is_tier_name(text: str) -> bool:
     """Whether a tier can be called so, and a plan's text and a frame can name it."""
@@ -177,16 +212,17 @@ def parse_plan(text: str) -> Plan:
         raise PlanError(
             f"a plan is written as text, such as 'end:0-12 | edge:12-38', given {text!r}"
         )
+    parts = _HOP.split(text)  # stage, codec or None, what of it stands behind "+", stage, ...
     stages = []
-    for part in text.split("|"):
+    for part, codec in zip(parts[::3], [*parts[1::3], None], strict=True):
         match = _STAGE.fullmatch(part)
         if match is None:
             raise PlanError(
                 f"{text!r} is not a plan: {part.strip()!r} should look like 'end:0-12' or "
-                "'end[onnx]:0-12', stages joined by '|'"
+                "'end[onnx]:0-12', stages joined by '|' or by a codec, as in '|int8|'"
             )
         bounds = int(match["start"]), int(match["stop"])
-        stages.append(Stage(match["tier"], *bounds, match["runtime"] or TORCH))
+        stages.append(Stage(match["tier"], *bounds, match["runtime"] or TORCH, codec or AS_IS))
     return Plan(tuple(stages))
 
 

@@ -4,6 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from edgesplit.core.given import is_finite, is_number
+from edgesplit.core.payload_codec import CodecSizes, CodecSpeed
 from edgesplit.core.scatter import Scatter
 from edgesplit.core.tier import Tier
 from edgesplit.errors import ProfileError, UnknownNameError
@@ -59,9 +60,9 @@ class Profile:
     """Tiers, the links between them, and the reference of the score. The first tier has the input.
 
     Every link needs its reverse, since a reply goes back along the route. score_reference: what
-    divides the terms;
-    None: taken from the profile itself. Raises ProfileError where tiers and links contradict each
-    other.
+    divides the terms; None: taken from the profile itself. codecs: in which payloads may be written
+    between tiers that know their speeds there. Raises ProfileError where tiers and links contradict
+    each other.
 
     Example:
         >>> watts = Power(12, 12, 12, 12)
@@ -74,6 +75,7 @@ class Profile:
     tiers: tuple[Tier, ...]
     links: tuple[Link, ...]
     score_reference: ScoreReference | None = None
+    codecs: tuple[CodecSizes, ...] = ()
 
     def __post_init__(self) -> None:
         kinds = ((self.tiers, Tier), (self.links, Link))
@@ -99,6 +101,13 @@ class Profile:
             if (target, source) not in pairs:
                 raise ProfileError(
                     f"link {source}->{target} has no reverse; replies need {target}->{source}"
+                )
+        cuts = len(self.tiers[0].layer_s) + 1
+        for one in self.codecs:
+            if len(one.payload_bytes) != cuts:
+                raise ProfileError(
+                    f"codec {one.codec} has sizes at {len(one.payload_bytes)} cuts, the tiers "
+                    f"have {cuts - 1} layers, so {cuts} cuts"
                 )
 
     @property
@@ -158,6 +167,19 @@ class Profile:
     def with_added(self, tier: Tier, links: Sequence[Link]) -> "Profile":
         """The same profile with one more tier and its links. Raises ProfileError as a new one."""
         return replace(self, tiers=(*self.tiers, tier), links=(*self.links, *links))
+
+    def with_codecs(
+        self, codecs: Sequence[CodecSizes], speeds: Mapping[str, Sequence[CodecSpeed]]
+    ) -> "Profile":
+        """The same profile with those codecs instead of its own. speeds: by tier, of each codec.
+
+        Tiers that `speeds` leaves out keep theirs. Raises ProfileError where sizes do not fit.
+        """
+        tiers = (
+            replace(tier, codec_speeds=tuple(speeds[tier.name])) if tier.name in speeds else tier
+            for tier in self.tiers
+        )
+        return replace(self, tiers=tuple(tiers), codecs=tuple(codecs))
 
     def without_tiers(self, gone: Collection[str]) -> "Profile":
         """The same profile without those tiers and their links; not the entry tier."""

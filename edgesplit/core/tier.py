@@ -6,6 +6,7 @@ from edgesplit.core.energy.metering import Metering
 from edgesplit.core.fleet.pressure import NO_PRESSURE, Pressure
 from edgesplit.core.given import is_finite, is_name
 from edgesplit.core.layer_times import NAME_HINT, TORCH, LayerTimes, are_seconds, is_runtime_name
+from edgesplit.core.payload_codec import CodecSpeed
 from edgesplit.core.power import Power
 from edgesplit.core.scatter import Scatter
 from edgesplit.errors import ProfileError, UnknownNameError
@@ -23,6 +24,7 @@ class Tier:
     unused: pairs of a runtime that cannot be used here and the reason.
     scatter: how its measured seconds lie around these times the slowdown; None: not at all.
     pressure: of others' work, heat and memory on its host; a goal's weights make it a price.
+    codec_speeds: of the codecs that it can write and read payloads in.
 
     Raises ProfileError for a value of the wrong kind or out of range.
 
@@ -43,6 +45,7 @@ class Tier:
     unused: tuple[tuple[str, str], ...] = ()
     scatter: Scatter | None = None
     pressure: Pressure = NO_PRESSURE
+    codec_speeds: tuple[CodecSpeed, ...] = ()
 
     def __post_init__(self) -> None:
         if not (is_name(self.name) and isinstance(self.power, Power)):
