@@ -11,7 +11,9 @@ from typing import Any, Literal
 import numpy as np
 
 from edgesplit.core.given import is_finite, names_in, number_above_0, whole_from_1
+from edgesplit.core.goal import Goal
 from edgesplit.core.layer_times import TORCH
+from edgesplit.core.payload_codec import CODECS, USUAL_CODECS, is_lossy
 from edgesplit.core.plan import TIER_NAME_HINT, is_tier_name
 from edgesplit.core.policy import plays
 from edgesplit.core.power import Power
@@ -67,6 +69,11 @@ class Config:
             0 to 1. Default: 1e-4.
         exact: True: only runtimes with torch's bits; with runtimes=None torch alone. Default:
             False.
+        codecs: how payloads may be written for links, such as ("int8-channel", "zstd"). None: the
+            usual ones where the goal grants a loss of accuracy, else none. Those that lose
+            nothing, zstd and lz4, need no grant where they are named. Default: None.
+        accuracy_checks: share of the requests along lossy plans that is also run exactly and
+            compared, 0 to 1. Default: 0.005.
         mode: "eval": the model runs in eval mode; "as-is": each part runs in the mode it was left
             in, so that dropout in training mode drops. Default: "eval".
         imports: modules that register operators of the model; every tier imports them before it
@@ -122,6 +129,8 @@ class Config:
     runtimes: Sequence[str] | Mapping[str, Sequence[str]] | None = None
     tolerance: float = 1e-4
     exact: bool = False
+    codecs: Sequence[str] | None = None
+    accuracy_checks: float = 0.005
     mode: Literal["eval", "as-is"] = "eval"
     interval_s: float = 1.0
     timeout_s: float = 60.0
@@ -197,6 +206,13 @@ class Config:
             raise ConfigError(f"exact is True or False, given {self.exact!r}")
         if not (is_finite(self.hedge) and 0 <= self.hedge <= 1):
             raise ConfigError(f"hedge is a share of requests from 0 to 1, given {self.hedge!r}")
+        if not (is_finite(self.accuracy_checks) and 0 <= self.accuracy_checks <= 1):
+            raise ConfigError(
+                "accuracy_checks is a share of requests from 0 to 1, given "
+                f"{self.accuracy_checks!r}"
+            )
+        if self.codecs is not None:
+            object.__setattr__(self, "codecs", _known_codecs(self.codecs))
         object.__setattr__(self, "tolerance", float(self.tolerance))
         object.__setattr__(self, "hedge", float(self.hedge))
 
@@ -284,6 +300,14 @@ class Config:
         named = {name for tier in self.tiers for name in self.runtimes_of(tier)}
         return tuple(name for name in RUNTIMES if name in named)
 
+    def wanted_codecs(self, goal: Goal) -> tuple[str, ...]:
+        """Those that payloads may be written in under that goal."""
+        is_granted = goal.max_accuracy_loss is not None and not self.exact
+        named = self.codecs
+        if named is None:
+            return USUAL_CODECS if is_granted else ()
+        return tuple(codec for codec in named if is_granted or not is_lossy(codec))
+
     def pinned(self, runtime: str | Mapping[str, str]) -> "Config":
         """The same with one runtime for all tiers, or one for each that is named."""
         if isinstance(runtime, str):
@@ -334,6 +358,15 @@ class Config:
                     f"section [{tier}] with {', '.join(_PHASES)}"
                 )
         return {tier: known[tier] for tier in self.tiers}
+
+
+def _known_codecs(given: object) -> tuple[str, ...]:
+    """The names, each once. Raises ConfigError, UnknownNameError."""
+    named = names_in("codecs", given, ConfigError) if given else ()
+    for codec in named:
+        if codec not in CODECS:
+            raise UnknownNameError(f"codecs: no codec {codec!r}; known: {', '.join(CODECS)}")
+    return tuple(dict.fromkeys(named))
 
 
 def load_power(path: str | PathLike[str]) -> dict[str, Power]:

@@ -15,9 +15,11 @@ from edgesplit.core.goal import Goal
 from edgesplit.core.graph import Graph
 from edgesplit.core.hedge import HedgeRule, hedge_rules
 from edgesplit.core.layer_times import TORCH
+from edgesplit.core.payload_codec import AS_IS, CodecSizes, CodecSpeeds, is_lossy
 from edgesplit.core.plan import Plan
 from edgesplit.core.profile import Link, Profile
 from edgesplit.core.tier import Tier
+from edgesplit.errors import PlanError
 from edgesplit.node.program.export.model import ExportedModel
 from edgesplit.node.program.program_file import DescribedProgram
 from edgesplit.node.transport import wire
@@ -81,6 +83,11 @@ class Route:
         """Whether no stage runs in another runtime, whose answers are compared now and then."""
         return all(hop.runtime == TORCH for hop in self.hops)
 
+    @cached_property
+    def is_lossy(self) -> bool:
+        """Whether a payload is written in a codec that may change it."""
+        return any(is_lossy(codec) for codec in self.plan.codecs)
+
 
 @dataclass(eq=False)
 class ActiveWorkload:
@@ -112,6 +119,11 @@ class ActiveWorkload:
         with self._changing:
             tier = with_offer(self.profile.tier(offered.tier), offered)
             self.profile = self.profile.with_tier(tier)
+
+    def set_codecs(self, codecs: Sequence[CodecSizes], speeds: CodecSpeeds) -> None:
+        """Plans may from now on write payloads in these codecs, and in no others."""
+        with self._changing:
+            self.profile = self.profile.with_codecs(codecs, dict(speeds))
 
     def join(self, tier: Tier, links: Sequence[Link], address: str) -> None:
         """Plans may from now on name a tier that has joined."""
@@ -151,10 +163,11 @@ class ActiveWorkload:
         rules: list[HedgeRule | None] = [None] * count
         if self.fails_over:
             model = CostModel(self.graph, self.profile, self.goal)
+            known = self._known(model, plan)
             longest = wire.LONGEST_TIMEOUT_S
-            waits_s = [*(min(s, longest) for s in failover_timeouts(model, plan)), 0.0]
+            waits_s = [*(min(s, longest) for s in failover_timeouts(model, known)), 0.0]
             if hedges:
-                rules = [*hedge_rules(model, plan), None]
+                rules = [*hedge_rules(model, known), None]
         hops = [
             wire.Hop(
                 s.tier,
@@ -164,7 +177,19 @@ class ActiveWorkload:
                 s.runtime,
                 wait_s,
                 None if rule is None else wire.Hedge(*astuple(rule)),
+                s.codec,
             )
             for s, wait_s, rule in zip(plan.stages, waits_s[1:], rules[1:], strict=True)
         ]
         return Route(plan, hops, waits_s[0], rules[0])
+
+    def _known(self, model: CostModel, plan: Plan) -> Plan:
+        """The plan with payloads as they are, which take longer, where its codecs are not known.
+
+        So it is where the user names a codec that was not measured, or not granted.
+        """
+        try:
+            model.cost(plan)
+        except PlanError:
+            return plan.coded([AS_IS] * len(plan.codecs))
+        return plan

@@ -12,14 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
+from edgesplit.caller.accuracy.examples import Metric, checked_examples
 from edgesplit.caller.active_workload import ActiveWorkload
-from edgesplit.caller.assemble import assemble, checked_config, checked_setup, is_a
+from edgesplit.caller.assemble import assemble, check_grant, checked_config, checked_setup, is_a
 from edgesplit.caller.calls import CallOptions
 from edgesplit.caller.metered import MeteredBlock
 from edgesplit.caller.undisturbed import exit_on_sigterm, leave_sigterm, undisturbed
 from edgesplit.cluster.measure.calibrate import Blocks, Calibrated, calibrate
 from edgesplit.cluster.ray.fork import FORKS
 from edgesplit.config import Config
+from edgesplit.core.accuracy import Loss
 from edgesplit.core.energy.window import tier_window
 from edgesplit.core.explain import Explanation, explain
 from edgesplit.core.given import is_finite, number_above_0
@@ -69,6 +71,11 @@ class EdgeSplit:
         emulated tiers on this machine. None: the cluster that RAY_ADDRESS, this process or this
         host's node file names, else emulated tiers. A process can be in one cluster only.
     config: how the session runs.
+    examples: inputs, or pairs (input, label), that accuracy is measured on: a data set or a list.
+        Goal(max_accuracy_loss=...), which lets payloads be rounded on their way, needs them.
+    metric: a function (outputs, targets) -> a number, the higher the better, that says what
+        accuracy is. None: the share of right classes; without labels, of equal classes; of what
+        is no classifier, the relative error.
     runtime: one runtime for all segments, or one by tier, such as {"end": "onnx"}. None: the
         runtimes of `config` are measured while requests flow, and chosen with the plan.
 
@@ -90,8 +97,11 @@ class EdgeSplit:
         address: str | None = None,
         config: Config | None = None,
         runtime: str | Mapping[str, str] | None = None,
+        examples: Iterable[Any] | None = None,
+        metric: Metric | None = None,
     ) -> None:
-        setup = checked_setup(model, goal, policy, address, checked_config(config, runtime))
+        settings, given = checked_config(config, runtime), checked_examples(examples, metric)
+        setup = checked_setup(model, (goal, policy), address, settings, given)
         self._setup, self._goal = setup, setup.options.goal
         self._lock = threading.RLock()
         self._is_closed = False
@@ -372,6 +382,7 @@ class EdgeSplit:
                 f"counts them {goal.boundary}; make a new EdgeSplit for that"
             )
         self._setup.config.check_tiers("memory_bytes", goal.memory_bytes)
+        check_grant(goal, self._setup.examples)
         self._parts.workloads.set_goal(goal)
         self._goal = goal
 
@@ -451,6 +462,30 @@ class EdgeSplit:
         timeout_s = _seconds(timeout_s)
         if not self._parts.threads.benchmark.wait(self._used().id, timeout_s):
             raise ClusterError(f"runtimes are still being measured after {timeout_s:g} s")
+
+    def wait_for_codecs(self, timeout_s: float = 600.0) -> None:
+        """Wait until the codecs that plans would use now are measured.
+
+        For the input signature used last. Raises ClusterError after `timeout_s` seconds.
+
+        Example:
+            >>> split.wait_for_codecs(timeout_s=120)
+        """
+        timeout_s = _seconds(timeout_s)
+        if not self._parts.threads.codecs.wait(self._used().id, timeout_s):
+            raise ClusterError(f"codecs are still being measured after {timeout_s:g} s")
+
+    @property
+    def accuracy_losses(self) -> dict[tuple[int, str], Loss]:
+        """What was measured on the examples: the loss of each (cut, codec), with its interval.
+
+        For the input signature used last.
+
+        Example:
+            >>> split.accuracy_losses  # nothing was granted
+            {}
+        """
+        return self._parts.threads.codecs.losses(self._used().id)
 
     def wait_for_plan(self, timeout_s: float = 60.0) -> bool:
         """Wait until the plan in force is settled; False where it is not after `timeout_s` seconds.

@@ -9,6 +9,9 @@ from typing import Any, TypeVar
 
 from torch import nn
 
+from edgesplit.caller.accuracy.accuracy_watch import AccuracyWatch
+from edgesplit.caller.accuracy.codec_benchmark import CodecBenchmark
+from edgesplit.caller.accuracy.examples import Examples
 from edgesplit.caller.answer_check import AnswerCheck
 from edgesplit.caller.calls import Calls
 from edgesplit.caller.progress import Progress
@@ -26,7 +29,7 @@ from edgesplit.core.control.state import Settings
 from edgesplit.core.given import is_name
 from edgesplit.core.goal import Goal
 from edgesplit.core.policy import Policy, checked, policy_named
-from edgesplit.errors import InputError
+from edgesplit.errors import GoalError, InputError
 from edgesplit.node.program.export.model import warm_up
 from edgesplit.node.program.export.model_watch import GivenModel
 from edgesplit.node.transport.tensors import flushes_denormals
@@ -43,6 +46,7 @@ class Setup:
     config: Config
     options: SessionOptions
     progress: Progress
+    examples: Examples | None = None
 
 
 @dataclass(frozen=True)
@@ -74,18 +78,38 @@ class Parts:
         self.workloads.close()
 
 
-def checked_setup(model: Any, goal: Any, policy: Any, address: Any, config: Config) -> Setup:
-    """What the caller gave, of the right kinds. Raises InputError, GoalError, UnknownNameError."""
+def checked_setup(
+    model: Any, wanted: tuple[Any, Any], address: Any, config: Config, examples: Examples | None
+) -> Setup:
+    """What the caller gave, of the right kinds. wanted: the goal and the policy.
+
+    Raises InputError, GoalError, UnknownNameError.
+    """
+    goal, policy = wanted
     if not isinstance(model, nn.Module):
         raise InputError(f"model must be a torch.nn.Module, given {type(model).__name__}")
     goal = is_a(Goal, "goal", goal) if goal is not None else Goal()
     config.check_tiers("memory_bytes", goal.memory_bytes)
+    check_grant(goal, examples)
     if not (address is None or is_name(address)):
         raise InputError(f"address must be host:port or None, given {address!r}")
     if not (isinstance(policy, str) or callable(policy)):
         raise InputError(f"policy must be a name or a function, given {policy!r}")
     options = _options(goal, policy, config)
-    return Setup(GivenModel(model), address, config, options, Progress(config.progress))
+    progress = Progress(config.progress)
+    return Setup(GivenModel(model), address, config, options, progress, examples)
+
+
+def check_grant(goal: Goal, examples: Examples | None) -> None:
+    """Raise GoalError where nobody could tell whether what the goal grants is kept."""
+    if goal.max_accuracy_loss is None:
+        return
+    if examples is None:
+        raise GoalError(
+            f"max_accuracy_loss={goal.max_accuracy_loss:g} is measured on examples: give "
+            "EdgeSplit(model, examples=...) some hundred inputs, or pairs (input, label)"
+        )
+    examples.check(goal)
 
 
 def checked_config(config: Any, runtime: str | Mapping[str, str] | None) -> Config:
@@ -105,10 +129,13 @@ def assemble(setup: Setup) -> Parts:
     benchmark = RuntimeBenchmark(session, is_loud=config.runtimes is not None)
     verdicts = RuntimeVerdicts(session)
     supervisor = Supervisor(session, benchmark.again)
-    threads = Threads(watch, benchmark, supervisor, verdicts, Joining(session))
+    codecs = CodecBenchmark(session, config, setup.examples)
+    threads = Threads(watch, benchmark, supervisor, verdicts, Joining(session), codecs)
     workloads = Workloads(setup.model, session, threads, setup.options, setup.progress)
     recheck = AnswerCheck(session, verdicts, config.exactness)
-    calls = Calls(session, watch, workloads, config, recheck)
+    flushes = bool(config.flush_denormals)
+    accuracy = AccuracyWatch(session, codecs, config.accuracy_checks, flushes)
+    calls = Calls(session, watch, workloads, config, recheck, accuracy)
     warming = threading.Thread(target=warm_up, name="edgesplit-warm-up", daemon=True)
     return Parts(session, threads, workloads, calls, warming)
 

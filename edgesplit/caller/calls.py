@@ -8,6 +8,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
+from edgesplit.caller.accuracy.accuracy_watch import AccuracyWatch
 from edgesplit.caller.active_workload import ActiveWorkload, Route
 from edgesplit.caller.answer_check import AnswerCheck
 from edgesplit.caller.call_arguments import CallArguments
@@ -59,9 +60,11 @@ class Calls:
         workloads: Workloads,
         config: Config,
         check: AnswerCheck,
+        accuracy: AccuracyWatch,
     ) -> None:
         self._session, self._watch = session, watch
-        self._workloads, self._config, self._check = workloads, config, check
+        self._workloads, self._config = workloads, config
+        self._check, self._accuracy = check, accuracy
         self._ids = map(f"{id(self):x}-{{}}".format, itertools.count())
         self._fallback = LocalFallback(bool(config.flush_denormals))
         self._shared = RequestContext(
@@ -109,6 +112,7 @@ class Calls:
             client.close()
         self._fallback.close()
         self._check.close()
+        self._accuracy.close()
 
     def _pending(
         self,
@@ -167,7 +171,9 @@ class Calls:
         workload = pending.workload
         result = workload.shipped.exported.unflatten(outcome.values)
         self.history.add(pending, outcome)
-        if not pending.route.is_torch_alone:
+        if pending.route.is_lossy:
+            self._accuracy.answered(workload, pending.route.plan, pending.values, outcome.values)
+        elif not pending.route.is_torch_alone:
             self._check.answered(workload, pending.values, outcome.values, outcome.timings)
         if pending.updates_beliefs:
             self._watch.finished(workload.id, outcome.timings)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from edgesplit.caller.accuracy.codec_benchmark import CodecBenchmark
 from edgesplit.cluster.session.joining import Joining
 from edgesplit.cluster.session.runtime_benchmark import RuntimeBenchmark
 from edgesplit.cluster.session.supervisor import Supervisor
@@ -18,6 +19,7 @@ class Threads:
     supervisor: Supervisor
     verdicts: RuntimeVerdicts
     joining: Joining
+    codecs: CodecBenchmark
 
     def start(self) -> None:
         """Begin, once the session is open."""
@@ -26,11 +28,13 @@ class Threads:
         self.supervisor.start()
         self.verdicts.start()
         self.joining.start()
+        self.codecs.start()
 
     def stop(self) -> None:
         """End all of them; nothing of Ray's is called any more when this returns."""
         self.supervisor.stop()
         self.joining.stop()
+        self.codecs.stop()
         self.verdicts.stop()
         self.benchmark.stop()
         self.watch.stop()

@@ -7,7 +7,6 @@ import threading
 import time
 import warnings
 from dataclasses import replace
-from typing import Any
 
 import torch
 
@@ -113,6 +112,7 @@ class Workloads:
             self._wanted = replace(self._wanted, goal=goal)
             for workload in self._known.values():
                 workload.set_goal(self._session.tiers.goal_here(goal))
+            self._threads.codecs.goal_changed()
             self._strangers.clear()
 
     def _begin(self, arguments: CallArguments) -> ActiveWorkload:
@@ -128,7 +128,7 @@ class Workloads:
             payloads = payload_forms(program, values)
         graph = graph_of(self._model_name, program, payloads)
         try:
-            workload = self._prepared(shipped, values, payloads, graph)
+            workload = self._prepared(shipped, arguments, payloads, graph)
         except ClusterError as error:
             if not (self._known and self._wanted.fails_over):
                 raise
@@ -166,6 +166,7 @@ class Workloads:
         self._threads.benchmark.drop(gone.id)
         self._threads.verdicts.drop(gone.id)
         self._threads.joining.drop(gone.id)
+        self._threads.codecs.drop(gone.id)
         programs = []
         if not any(known.shipped is gone.shipped for known in self._known.values()):
             self._exports.drop(gone.shipped)
@@ -181,9 +182,14 @@ class Workloads:
         self._session.ready()
 
     def _prepared(
-        self, shipped: ShippedProgram, values: list[Any], payloads: tuple[Forms, ...], graph: Graph
+        self,
+        shipped: ShippedProgram,
+        arguments: CallArguments,
+        payloads: tuple[Forms, ...],
+        graph: Graph,
     ) -> ActiveWorkload:
         """The workload, once all tiers and the scheduler know it. Raises ClusterError."""
+        values = shipped.exported.flatten(arguments.args, arguments.kwargs)
         self._wait_for_tiers()
         self._progress.say("sending the model to the tiers")
         self._load(shipped)
@@ -206,6 +212,7 @@ class Workloads:
         alike = [known for known in self._known.values() if known.shipped is shipped]
         self._threads.verdicts.add(workload_id, workload.offer)
         self._threads.joining.add(workload_id, workload.join)
+        self._threads.codecs.add(workload, arguments)
         if not runtimes_first and len(alike) < _BENCHMARKED:  # else they are measured already
             self._threads.benchmark.add(task, workload.offer)
         return workload

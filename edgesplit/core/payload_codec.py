@@ -102,3 +102,6 @@ class CodecSpeed:
                 f"codec {self.codec!r} takes seconds of 0 or more, given {figures}; known codecs: "
                 f"{', '.join(CODECS)}"
             )
+
+
+CodecSpeeds = tuple[tuple[str, tuple[CodecSpeed, ...]], ...]  # of tiers, by name

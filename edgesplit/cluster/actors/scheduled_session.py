@@ -23,6 +23,7 @@ from edgesplit.cluster.actors.workload import (
 )
 from edgesplit.core.control.event import (
     Activate,
+    CodecsMeasured,
     GoalChanged,
     LayerTimesMeasured,
     Observed,
@@ -39,6 +40,7 @@ from edgesplit.core.control.state import current_profile
 from edgesplit.core.fleet.host_load import HostLoad
 from edgesplit.core.goal import Goal
 from edgesplit.core.layer_times import LayerTimes
+from edgesplit.core.payload_codec import CodecSizes, CodecSpeeds
 from edgesplit.core.profile import Profile
 from edgesplit.core.tier_timing import TierTiming
 from edgesplit.node.process.imports import Imports
@@ -140,6 +142,12 @@ class ScheduledSession:
     async def drop_layer_times(self, workload_id: str, tier: str, runtime: str, why: str) -> None:
         """A tier cannot run this workload in that runtime, or no longer: it failed its check."""
         await self._runner.feed(workload_id, RowDropped(self.loops.now_s(), tier, runtime, why))
+
+    async def set_codecs(
+        self, workload_id: str, codecs: tuple[CodecSizes, ...], speeds: CodecSpeeds
+    ) -> None:
+        """Payloads of this workload may from now on be written in these codecs, and no others."""
+        await self._runner.feed(workload_id, CodecsMeasured(self.loops.now_s(), codecs, speeds))
 
     async def activation(
         self, workload_id: str, version: int, timeout_s: float

@@ -11,6 +11,7 @@ from edgesplit.cluster.ray.answers import CONTROL_TIMEOUT_S
 from edgesplit.cluster.session.membership import ClusterMembership
 from edgesplit.core.control.standing import Standing
 from edgesplit.core.goal import Goal
+from edgesplit.core.payload_codec import CodecSizes, CodecSpeeds
 from edgesplit.core.profile import Profile
 from edgesplit.core.tier_timing import TierTiming
 from edgesplit.errors import ClusterError
@@ -122,6 +123,22 @@ class Planning:
                 )
             told = (offered.tier, offered.runtime, offered.why)
             return now.scheduler.drop_layer_times.remote(workload_id, *told)
+
+    def tell_codecs(
+        self, workload_id: str, codecs: tuple[CodecSizes, ...], speeds: CodecSpeeds
+    ) -> None:
+        """Tell the scheduler how payloads of a workload may be written; does not wait.
+
+        speeds: by tier; tiers left out keep theirs.
+        """
+        with self._changing:  # a scheduler that begins anew is to know too
+            workload = self._workloads.get(workload_id)
+            if workload is None:
+                return  # forgotten while it was measured
+            profile = workload.profile.with_codecs(codecs, dict(speeds))
+            self._workloads[workload_id] = replace(workload, profile=profile)
+        with self._membership.attached() as now:
+            now.scheduler.set_codecs.remote(workload_id, codecs, speeds)
 
     def set_goal(self, goal: Goal) -> None:
         """Have every workload's plans chosen for that goal."""

@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any
 
 from edgesplit.cluster.actors.workload import TierKnown
+from edgesplit.cluster.measure.codecs import codec_speeds
 from edgesplit.cluster.measure.meters import TierMeters
 from edgesplit.cluster.measure.runtimes import Runtimes, RuntimeTask
 from edgesplit.cluster.ray.answers import answer
@@ -27,6 +28,7 @@ from edgesplit.cluster.session.planning import Planning
 from edgesplit.cluster.session.programs import SessionPrograms
 from edgesplit.cluster.session.session_tiers import SessionTiers
 from edgesplit.config import Config
+from edgesplit.core.payload_codec import CodecSpeeds
 from edgesplit.core.profile import Profile
 from edgesplit.errors import ClosedError, RuntimeUnavailableError
 from edgesplit.node.process.imports import Imports
@@ -191,6 +193,14 @@ class Session:
         """
         with self.attached() as now, now.connection.sending():
             return Profile(self.runtimes().tiers(task), self.tiers.links())
+
+    def codec_speeds(
+        self, workload_id: str, codecs: Sequence[str], tiers: Sequence[str]
+    ) -> CodecSpeeds:
+        """What codecs take on those of its tiers. Raises ClusterError."""
+        with self.attached() as now, now.connection.sending():
+            actors = {tier: now.call_log.actors[tier] for tier in tiers}
+            return codec_speeds(actors, workload_id, codecs, self._membership.answer)
 
     # Keeping what runs running
 

@@ -1,0 +1,1 @@
+"""What approximations cost in accuracy: measured on the user's examples, watched on requests."""
