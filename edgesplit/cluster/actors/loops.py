@@ -8,11 +8,13 @@ import time
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 
+from edgesplit.cluster.actors.bounded_policy import BoundedPolicy
 from edgesplit.cluster.actors.checkpoint import Checkpoint
 from edgesplit.cluster.actors.workload import Loop, Workload
 from edgesplit.core.control.due import next_due_s
 from edgesplit.core.control.event import Action, Activate, Event
 from edgesplit.core.control.step import begin, step
+from edgesplit.core.policy import CostPolicy, Policy
 from edgesplit.errors import ClusterError, EdgeSplitError
 
 _SAVE_S = 5.0  # beliefs that are older are soon learnt again
@@ -62,7 +64,7 @@ class ControlLoops:
             workload.graph,
             workload.profile,
             workload.goal,
-            workload.policy,
+            _bounded(workload),
             workload.settings,
             self.now_s(),
         )
@@ -128,3 +130,9 @@ class ControlLoops:
         _log.warning(
             "an event is left out, as will be others of its kind (%s, %s): %s", *kind, error
         )
+
+
+def _bounded(workload: Workload) -> Policy:
+    """Its policy, as the scheduler may ask it."""
+    is_ours = workload.policy_name or isinstance(workload.policy, CostPolicy)
+    return workload.policy if is_ours else BoundedPolicy(workload.policy)
