@@ -25,7 +25,10 @@ _Example = tuple[torch.Tensor, int]
 
 @dataclass(frozen=True, eq=False)
 class Probed:
-    """model: in eval mode. examples: held out, (1 x 3 x 224 x 224 tensor, label). accuracy: there."""
+    """model: in eval mode. examples: held out, (tensor 1 x 3 x 224 x 224, label).
+
+    accuracy: the share of them that the model answers right.
+    """
 
     model: nn.Module
     examples: list[_Example]
@@ -33,7 +36,7 @@ class Probed:
 
 
 def probed(name: str, folder: Path, n_fitted: int = 600, n_held_out: int = 400) -> Probed:
-    """The model of that name (mobilenet_v2, alexnet, vgg16); what was fitted is kept in `folder`."""
+    """The model of that name: mobilenet_v2, alexnet, vgg16. What was fitted is kept in `folder`."""
     images, labels = _digits(n_fitted + n_held_out)
     model = load_model(name).eval()
     last = _last_linear(model)
