@@ -22,7 +22,7 @@ from edgesplit.node.tier.worker import Worker
 from edgesplit.node.transport import wire
 from edgesplit.node.transport.payload_memory import Room
 from edgesplit.node.transport.security import UNSECURED, Credentials
-from edgesplit.node.transport.tensor_codec import TensorCodec
+from edgesplit.node.transport.tensor_kind import TensorKind
 
 
 @dataclass(frozen=True)
@@ -67,13 +67,13 @@ class Router:
         worker: Worker,
         shaper: Shaper,
         dial: Dial,
-        codec: TensorCodec,
+        kind: TensorKind,
     ) -> None:
         self.room = Room(_FRAMES_HELD * settings.max_frame_bytes)
         self._settings = settings
         self._worker = worker
         self._shaper = shaper
-        self._codec = codec
+        self._kind = kind
         self._jobs: dict[int, Job] = {}  # taken and not answered yet, by identity
         self._budget = HedgeBudget(settings.hedge)
         self.outbound = Outbound(settings.tier, shaper, dial, self, self._budget)
@@ -159,7 +159,7 @@ class Router:
         if job.is_pointless:
             self.refuse(job, "gone", "nobody waits for it any more")
             return
-        specs, buffers = self._codec.pack(done.values)
+        specs, buffers = self._kind.pack(done.values)
         if job.after is not None and not done.failed_over:
             self.outbound.send_on(done, job.after, specs, buffers)
         else:

@@ -1,4 +1,4 @@
-"""numpy's arrays as the values of a payload, where there is no torch; see tensor_codec.py.
+"""numpy's arrays as the values of a payload, where there is no torch; see tensor_kind.py.
 
 numpy lacks bfloat16 and a few more: such tensors keep their bits under a dtype that refuses
 arithmetic, so that a relay passes them on and nothing computes on them by mistake.

@@ -1,4 +1,4 @@
-"""torch's tensors as the values of a payload; see tensor_codec.py.
+"""torch's tensors as the values of a payload; see tensor_kind.py.
 
 After a model has run, the caches are cold and each call of torch costs some 10 us: few are made.
 """
