@@ -173,7 +173,9 @@ class SegmentServer:
             connection.skip(body_bytes)
             raise FrameError(str(error), message.id) from None
         # A probe's body passes by. A tier upstream must not be kept waiting: it hears nothing then.
-        needed = body_bytes if isinstance(message, wire.Request) else 0
+        needed = 0
+        if isinstance(message, wire.Request):
+            needed = body_bytes + wire.decoded_bytes(message.values)
         is_callers = isinstance(message, wire.Request) and not message.at
         if not room.take(needed, _CALLERS_WAIT_S if is_callers else _TIERS_WAIT_S):
             connection.skip(body_bytes)
