@@ -29,13 +29,24 @@ LAYERS = {
 # Rooms of a layer: each may import those before it, none after it. What stands in the layer's own
 # folder beside them is the floor of all.
 ROOMS = {
-    "node": ("process", "transport", "program", "program/export", "runtime", "meter", "tier"),
+    "node": (
+        "process",
+        "transport",
+        "codec",
+        "program",
+        "program/export",
+        "runtime",
+        "meter",
+        "tier",
+    ),
     "cluster": ("ray", "actors", "measure", "session"),
 }
 # Of its own layer, all that such a room may import beside itself.
 LEAF_ROOMS = {"core/fleet": {"core/given"}}
 # Heavy or special packages, and the only places (under edgesplit/) that may import them.
 ONLY_IN = {
+    "zstandard": ("node/codec/",),
+    "lz4": ("node/codec/",),
     "ray": ("cluster/",),
     "pandas": ("caller/records.py",),
     "click": ("cli/",),

@@ -7,7 +7,7 @@ from importlib.metadata import PackageNotFoundError, requires, version
 
 from edgesplit.deploy.host_checks import Finding
 from edgesplit.node.runtime.table import RUNTIMES, without_torch
-from edgesplit.node.transport.tensor_codec import has_torch
+from edgesplit.node.transport.tensor_kind import has_torch
 
 
 def packages() -> Finding:

@@ -24,6 +24,7 @@ class TierTiming:
     hedged: empty where no layers were run twice; `won` where this tier ran the next tiers' layers
     too and came first, `lost` where the next tier did. hedge_j: of energy_j, what that run took;
     of one that lost, until the answer came.
+    codec_s: seconds of decoding what came and encoding what was sent.
     """
 
     tier: str
@@ -42,6 +43,7 @@ class TierTiming:
     failed_over: str = ""
     hedged: str = ""
     hedge_j: float = 0.0
+    codec_s: float = 0.0
 
     @property
     def given_up(self) -> tuple[str, str] | None:

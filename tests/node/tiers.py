@@ -15,7 +15,7 @@ from edgesplit.node.tier.router import ServeSettings
 from edgesplit.node.transport import wire
 from edgesplit.node.transport.client import Client
 from edgesplit.node.transport.security import UNSECURED
-from edgesplit.node.transport.tensor_codec import codec_here
+from edgesplit.node.transport.tensor_kind import kind_here
 
 NAMES = ("end", "edge", "cloud")
 
@@ -41,9 +41,9 @@ class Additions:
 class ServedHost:
     """A host with one session, for tests that have no other: its server, and what the host has."""
 
-    def __init__(self, settings, meter, codec=None, ports=()):
+    def __init__(self, settings, meter, kind=None, ports=()):
         self.host = TierHost(settings.tier)
-        self.server = self.host.begin(settings, meter, codec)
+        self.server = self.host.begin(settings, meter, kind)
         self.address = self.host.open(ports=ports)
 
     def __getattr__(self, name):
@@ -65,7 +65,7 @@ class Tiers:
     def __init__(self, servers, client):
         self.servers, self.client = servers, client
         self.addresses = {name: server.address for name, server in servers.items()}
-        self._kind = codec_here()
+        self._kind = kind_here()
         self._ids = (f"test-{n}" for n in itertools.count())
 
     def request(self, values, stages, timeout_s=5.0, program="p", failover_after_s=0.0, hedges=()):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from edgesplit.core.layer_times import TORCH
 from edgesplit.errors import RuntimeUnavailableError
 from edgesplit.node.runtime import JointRuntime
-from edgesplit.node.transport.tensor_codec import has_torch
+from edgesplit.node.transport.tensor_kind import has_torch
 
 if TYPE_CHECKING:
     from edgesplit.node.runtime.engine import Engine

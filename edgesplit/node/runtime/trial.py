@@ -4,8 +4,8 @@ from collections.abc import Callable
 from typing import Any
 
 from edgesplit.node.program.run_slot import one_run_s
-from edgesplit.node.transport.tensor_codec import codec_here
 from edgesplit.node.transport.tensor_form import Forms, TensorForm
+from edgesplit.node.transport.tensor_kind import kind_here
 
 
 def dummy_payload(forms: Forms) -> list[Any]:
@@ -13,8 +13,8 @@ def dummy_payload(forms: Forms) -> list[Any]:
 
     Zeros: valid as an index, and no slower or faster than numbers for a dense layer.
     """
-    codec = codec_here()
-    return [codec.zeros(form) if isinstance(form, TensorForm) else form for form in forms]
+    kind = kind_here()
+    return [kind.zeros(form) if isinstance(form, TensorForm) else form for form in forms]
 
 
 def measure_segment(segment: Callable[[list[Any]], list[Any]], forms: Forms) -> float:

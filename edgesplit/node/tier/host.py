@@ -22,7 +22,7 @@ from edgesplit.node.transport.connection import Connection
 from edgesplit.node.transport.greeting import read_greeting
 from edgesplit.node.transport.local_stream import peer_of, require_own_user
 from edgesplit.node.transport.stream import close
-from edgesplit.node.transport.tensor_codec import TensorCodec
+from edgesplit.node.transport.tensor_kind import TensorKind
 
 
 class TierHost:
@@ -63,10 +63,10 @@ class TierHost:
         return self._listener.address
 
     def begin(
-        self, settings: ServeSettings, meter: Meter, codec: TensorCodec | None = None
+        self, settings: ServeSettings, meter: Meter, kind: TensorKind | None = None
     ) -> SegmentServer:
         """Serve a session from now on. Raises ConfigError where one of its name is served."""
-        made = SegmentServer(settings, meter, self.compute, codec)
+        made = SegmentServer(settings, meter, self.compute, kind)
         with self._lock:
             is_known = settings.session in self._sessions or self._has_closed
             if not is_known:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from edgesplit.core.layer_times import TORCH
+from edgesplit.core.payload_codec import AS_IS
 from edgesplit.core.tier_timing import TierTiming
 from edgesplit.node.runtime.table import without_torch
 from edgesplit.node.transport import wire
@@ -46,8 +47,9 @@ class UpstreamConnection:
 class Job:
     """A request that has arrived here, its payload, and when (this machine's monotonic clock).
 
-    body_bytes: of the frame that it came in. sender: the connection to answer on; upstream: its
-    tier, None for the caller. is_cancelled: by the sender, who waits for no answer any more.
+    body_bytes: held for it, of the frame that it came in and of what is decoded from that. sender:
+    the connection to answer on; upstream: its tier, None for the caller. is_cancelled: by the
+    sender, who waits for no answer any more. decode_s: that its payload took to decode, once it is.
     """
 
     request: wire.Request
@@ -58,6 +60,7 @@ class Job:
     arrived_s: float
     gap_s: float
     is_cancelled: bool = False
+    decode_s: float = 0.0
 
     @property
     def is_pointless(self) -> bool:
@@ -79,6 +82,11 @@ class Job:
         """The next stage; None where this is the last."""
         route, at = self.request.route, self.request.at + 1
         return route[at] if at < len(route) else None
+
+    @property
+    def sent_codec(self) -> str:
+        """What its payload is sent on in; an answer is as it is."""
+        return self.hop.codec if self.request.at + 1 < len(self.request.route) else AS_IS
 
     @property
     def runtimes(self) -> tuple[str, ...]:
@@ -112,7 +120,8 @@ class Done:
     """A job with the payload it produced, or with why it failed (reason, message).
 
     runtime: what its own layers were run in. failed_over: why the layers behind its own were run
-    here too; empty where they were not. hedge: of which this is the end; hedge_j: its joules.
+    here too; empty where they were not. hedge: of which this is the end; hedge_j: its joules. sent:
+    the payload in the hop's codec; None: it is sent on as it is. codec_s: of decoding and encoding.
     """
 
     job: Job
@@ -126,6 +135,8 @@ class Done:
     failed_over: str = ""
     hedge: "HedgeRun | None" = None
     hedge_j: float = 0.0
+    sent: list[Any] | None = None
+    codec_s: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -188,6 +199,7 @@ def timing_of(done: Done, hop_s: float, sizes: tuple[int, int]) -> TierTiming:
         failed_over=done.failed_over,
         hedged="won" if done.hedge is not None else "",
         hedge_j=max(done.hedge_j, 0.0),
+        codec_s=done.codec_s,
     )
 
 

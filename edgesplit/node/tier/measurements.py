@@ -10,14 +10,17 @@ from weakref import WeakValueDictionary
 
 from edgesplit.core.energy.window import Metered
 from edgesplit.core.layer_times import TORCH, LayerTimes
+from edgesplit.core.payload_codec import CodecSpeed
 from edgesplit.core.profile import Link
 from edgesplit.errors import EdgeSplitError, MeterError
+from edgesplit.node.codec.speeds import measure_codecs
 from edgesplit.node.process.threads import begin
 from edgesplit.node.program.host_programs import cache_folder
 from edgesplit.node.runtime.check import Exactness
 from edgesplit.node.runtime.onnx_graph import OnnxGraph
 from edgesplit.node.runtime.trial import dummy_payload, measure_segment
 from edgesplit.node.tier import exercise
+from edgesplit.node.tier.coded_examples import coded_examples
 from edgesplit.node.tier.exercise import Activity
 from edgesplit.node.tier.held_programs import HeldPrograms
 from edgesplit.node.tier.joint_run import JointKey
@@ -123,6 +126,16 @@ class Measurements:
         workload = self._held.workloads[workload_id]
         segment, forms = workload.segment(start, stop, runtime), workload.forms[start]
         return self._slowdown * float(self._held.on_worker(lambda: measure_segment(segment, forms)))
+
+    def codec_speeds(self, workload_id: str, codecs: Sequence[str]) -> tuple[CodecSpeed, ...]:
+        """What each codec takes here, without the emulated slowdown; after profile() or expect().
+
+        On the example, and with torch on what layers make of it, so on real payloads of several
+        sizes. In run slots beside requests, as measure_runtime().
+        """
+        workload = self._held.workloads[workload_id]
+        payloads = coded_examples(workload, self._run_slot)
+        return measure_codecs(payloads, codecs, self._run_slot)
 
     def warm_up(self, workload_id: str, start: int, stop: int, runtime: str = TORCH) -> None:
         """Run a prepared range once, between two requests, where that was not done yet.

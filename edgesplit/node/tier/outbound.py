@@ -14,6 +14,7 @@ from typing import Protocol
 import msgspec
 
 from edgesplit.core.hedge import HedgeBudget
+from edgesplit.core.payload_codec import AS_IS
 from edgesplit.errors import WireError
 from edgesplit.node.process.threads import begin
 from edgesplit.node.tier.hedge_run import HedgeRun
@@ -25,6 +26,7 @@ from edgesplit.node.transport import wire
 from edgesplit.node.transport.connection import Connection
 from edgesplit.node.transport.judge import check_timings
 from edgesplit.node.transport.peer import Watchdog
+from edgesplit.node.transport.wire import TensorSpec
 
 
 class Upstream(Protocol):
@@ -152,6 +154,8 @@ class Outbound:
         try:
             job = sent.done.job
             check_timings(job.request.route[job.request.at + 1 :], message.timings)
+            if any(spec.codec != AS_IS for spec in message.values if isinstance(spec, TensorSpec)):
+                raise WireError("an answer is not coded")
         except WireError as error:
             self.spoilt(message.id, str(error))
             return False

@@ -11,8 +11,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from edgesplit.core.hedge import HedgeBudget
+from edgesplit.core.payload_codec import AS_IS, CODECS
 from edgesplit.errors import WireError
 from edgesplit.node.runtime.check import Exactness
+from edgesplit.node.tier.coding import is_passed_on_untouched
 from edgesplit.node.tier.hedge_run import HedgeRun
 from edgesplit.node.tier.job import Done, Job, UpstreamConnection, n_bytes_of, timing_of
 from edgesplit.node.tier.next_tier import Dial
@@ -22,7 +24,7 @@ from edgesplit.node.tier.worker import Worker
 from edgesplit.node.transport import wire
 from edgesplit.node.transport.payload_memory import Room
 from edgesplit.node.transport.security import UNSECURED, Credentials
-from edgesplit.node.transport.tensor_codec import TensorCodec
+from edgesplit.node.transport.tensor_kind import TensorKind
 
 
 @dataclass(frozen=True)
@@ -67,13 +69,13 @@ class Router:
         worker: Worker,
         shaper: Shaper,
         dial: Dial,
-        codec: TensorCodec,
+        kind: TensorKind,
     ) -> None:
         self.room = Room(_FRAMES_HELD * settings.max_frame_bytes)
         self._settings = settings
         self._worker = worker
         self._shaper = shaper
-        self._codec = codec
+        self._kind = kind
         self._jobs: dict[int, Job] = {}  # taken and not answered yet, by identity
         self._budget = HedgeBudget(settings.hedge)
         self.outbound = Outbound(settings.tier, shaper, dial, self, self._budget)
@@ -89,13 +91,15 @@ class Router:
         hop = message.route[message.at]
         if hop.tier != self._settings.tier or hop.stop < hop.start:
             raise WireError(f"stage {hop} is not for tier {self._settings.tier!r}")
+        if hop.codec != AS_IS and hop.codec not in CODECS:
+            raise WireError(f"no codec {hop.codec!r}; known: {AS_IS}, {', '.join(CODECS)}")
 
     def take(
         self, message: wire.Message, values: list[Any], body_bytes: int, link: UpstreamConnection
     ) -> None:
         """A frame that check() has passed, from whoever connected to this tier.
 
-        Room for its body has been taken, and is given back with the answer.
+        body_bytes: of room that has been taken for it, which is given back with the answer.
         """
         if isinstance(message, wire.Probe):
             link.is_tiers |= bool(message.sender)
@@ -113,7 +117,7 @@ class Router:
         self._budget.count()
         if is_full:
             self.refuse(job, "busy", f"{len(self._jobs) - 1} requests are under way already")
-        elif job.hop.start == job.hop.stop:  # a relay has nothing to compute
+        elif job.hop.start == job.hop.stop and is_passed_on_untouched(job):  # a relay
             self.pass_on(Done(job, job.values))
         elif not self._worker.submit(job):
             self.refuse(job, "busy", self._worker.queue_text)
@@ -159,10 +163,11 @@ class Router:
         if job.is_pointless:
             self.refuse(job, "gone", "nobody waits for it any more")
             return
-        specs, buffers = self._codec.pack(done.values)
         if job.after is not None and not done.failed_over:
+            specs, buffers = self._kind.pack(done.values if done.sent is None else done.sent)
             self.outbound.send_on(done, job.after, specs, buffers)
         else:
+            specs, buffers = self._kind.pack(done.values)
             timing = timing_of(done, 0.0, (0, n_bytes_of(buffers)))
             reply = wire.Reply(id=job.request.id, values=specs, timings=[timing])
             self.answer(job, reply, buffers)

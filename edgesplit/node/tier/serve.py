@@ -25,7 +25,7 @@ from edgesplit.node.tier.worker import Worker
 from edgesplit.node.transport import wire
 from edgesplit.node.transport.connection import Connection, FrameError, connect
 from edgesplit.node.transport.security import accepting, connecting
-from edgesplit.node.transport.tensor_codec import TensorCodec, codec_here
+from edgesplit.node.transport.tensor_kind import TensorKind, kind_here
 
 # For room for a frame, before it is refused as busy. A tier upstream takes long for silence.
 _CALLERS_WAIT_S, _TIERS_WAIT_S = 1.0, 0.1
@@ -34,8 +34,8 @@ _CALLERS_WAIT_S, _TIERS_WAIT_S = 1.0, 0.1
 class SegmentServer:
     """Made by TierHost.begin(). close() ends its threads and drops every connection.
 
-    compute: the host's. codec: of the tensors that segments are given and give; None: as
-    codec_here() says. settle_thread: for a thread that is to compute as the session's tasks do.
+    compute: the host's. kind: of the tensors that segments are given and give; None: as
+    kind_here() says. settle_thread: for a thread that is to compute as the session's tasks do.
     """
 
     def __init__(
@@ -43,17 +43,17 @@ class SegmentServer:
         settings: ServeSettings,
         meter: Meter,
         compute: ComputeThread,
-        codec: TensorCodec | None = None,
+        kind: TensorKind | None = None,
     ) -> None:
         self.settings = settings
-        self._codec = codec = codec or codec_here()
-        self.settle_thread = partial(codec.settle, settings.threads, settings.flushes_denormals)
+        self._kind = kind = kind or kind_here()
+        self.settle_thread = partial(kind.settle, settings.threads, settings.flushes_denormals)
         settling = Settling((settings.threads, settings.flushes_denormals), self.settle_thread)
         self.worker = Worker(
             compute, settling, settings.max_queue, meter, self._finished, settings.weight
         )
         self._shaper = Shaper()
-        self._router = Router(settings, self.worker, self._shaper, self._dial, codec)
+        self._router = Router(settings, self.worker, self._shaper, self._dial, kind)
         self._accepting = accepting(settings.credentials)
         self._connecting = connecting(settings.credentials)
         self._outbox = ThreadPoolExecutor(1, "edgesplit-outbox")
@@ -113,7 +113,7 @@ class SegmentServer:
         Raises TransportSecurityError, OSError where the peer does not prove to be of it.
         """
         limit_bytes, room = self.settings.max_frame_bytes, self._router.room
-        connection = Connection(accepted, limit_bytes, self._codec, self._accepting, room)
+        connection = Connection(accepted, limit_bytes, self._kind, self._accepting, room)
         self._keep(connection)
         try:
             connection.handshake(timeout_s)
@@ -173,7 +173,9 @@ class SegmentServer:
             connection.skip(body_bytes)
             raise FrameError(str(error), message.id) from None
         # A probe's body passes by. A tier upstream must not be kept waiting: it hears nothing then.
-        needed = body_bytes if isinstance(message, wire.Request) else 0
+        needed = 0
+        if isinstance(message, wire.Request):
+            needed = body_bytes + wire.decoded_bytes(message.values)
         is_callers = isinstance(message, wire.Request) and not message.at
         if not room.take(needed, _CALLERS_WAIT_S if is_callers else _TIERS_WAIT_S):
             connection.skip(body_bytes)
@@ -222,7 +224,7 @@ class SegmentServer:
     def _dial(self, to: NextTier) -> Connection:
         """A new connection to another tier, read from then on. Raises OSError."""
         limit_bytes, room = self.settings.max_frame_bytes, self._router.room
-        made = connect(to.address, limit_bytes, self._codec, self._connecting, room)
+        made = connect(to.address, limit_bytes, self._kind, self._connecting, room)
         try:
             self._keep(made)
             self._start("link", partial(self._read_link, to, made))

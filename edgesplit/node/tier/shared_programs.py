@@ -23,8 +23,8 @@ from edgesplit.node.runtime.recheck import Recheck
 from edgesplit.node.tier.kept_profiles import KeptProfiles
 from edgesplit.node.tier.router import ServeSettings
 from edgesplit.node.tier.tier_workload import TierWorkload
-from edgesplit.node.transport.tensor_codec import codec_here, has_torch
 from edgesplit.node.transport.tensor_form import Forms
+from edgesplit.node.transport.tensor_kind import has_torch, kind_here
 
 # Ranges prepared in other runtimes than eager torch, which keep memory of their own.
 _PREPARED_BYTES, _PREPARED_COUNT = 2 << 30, 16
@@ -109,7 +109,7 @@ class SharedPrograms:
             if made is None:
                 engine = self._loaded[name].engines[key](payloads)
                 kept = self._kept_profiles(name, f"{key[0]} {key[1]} {payloads[0]}")
-                recheck = Recheck(partial(codec_here().settle, *key))
+                recheck = Recheck(partial(kind_here().settle, *key))
                 made = TierWorkload(workload_id, engine, self._prepared, recheck, kept=kept)
                 self._workloads[workload_id] = made
             self._users[workload_id] = self._users.get(workload_id, 0) + 1

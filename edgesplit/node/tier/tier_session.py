@@ -22,7 +22,7 @@ from edgesplit.node.tier.host import TierHost
 from edgesplit.node.tier.measurements import Measurements
 from edgesplit.node.tier.router import ServeSettings
 from edgesplit.node.tier.shared_programs import SharedPrograms
-from edgesplit.node.transport.tensor_codec import has_torch
+from edgesplit.node.transport.tensor_kind import has_torch
 
 _numbers = itertools.count()
 

@@ -9,13 +9,16 @@ from dataclasses import replace
 from typing import Any, Protocol, cast
 
 from edgesplit.core.layer_times import TORCH
-from edgesplit.errors import ClosedError, RequestError, RuntimeUnavailableError
+from edgesplit.core.payload_codec import AS_IS
+from edgesplit.errors import ClosedError, RequestError, RuntimeUnavailableError, WireError
 from edgesplit.node.meter import Meter
+from edgesplit.node.tier.coding import Closed, JointCoding, closed, opened
 from edgesplit.node.tier.compute import ComputeThread, Lane, Settling
 from edgesplit.node.tier.emulate import TierEmulation
 from edgesplit.node.tier.hedge_run import HedgeRun
 from edgesplit.node.tier.job import Done, Job, Ran, Remainder
 from edgesplit.node.tier.joint_run import JointKey, JointRun, JointRuns, JointSource
+from edgesplit.node.transport.coded_tensor import CodedTensor
 
 _log = logging.getLogger(__name__)
 
@@ -156,7 +159,7 @@ class Worker:
 
     def joint_key(self, task: _Task) -> JointKey | None:
         """What a request shares with those that may run with it."""
-        if not isinstance(task, Job) or task.is_pointless:
+        if not isinstance(task, Job) or task.is_pointless or task.hop.start == task.hop.stop:
             return None
         source = self.joint_sources.get(task.request.program)
         if source is None or task.deadline_s < time.perf_counter():
@@ -193,9 +196,11 @@ class Worker:
         """The request and its mates in one run; each alone where that fails."""
         mates = [(cast(Worker, mate.lane.owner), mate.task) for mate in joint.mates]
         members = [(self, job), *mates]
+        coding = JointCoding([one for _, one in members], self.emulation)
         try:
             metered = {id(one.meter): (one.meter, one.meter.start()) for one, _ in members}
-            began_s = time.perf_counter()
+            coding.open()
+            start_s = time.perf_counter()
             made = joint.values(job)
         except Exception as error:  # a runtime raises anything; alone each has its own answer
             _log.info("%d requests are run one by one: %s", len(members), error)
@@ -203,36 +208,35 @@ class Worker:
                 worker.do_alone(one)
             return [mate.lane for mate in joint.mates]
         if self.emulation.slowdown > 1.0:
-            time.sleep(self.emulation.extra_s(time.perf_counter() - began_s))
-        run_s = time.perf_counter() - began_s
+            time.sleep(self.emulation.extra_s(time.perf_counter() - start_s))
+        compute_s = (time.perf_counter() - start_s) / len(members)
+        coded = coding.close(made)
+        ended_s = time.perf_counter()
         joules = {key: meter.stop(started) for key, (meter, started) in metered.items()}
-        for (worker, one), values in zip(members, made, strict=True):
-            worker.take_share(one, values, (began_s, run_s), joules[id(worker.meter)], len(members))
+        for (worker, one), values, sent in zip(members, made, coded, strict=True):
+            share = _share(one, values, compute_s, sent)
+            worker.take_share(share, ended_s, joules[id(worker.meter)], len(members))
         return [mate.lane for mate in joint.mates]
 
     def take_share(
-        self,
-        job: Job,
-        values: list[Any],
-        run: tuple[float, float],
-        joules: tuple[float, float | None],
-        members: int,
+        self, share: Done, ended_s: float, joules: tuple[float, float | None], members: int
     ) -> None:
         """One request of a run that several shared: it computed its part, and waited for the rest.
 
-        run: when it began, and its seconds. joules: of all, and their uncertainty. Raises nothing.
+        ended_s: when all were done. joules: of all, and their uncertainty. Raises nothing.
         """
-        (began_s, run_s), (energy_j, u_j) = run, joules
-        compute_s = run_s / members
-        queue_s = began_s - job.arrived_s + run_s - compute_s
-        own_u_j = None if u_j is None else u_j / members
-        runtime = job.hop.runtime
-        done = Done(job, values, queue_s, compute_s, energy_j / members, own_u_j, runtime=runtime)
+        (energy_j, u_j), job = joules, share.job
+        done = replace(
+            share,
+            queue_s=ended_s - job.arrived_s - share.compute_s - share.codec_s,
+            energy_j=energy_j / members,
+            energy_u_j=None if u_j is None else u_j / members,
+        )
         try:
             self._done(done)
             program = self.programs.get(job.request.program)
             if program is not None:
-                seen = (*job.layers, runtime, job.values, values, compute_s, members)
+                seen = (*job.layers, done.runtime, job.values, done.values, done.compute_s, members)
                 program.ran(Ran(*seen))
         except Exception:  # as above
             _log.exception("request %r was lost", job.request.id)
@@ -282,12 +286,16 @@ class Worker:
             return self._run(task, (segment, runtime), began_s)
         except RequestError as error:
             return _failed(job, "unknown", str(error))
+        except WireError as error:
+            return _failed(job, "malformed", f"its payload cannot be decoded: {error}")
         except (RuntimeUnavailableError, MemoryError) as error:
             return _failed(job, _UNABLE, f"layers {_text(task)}: {error!r}")
         except Exception as error:  # top of the thread's loop: becomes the sender's refusal
             return _failed(job, "failed", f"layers {_text(task)}: {error!r}")
 
     def _segment(self, task: Job | Remainder, runtime: str) -> RunSegment:
+        if isinstance(task, Job) and task.hop.start == task.hop.stop:
+            return list  # a relay that decodes or encodes
         name = _job(task).request.program
         program = self.programs.get(name)
         if program is None:
@@ -299,14 +307,22 @@ class Worker:
         metered = self.meter.start()
         if isinstance(task, Remainder) and task.hedge is not None:
             task.hedge.began(self.meter.power.compute_w)
+        given, codec_s = task.values, 0.0
+        if any(isinstance(value, CodedTensor) for value in given):
+            given, codec_s = opened(task, self.emulation)
         start_s = time.perf_counter()
-        values = segment(task.values)
+        values, sent = segment(given), None
         if self.emulation.slowdown > 1.0:
             time.sleep(self.emulation.extra_s(time.perf_counter() - start_s))
         compute_s = time.perf_counter() - start_s
+        if isinstance(task, Job) and (task.hop.codec != AS_IS or task.decode_s):
+            sent, codec_s = closed(task, values, self.emulation)
         energy_j, energy_u_j = self.meter.stop(metered)
         queue_s = began_s - _job(task).arrived_s
-        done = Done(_job(task), values, queue_s, compute_s, energy_j, energy_u_j, runtime=runtime)
+        done = Done(
+            _job(task), values, queue_s, compute_s, energy_j, energy_u_j,
+            runtime=runtime, sent=sent, codec_s=codec_s,
+        )  # fmt: skip
         return done if isinstance(task, Job) else _added(task, done)
 
 
@@ -321,10 +337,19 @@ def _added(rest: Remainder, now: Done) -> Done:
         queue_s=before.queue_s,
         runtime=before.runtime,
         compute_s=before.compute_s + now.compute_s,
+        codec_s=before.codec_s + now.codec_s,
         energy_j=before.energy_j + now.energy_j,
         energy_u_j=u_j,
         failed_over=rest.why,
         hedge_j=0.0 if rest.hedge is None else now.energy_j,
+    )
+
+
+def _share(job: Job, values: list[Any], compute_s: float, coded: Closed) -> Done:
+    """Of a run that several shared, before it is known what all of it took."""
+    sent, codec_s = coded
+    return Done(
+        job, values, compute_s=compute_s, runtime=job.hop.runtime, sent=sent, codec_s=codec_s
     )
 
 

@@ -1,4 +1,4 @@
-"""numpy's arrays as the values of a payload, where there is no torch; see tensor_codec.py.
+"""numpy's arrays as the values of a payload, where there is no torch; see tensor_kind.py.
 
 numpy lacks bfloat16 and a few more: such tensors keep their bits under a dtype that refuses
 arithmetic, so that a relay passes them on and nothing computes on them by mistake.
@@ -11,8 +11,10 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
+from edgesplit.core.payload_codec import AS_IS
 from edgesplit.errors import WireError
 from edgesplit.node.transport import wire
+from edgesplit.node.transport.coded_tensor import CodedTensor, coded_view
 from edgesplit.node.transport.strides import Places, places
 from edgesplit.node.transport.tensor_form import TensorForm
 
@@ -31,20 +33,26 @@ _DTYPE_NAMES = {dtype: name for name, dtype in _DTYPES.items()}
 
 
 def pack(values: Sequence[Any]) -> tuple[list[wire.ValueSpec], list[wire.Buffer]]:
-    """Specs and buffers of arrays and plain numbers, in order. Dense arrays are not copied.
+    """Specs and buffers of arrays, coded ones too, and plain numbers, in order.
+
+    Dense arrays are not copied.
 
     Raises WireError for what cannot travel.
     """
     specs: list[wire.ValueSpec] = []
     buffers: list[wire.Buffer] = []
     for value in values:
-        if not isinstance(value, np.ndarray | np.generic):
+        if isinstance(value, np.ndarray | np.generic):
+            array = _forwards(np.asarray(value))
+            name, strides = _dtype_name(array.dtype), _strides(array)
+            specs.append(wire.TensorSpec(name, list(array.shape), strides))
+            memory = _memory_of(array, strides)
+        elif isinstance(value, CodedTensor):
+            specs.append(value.spec)
+            memory = value.buffer
+        else:
             specs.append(wire.number(value))
             continue
-        array = _forwards(np.asarray(value))
-        name, strides = _dtype_name(array.dtype), _strides(array)
-        specs.append(wire.TensorSpec(name, list(array.shape), strides))
-        memory = _memory_of(array, strides)
         buffers.append(memory)
         if missing := -memory.nbytes % wire.ALIGNMENT:
             buffers.append(wire.ZEROS[:missing])
@@ -52,12 +60,19 @@ def pack(values: Sequence[Any]) -> tuple[list[wire.ValueSpec], list[wire.Buffer]
 
 
 def unpack(specs: Sequence[wire.ValueSpec], body: Any) -> list[Any]:
-    """The values of a checked body; its arrays are views of it."""
+    """The values of a checked body; its arrays are views of it.
+
+    Those in a codec stay in it.
+    """
     values: list[Any] = []
     at = 0
     for spec in specs:
         if not isinstance(spec, wire.TensorSpec):
             values.append(spec)
+            continue
+        if spec.codec != AS_IS:
+            values.append(coded_view(body, at, spec, unpack))
+            at += wire.padded(spec.coded_bytes)
             continue
         found, step = places(spec.shape, spec.strides), wire.ITEM_BYTES[spec.dtype]
         n_bytes = found.count * step

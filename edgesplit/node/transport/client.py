@@ -20,7 +20,7 @@ from edgesplit.node.transport.channel import Channel
 from edgesplit.node.transport.connection import Connection, connect
 from edgesplit.node.transport.peer import ECHO_S, Peer, Watchdog
 from edgesplit.node.transport.security import UNSECURED, Credentials, connecting
-from edgesplit.node.transport.tensor_codec import TensorCodec, codec_here
+from edgesplit.node.transport.tensor_kind import TensorKind, kind_here
 
 _PROBE_BYTES = 0  # of an echo's body
 _IDLE_S = 30.0
@@ -29,20 +29,20 @@ _IDLE_S = 30.0
 class Client:
     """Channels to one address, each lent to one thread at a time.
 
-    codec: of the tensors in an answer; None: as codec_here() says. credentials: the session's.
+    kind: of the tensors in an answer; None: as kind_here() says. credentials: the session's.
     max_frame_bytes: of an answer whose sizes cannot be known beforehand.
     """
 
     def __init__(
         self,
         address: str,
-        codec: TensorCodec | None = None,
+        kind: TensorKind | None = None,
         credentials: Credentials = UNSECURED,
         max_frame_bytes: int = wire.DEFAULT_MAX_FRAME_BYTES,
     ) -> None:
         self._address, self._max_frame_bytes = address, max_frame_bytes
         self._security = connecting(credentials)
-        self._codec = codec or codec_here()
+        self._kind = kind or kind_here()
         self._peer = Peer(self)
         self._watchdog = Watchdog(self._look, "caller-watchdog")
         self._idle = collections.deque[tuple[float, Channel]]()  # since when; the latest last
@@ -101,7 +101,7 @@ class Client:
 
     def _new_channel(self) -> Channel:
         try:
-            made = connect(self._address, self._max_frame_bytes, self._codec, self._security)
+            made = connect(self._address, self._max_frame_bytes, self._kind, self._security)
         except TimeoutError as error:
             self._peer.put_down()
             raise RequestError(f"cannot connect to {self._address}: {error}", "silent") from error
@@ -171,7 +171,7 @@ class Client:
     def is_back(self) -> bool:
         """Whether the tier answers a probe, on a connection of its own."""
         with contextlib.suppress(OSError, EOFError, WireError):
-            made: Connection = connect(self._address, _PROBE_BYTES, self._codec, self._security)
+            made: Connection = connect(self._address, _PROBE_BYTES, self._kind, self._security)
             with contextlib.closing(made):
                 made.send(wire.Probe(id="caller-probe", sender=""))
                 return made.wait(ECHO_S) and isinstance(made.receive()[0], wire.Echo)

@@ -22,7 +22,7 @@ from edgesplit.node.transport.outgoing import Frame, Outgoing
 from edgesplit.node.transport.payload_memory import Room
 from edgesplit.node.transport.security import NO_SECURITY, Security
 from edgesplit.node.transport.stream import PlainStream, Stream
-from edgesplit.node.transport.tensor_codec import TensorCodec
+from edgesplit.node.transport.tensor_kind import TensorKind
 from edgesplit.node.transport.tls_stream import TlsStream
 from edgesplit.node.transport.wire import limit_s
 
@@ -45,7 +45,7 @@ class FrameError(WireError):
 class Connection:
     """A connected socket. close() may be called by any thread and ends a receive() under way.
 
-    codec: of the tensors that receive() gives. security: of security.py's accepting() or
+    kind: of the tensors that receive() gives. security: of security.py's accepting() or
     connecting(); handshake() comes first. room: where bytes that the peer does not take at once are
     held.
     """
@@ -54,14 +54,14 @@ class Connection:
         self,
         connected: socket.socket,
         max_frame_bytes: int,
-        codec: TensorCodec,
+        kind: TensorKind,
         security: Security = NO_SECURITY,
         room: Room | None = None,
     ) -> None:
         self._stream = _stream(connected, security)
         self._outgoing = Outgoing(self._stream, room)
         self._max_frame_bytes = max_frame_bytes
-        self._codec = codec
+        self._kind = kind
         # One call reads prefix, header and a small body together; what is too much is kept.
         self._buffer = bytearray(_BUFFER_BYTES)
         self._begin = self._end = 0
@@ -159,7 +159,7 @@ class Connection:
             return []
         body = wire.new_body(body_bytes)
         self._fill_body(memoryview(body))
-        return self._codec.unpack(wire.specs_of(message), body)
+        return self._kind.unpack(wire.specs_of(message), body)
 
     def receive_body(self, body_bytes: int) -> wire.Buffer:
         """The body as it came, to be passed on: it is not aligned. Raises as receive()."""
@@ -307,7 +307,7 @@ def _stream(connected: socket.socket, security: Security) -> Stream:
 def connect(
     address: str,
     max_frame_bytes: int,
-    codec: TensorCodec,
+    kind: TensorKind,
     security: Security = NO_SECURITY,
     room: Room | None = None,
 ) -> Connection:
@@ -318,7 +318,7 @@ def connect(
     """
 
     def greeted(connected: socket.socket) -> Connection:
-        connection = Connection(connected, max_frame_bytes, codec, security, room)
+        connection = Connection(connected, max_frame_bytes, kind, security, room)
         try:
             greet(connected, security.session)
             connection.handshake()

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from edgesplit.core.layer_times import TORCH
+from edgesplit.core.payload_codec import AS_IS
 from edgesplit.core.tier_timing import TierTiming
 from edgesplit.errors import WireError
 from edgesplit.node.transport import wire
@@ -45,7 +46,9 @@ class AnswerForm:
     def _fits(self, value: wire.ValueSpec, form: Form) -> bool:
         if not isinstance(form, TensorForm):
             return type(value) is type(form)
-        if not isinstance(value, wire.TensorSpec) or value.dtype != form.dtype:
+        if not isinstance(value, wire.TensorSpec) or value.codec != AS_IS:
+            return False  # answers travel as they are
+        if value.dtype != form.dtype:
             return False
         if self.are_sizes_fixed:
             return tuple(value.shape) == form.shape
@@ -94,6 +97,7 @@ def _is_possible(timing: TierTiming) -> bool:
         0 <= timing.queue_s <= wire.LONGEST_TIMEOUT_S
         and 0 <= timing.compute_s <= wire.LONGEST_TIMEOUT_S
         and 0 <= timing.own_s <= wire.LONGEST_TIMEOUT_S
+        and 0 <= timing.codec_s <= wire.LONGEST_TIMEOUT_S
         and 0 <= timing.hop_s <= wire.LONGEST_TIMEOUT_S
         and timing.gap_s >= 0
         and timing.hedged in ("", "won", "lost")

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgesplit.node.transport import wire
-from edgesplit.node.transport.tensor_codec import codec_here
+from edgesplit.node.transport.tensor_kind import kind_here
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,7 +29,7 @@ class PackedPayload:
         """
         body = wire.new_body(self.body.nbytes)
         body[:] = self.body
-        return codec_here().unpack(self.specs, body)
+        return kind_here().unpack(self.specs, body)
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +48,6 @@ class PackedTrial:
 
 def pack_payload(values: Sequence[Any]) -> PackedPayload:
     """The payload to be sent, copied. Raises WireError for what cannot travel."""
-    specs, buffers = codec_here().pack(values)
+    specs, buffers = kind_here().pack(values)
     parts = [np.frombuffer(buffer, np.uint8) for buffer in buffers if buffer.nbytes]
     return PackedPayload(tuple(specs), np.concatenate([np.empty(0, np.uint8), *parts]))

@@ -1,4 +1,4 @@
-"""torch's tensors as the values of a payload; see tensor_codec.py.
+"""torch's tensors as the values of a payload; see tensor_kind.py.
 
 After a model has run, the caches are cold and each call of torch costs some 10 us: few are made.
 """
@@ -12,8 +12,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from edgesplit.core.payload_codec import AS_IS
 from edgesplit.errors import WireError
 from edgesplit.node.transport import wire
+from edgesplit.node.transport.coded_tensor import CodedTensor, coded_view
 from edgesplit.node.transport.strides import Places, is_dense, places
 from edgesplit.node.transport.tensor_form import Forms, TensorForm
 
@@ -24,19 +26,26 @@ _DTYPE_NAMES = {dtype: name for name, dtype in _DTYPES.items()}
 
 
 def pack(values: Sequence[Any]) -> tuple[list[wire.ValueSpec], list[wire.Buffer]]:
-    """Specs and buffers of tensors and plain numbers, in order. Only gaps cost a copy.
+    """Specs and buffers of tensors, coded ones too, and plain numbers, in order.
+
+    Only gaps cost a copy.
 
     Raises WireError for what cannot travel.
     """
     specs: list[wire.ValueSpec] = []
     buffers: list[wire.Buffer] = []
     for value in values:
-        if not isinstance(value, torch.Tensor):
+        memory: Any
+        if isinstance(value, torch.Tensor):
+            tensor, memory = _memory_of(value)
+            name = _dtype_name(tensor.dtype)
+            specs.append(wire.TensorSpec(name, list(tensor.shape), list(tensor.stride())))
+        elif isinstance(value, CodedTensor):
+            memory = value.buffer
+            specs.append(value.spec)
+        else:
             specs.append(wire.number(value))
             continue
-        tensor, memory = _memory_of(value)
-        name = _dtype_name(tensor.dtype)
-        specs.append(wire.TensorSpec(name, list(tensor.shape), list(tensor.stride())))
         buffers.append(memory)
         if missing := -memory.nbytes % wire.ALIGNMENT:
             buffers.append(wire.ZEROS[:missing])
@@ -44,12 +53,19 @@ def pack(values: Sequence[Any]) -> tuple[list[wire.ValueSpec], list[wire.Buffer]
 
 
 def unpack(specs: Sequence[wire.ValueSpec], body: Any) -> list[Any]:
-    """The values of a checked body; its tensors are views of it."""
+    """The values of a checked body; its tensors are views of it.
+
+    Those in a codec stay in it.
+    """
     values: list[Any] = []
     at = 0
     for spec in specs:
         if not isinstance(spec, wire.TensorSpec):
             values.append(spec)
+            continue
+        if spec.codec != AS_IS:
+            values.append(coded_view(body, at, spec, unpack))
+            at += wire.padded(spec.coded_bytes)
             continue
         layout = _layout(spec.dtype, tuple(spec.shape), tuple(spec.strides))
         values.append(layout.tensor(body, at))

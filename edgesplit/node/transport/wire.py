@@ -3,7 +3,8 @@
 One frame is prefix, header, body. The prefix holds a magic, a version byte and the two lengths, so
 that a frame can be judged before any of it is taken in. The header is msgpack; every field is
 validated before any is used. The body is the tensors' memory one after another, each padded to 64
-bytes; tensors travel with shape, dtype and strides (strides.py).
+bytes; tensors travel with shape, dtype and strides (strides.py), as they are or in a payload codec
+(coded_size.py).
 """
 
 import math
@@ -15,13 +16,15 @@ import msgspec
 import numpy as np
 
 from edgesplit.core.layer_times import TORCH
+from edgesplit.core.payload_codec import AS_IS
 from edgesplit.core.printable import printable
 from edgesplit.core.tier_timing import TierTiming
 from edgesplit.errors import WireError
+from edgesplit.node.transport.coded_size import CodedForm
 from edgesplit.node.transport.strides import is_dense, places
 
 MAGIC = b"ESP"
-VERSION = 4
+VERSION = 5
 DEFAULT_MAX_FRAME_BYTES = 1 << 28  # 256 MiB: 80 times VGG-16's largest payload at batch 1
 MAX_VALUES = 4096
 MAX_HEADER_BYTES = 1 << 20
@@ -50,11 +53,16 @@ Seconds = Annotated[float, msgspec.Meta(ge=0, le=2 * LONGEST_TIMEOUT_S)]
 
 
 class TensorSpec(msgspec.Struct, frozen=True, array_like=True):
-    """How to read one buffer: dtype name, shape, strides (in elements). See strides.py."""
+    """How to read one buffer: dtype name, shape, strides (in elements). See strides.py.
+
+    codec: that it is written in, and the bytes that this has made; 0 for a tensor as it is.
+    """
 
     dtype: Name
     shape: Dims
     strides: Dims
+    codec: Name = AS_IS
+    coded_bytes: Size = 0
 
 
 ValueSpec = TensorSpec | bool | int | float
@@ -75,6 +83,7 @@ class Hop(msgspec.Struct, frozen=True, array_like=True):
 
     failover_after_s: how long its tier goes without a sign of life from the next one before it runs
     the rest itself; 0: it never does. hedge: when it does so beside the next one; None: never.
+    codec: how its tier writes the payload for the next one.
     """
 
     tier: Name
@@ -84,6 +93,7 @@ class Hop(msgspec.Struct, frozen=True, array_like=True):
     runtime: Name = TORCH
     failover_after_s: Seconds = 0.0
     hedge: Hedge | None = None
+    codec: Name = AS_IS
 
 
 class Request(msgspec.Struct, frozen=True, tag="request", kw_only=True):
@@ -222,6 +232,12 @@ def specs_of(message: Message) -> Sequence[ValueSpec]:
     return message.values if isinstance(message, Request | Reply) else ()
 
 
+def decoded_bytes(specs: Sequence[ValueSpec]) -> int:
+    """Memory that the coded tensors of a checked body take beside it, once they are decoded."""
+    tensors = (spec for spec in specs if isinstance(spec, TensorSpec))
+    return sum(_n_bytes(spec)[1] for spec in tensors if spec.codec != AS_IS)
+
+
 def number(value: Any) -> bool | int | float:
     """`value` if it is a plain number, which travels in the header. Raises WireError."""
     if not isinstance(value, bool | int | float):
@@ -275,6 +291,13 @@ def _n_bytes(spec: TensorSpec) -> tuple[int, int]:
     if not count and item_bytes * math.prod(filter(None, spec.shape)) > _ADDRESSABLE_BYTES:
         raise WireError(f"tensor {spec} has sizes that no tensor can have")
     if not count or is_dense(spec.shape, spec.strides):
-        return count * item_bytes, count * item_bytes
-    found = places(spec.shape, spec.strides)
-    return found.count * item_bytes, max(found.reach, count) * item_bytes
+        sent_bytes = taken_bytes = count * item_bytes
+    else:
+        found = places(spec.shape, spec.strides)
+        sent_bytes, taken_bytes = found.count * item_bytes, max(found.reach, count) * item_bytes
+    if spec.codec != AS_IS:
+        CodedForm(spec.codec, spec.dtype, spec.shape, spec.strides, spec.coded_bytes)
+        sent_bytes = spec.coded_bytes
+    elif spec.coded_bytes:
+        raise WireError(f"tensor {spec} is not coded, and has coded bytes")
+    return sent_bytes, taken_bytes

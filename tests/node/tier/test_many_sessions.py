@@ -19,7 +19,7 @@ from edgesplit.node.tier.router import ServeSettings
 from edgesplit.node.transport import wire
 from edgesplit.node.transport.client import Client
 from edgesplit.node.transport.security import Credentials, new_credentials
-from edgesplit.node.transport.tensor_codec import codec_here
+from edgesplit.node.transport.tensor_kind import kind_here
 
 X = torch.ones(3)
 
@@ -65,7 +65,7 @@ class Shared:
         self._stack.close()
 
     def request(self, request_id, timeout_s=10.0):
-        specs, buffers = codec_here().pack([X])
+        specs, buffers = kind_here().pack([X])
         route = [wire.Hop("end", self.address, 0, 4)]
         return wire.Request(
             id=request_id, program="p", route=route, at=0, timeout_s=timeout_s, values=specs
@@ -240,7 +240,7 @@ def test_a_session_that_ends_takes_nothing_with_it():
 def test_one_that_never_reads_its_answers_holds_up_neither_the_other_nor_its_own_end():
     large = torch.ones(2**18)
     with shared(ann=1.0, ben=1.0) as running, running.clients["ann"].channel() as channel:
-        specs, buffers = codec_here().pack([large])
+        specs, buffers = kind_here().pack([large])
         for number in range(48):
             request, _ = running.request(f"ann-{number}")
             channel.send(msgspec.structs.replace(request, values=specs), buffers)

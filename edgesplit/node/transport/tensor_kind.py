@@ -1,6 +1,6 @@
 """The seam between frames and what computes: which kind of tensors the values of a payload are.
 
-tensors.py: torch's, arrays.py: numpy's. Each module has the four functions of TensorCodec. Nothing
+tensors.py: torch's, arrays.py: numpy's. Each module has the four functions of TensorKind. Nothing
 here imports torch unless it is asked for.
 """
 
@@ -12,7 +12,7 @@ from edgesplit.node.transport.tensor_form import TensorForm
 from edgesplit.node.transport.wire import Buffer, ValueSpec
 
 
-class TensorCodec(Protocol):
+class TensorKind(Protocol):
     """How the values of a payload get into a frame's body and out of it."""
 
     def pack(self, values: Sequence[Any]) -> tuple[list[ValueSpec], list[Buffer]]:
@@ -36,7 +36,7 @@ def has_torch() -> bool:
     return importlib.util.find_spec("torch") is not None
 
 
-def codec_here() -> TensorCodec:
+def kind_here() -> TensorKind:
     """torch's tensors where torch is installed, numpy's arrays elsewhere."""
     if has_torch():
         from edgesplit.node.transport import tensors
