@@ -3,10 +3,13 @@
 import math
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edgesplit.core.accuracy_loss import granted_loss
+from edgesplit.core.coding import Coding
 from edgesplit.core.goal import Goal
 from edgesplit.core.graph import Graph
 from edgesplit.core.plan import Plan, Stage
@@ -22,11 +25,13 @@ Array = NDArray[np.float64]
 class Cost:
     """What a plan costs by the model: one request's latency, joules and score.
 
+    compute_s: seconds of layers alone. codec_s: of encoding and decoding payloads, beside them.
     feasible: within the latency limit, the memory of each tier, the layers kept on the end and the
         number of stages.
     end_energy_u_j, total_energy_u_j: standard uncertainty from the watts; None where none is known.
     quantile_s: the latency that is not exceeded with the goal's probability; None: it has none.
     price: what of the score is for the pressures of the tiers that compute.
+    loss: the upper end of the accuracy that it costs, as measured.
     """
 
     plan: Plan
@@ -40,6 +45,8 @@ class Cost:
     total_energy_u_j: float | None = None
     quantile_s: float | None = None
     price: float = 0.0
+    codec_s: float = 0.0
+    loss: float = 0.0
 
     @property
     def limited_s(self) -> float:
@@ -59,13 +66,37 @@ class Terms:
     total_j: Array
     priced_s: Array | float = 0.0
 
+    def at(self, cut: int) -> "Terms":
+        """Of hops, those at one cut."""
+        priced_s = self.priced_s if isinstance(self.priced_s, float) else self.priced_s[..., cut]
+        columns = (self.latency_s, self.end_j, self.total_j)
+        latency_s, end_j, total_j = (column[..., cut] for column in columns)
+        return Terms(latency_s, end_j, total_j, priced_s)
+
+
+@dataclass(frozen=True)
+class Hop:
+    """One hop of a plan. sums: seconds, end joules, total joules, in that order.
+
+    sent_bytes: of the payload as it travels. link_s: its way and the reply's. encode_s, decode_s:
+    at the source and at the target. priced_s: of these two, times the price of each tier.
+    """
+
+    sums: tuple[float, ...]
+    sent_bytes: float
+    link_s: float
+    encode_s: float
+    decode_s: float
+    priced_s: float
+
 
 class CostModel:
     """Costs of every segment and every transfer, as arrays, for one (graph, profile, goal).
 
     compute.x[t, k]: tier t running layers 0..k in the runtime in use; prefix_s[r, t, k]: seconds in
-    each of its runtimes. transfer.x[u, v, k]: payload at cut k from tier u to v and the reply back;
-    infinite where there is no link. Tiers and runtimes are in the profile's order.
+    each of its runtimes. transfer.x[c, u, v, k]: payload at cut k in codec c from tier u to v and
+    the reply back; infinite where there is no link, or where that codec may not be used. Codec 0 is
+    a payload as it is. Tiers, runtimes and codecs are in the profile's order.
 
     level: a search under a latency limit takes the mean of each tier's and link's seconds beyond
         that quantile of its own; None: as expected. What a plan costs does not depend on it.
@@ -158,13 +189,35 @@ class CostModel:
         return end_w, busy + (wait.sum() - wait)
 
     @cached_property
+    def coding(self) -> Coding:
+        """What codecs make of payloads."""
+        return Coding(self.graph, self.profile, self.goal)
+
+    @cached_property
     def transfer(self) -> Terms:
-        """One hop at each cut, reply included, shape (tiers, tiers, n + 1)."""
+        """One hop at each cut, coding and reply included, shape (codecs, tiers, tiers, n + 1)."""
+        link, coding = self.on_links, self.coding
+        if len(coding) == 1:
+            return link
+        encode, decode = (self.computing(seconds) for seconds in coding.seconds)
+        latency_s, end_j, total_j = (
+            np.where(coding.unusable, np.inf, over + before[:, :, None] + after[:, None])
+            for over, before, after in zip(*map(_triple, (link, encode, decode)), strict=True)
+        )
+        if isinstance(encode.priced_s, float) or isinstance(decode.priced_s, float):
+            return Terms(latency_s, end_j, total_j)
+        priced_s = encode.priced_s[:, :, None] + decode.priced_s[:, None]
+        return Terms(latency_s, end_j, total_j, priced_s)
+
+    @cached_property
+    def on_links(self) -> Terms:
+        """The same without coding: what the links take."""
         count, cuts = len(self.profile.tiers), len(self.graph) + 1
-        terms = Terms(*(np.full((count, count, cuts), np.inf) for _ in range(3)))
+        shape = (len(self.coding), count, count, cuts)
+        terms = Terms(*(np.full(shape, np.inf) for _ in range(3)))
         index = {name: i for i, name in enumerate(self.profile.names)}
         links = {link.pair: link for link in self.profile.links}
-        payload = np.asarray(self.graph.payload_bytes, dtype=float)
+        payload = self.coding.sent_bytes
         watts = self._watts
         all_wait_w = watts["wait"].sum()
         for (source, target), link in links.items():
@@ -175,8 +228,8 @@ class CostModel:
             delay_s = link.latency_s + back.latency_s
             tx, rx, wait = watts["transmit"], watts["receive"], watts["wait"]
             others_w = all_wait_w - wait[u] - wait[v]
-            terms.latency_s[u, v] = delay_s + out_s + reply_s
-            terms.total_j[u, v] = (
+            terms.latency_s[:, u, v] = delay_s + out_s + reply_s
+            terms.total_j[:, u, v] = (
                 out_s * (tx[u] + rx[v] + others_w)
                 + reply_s * (rx[u] + tx[v] + others_w)
                 + delay_s * all_wait_w
@@ -187,7 +240,7 @@ class CostModel:
                 end = out_s * rx[0] + reply_s * tx[0]
             else:
                 end = (out_s + reply_s) * wait[0]
-            terms.end_j[u, v] = end + delay_s * wait[0]
+            terms.end_j[:, u, v] = end + delay_s * wait[0]
         return terms
 
     @cached_property
@@ -237,13 +290,15 @@ class CostModel:
     def cost(self, plan: Plan) -> Cost:
         """What `plan` costs in the runtimes that it names, whichever are in use in the profile.
 
-        Raises PlanError where it does not fit, uses a missing link, or a tier lacks the runtime.
+        Raises PlanError where it does not fit, uses a missing link, where a tier lacks the runtime
+        or a codec, and for a loss that is not granted.
         """
         plan.check(self.graph, self.profile.names).check_runtimes(self.profile.offered)
         index = {name: i for i, name in enumerate(self.profile.names)}
+        loss = granted_loss(plan, self.profile, self.goal.max_accuracy_loss)
         route = [index[tier] for tier in plan.route]
-        sums, parts = [0.0, 0.0, 0.0], list[Summand]()
-        compute_s = priced_s = 0.0
+        sums, busy_s, parts = [0.0, 0.0, 0.0], list[float](), list[Summand]()
+        compute_s = priced_s = codec_s = 0.0
         most = self.goal.max_stages
         fits = plan.stages[0].stop >= self.goal.min_end_layers
         fits = fits and (most is None or len(plan.stages) <= most)
@@ -252,17 +307,20 @@ class CostModel:
             sums = [a + b for a, b in zip(sums, part, strict=True)]
             compute_s += part[0]
             priced_s += part[0] * float(self.prices[t])
-            parts.append((part[0], self.profile.tiers[t].scatter))
+            busy_s.append(part[0])
             need = self.weight_prefix[stage.stop] - self.weight_prefix[stage.start]
             fits = fits and bool(need <= self.memory_bytes[t])
-        for u, v, cut in zip(route[:-1], route[1:], plan.cuts, strict=True):
-            hop = [float(x[u, v, cut]) for x in _triple(self.transfer)]
-            if not math.isfinite(hop[0]):
-                raise PlanError(
-                    f"plan {plan}: no link {plan.route[route.index(u)]}->{self.profile.names[v]}"
-                )
-            sums = [a + b for a, b in zip(sums, hop, strict=True)]
-            parts.append((hop[0], self._link(u, v).scatter))
+        for at in range(len(route) - 1):
+            hop = self.hop(plan, at)
+            sums = [a + b for a, b in zip(sums, hop.sums, strict=True)]
+            busy_s[at] += hop.encode_s
+            busy_s[at + 1] += hop.decode_s
+            codec_s += hop.encode_s + hop.decode_s
+            priced_s += hop.priced_s
+            parts.append((hop.link_s, self._link(*route[at : at + 2]).scatter))
+        # A tier's own seconds are longer together: layers, encoding and decoding are one part.
+        tiers = [(s, self.profile.tiers[t].scatter) for s, t in zip(busy_s, route, strict=True)]
+        parts = [*tiers, *parts]
         latency_s, end_j, total_j = sums
         limit, probability = self.goal.latency_limit_s, self.goal.probability
         quantile_s = None if probability is None else sum_of(parts).quantile(probability)
@@ -274,8 +332,30 @@ class CostModel:
         end_u_j, total_u_j = self._uncertainty(plan, latency_s)
         return Cost(
             plan, latency_s, compute_s, end_j, total_j, score, feasible, end_u_j, total_u_j,
-            quantile_s, price,
+            quantile_s, price, codec_s, loss,
         )  # fmt: skip
+
+    def hop(self, plan: Plan, at: int) -> "Hop":
+        """What the plan's hop behind its stage `at` takes. Raises PlanError where it cannot be."""
+        stage, after, cut = plan.stages[at], plan.stages[at + 1], plan.stages[at].stop
+        u, v = (self.profile.names.index(one.tier) for one in (stage, after))
+        if not math.isfinite(self.transfer.latency_s[0, u, v, cut]):
+            raise PlanError(f"plan {plan}: no link {stage.tier}->{after.tier}")
+        c = self.coding.index(stage.codec)
+        if c is None or not math.isfinite(self.transfer.latency_s[c, u, v, cut]):
+            ends = self.profile.tiers[u], self.profile.tiers[v]
+            why = self.coding.why_not(stage.codec, cut, ends)
+            raise PlanError(f"plan {plan}: cut {cut} cannot travel as {stage.codec}: {why}")
+        encode_s, decode_s = self.coding.seconds
+        priced_s = self.transfer.priced_s
+        return Hop(
+            tuple(float(x[c, u, v, cut]) for x in _triple(self.transfer)),
+            float(self.coding.sent_bytes[c, cut]),
+            float(self.on_links.latency_s[c, u, v, cut]),
+            float(encode_s[c, u, cut]),
+            float(decode_s[c, v, cut]),
+            priced_s if isinstance(priced_s, float) else float(priced_s[c, u, v, cut]),
+        )
 
     def _link(self, u: int, v: int) -> Link:
         link = self.profile.link(self.profile.names[u], self.profile.names[v])
@@ -306,11 +386,14 @@ class CostModel:
             if len(stage):
                 layer_s = tier.layer_s_in(stage.runtime)[stage.start : stage.stop]
                 seconds[stage.tier]["compute"] = sum(layer_s) * tier.slowdown
-        for source, target, cut in zip(plan.route[:-1], plan.route[1:], plan.cuts, strict=True):
+        for source, target in pairwise(plan.route):
             out, back = self.profile.link(source, target), self.profile.link(target, source)
             assert out is not None, "cost() has looked for the links"
             assert back is not None, "every link has its reverse"
-            out_s = self.graph.payload_bytes[cut] / out.bytes_per_s
+            hop = self.hop(plan, plan.route.index(source))
+            seconds[source]["compute"] += hop.encode_s
+            seconds[target]["compute"] += hop.decode_s
+            out_s = hop.sent_bytes / out.bytes_per_s
             reply_s = self.graph.output_bytes / back.bytes_per_s
             for name, sends_s, takes_s in ((source, out_s, reply_s), (target, reply_s, out_s)):
                 seconds[name]["transmit"] += sends_s

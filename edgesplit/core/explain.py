@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from itertools import permutations
 
+from edgesplit.core.codec_choice import CodecChoice, codec_choice
 from edgesplit.core.control.standing import Standing
 from edgesplit.core.cost import Cost, CostModel
 from edgesplit.core.energy.energy import K
@@ -23,6 +24,7 @@ from edgesplit.errors import PlanError
 
 # With more tiers than this there are too many routes to list; only those of two stages are.
 MOST_TIERS_FULLY_LISTED = 4
+_ANY_LOSS = 1 - 1e-9  # the greatest that a goal can grant
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,7 @@ class Explanation:
         when they were measured, is in profile.
     running: the plan in force. why_not_running: why it is not `chosen`; empty where it is.
     away: tiers that plans leave out now. promise: the goal's deadline, where it has a probability.
+    codecs: how the payloads of `chosen` travel, and why other codecs are not used.
     Pressures of tiers are in profile, and in each cost what of the score is their price.
 
     Costs are in seconds and joules; as_dict() gives the same for JSON.
@@ -62,6 +65,7 @@ class Explanation:
     why_not_running: str = ""
     away: tuple[str, ...] = ()
     promise: Promise | None = None
+    codecs: CodecChoice | None = None
 
     def as_dict(self) -> dict[str, object]:
         """The same as plain values for JSON; seconds and joules."""
@@ -80,6 +84,7 @@ class Explanation:
             "limited_by": self.limited_by,
             "pressures": {t.name: asdict(t.pressure) for t in self.profile.tiers},
             "runtimes": self.runtimes.as_dict(),
+            "codecs": self.codecs.as_dict() if self.codecs else None,
             "provenance": provenance_dict(self.profile),
             "runners_up": [cost_dict(cost) for cost in self.runners_up],
             "trivial": [cost_dict(cost) for cost in self.trivial],
@@ -107,6 +112,7 @@ class Explanation:
             f"{'all tiers':>18}",
         ]
         lines += [_row(kind, cost, width) for kind, cost in rows]
+        lines += self.codecs.lines() if self.codecs else []
         lines += [*self.runtimes.lines(), *provenance_lines(self.profile)]
         lines.append(f"{self.energy}. * breaks a limit of the goal")
         return "\n".join(lines)
@@ -121,6 +127,8 @@ def cost_dict(cost: Cost) -> dict[str, object]:
         "latency_s": cost.latency_s,
         "quantile_s": cost.quantile_s,
         "compute_s": cost.compute_s,
+        "codec_s": cost.codec_s,
+        "loss": cost.loss,
         "end_energy_j": cost.end_energy_j,
         "end_energy_k2_j": _k2(cost.end_energy_u_j),
         "total_energy_j": cost.total_energy_j,
@@ -165,6 +173,7 @@ def explain(
         why_not_running=stands.why if stands else "",
         away=stands.away if stands else (),
         promise=_promise(goal, running or chosen, met),
+        codecs=codec_choice(model, chosen),
     )
 
 
@@ -178,8 +187,11 @@ def _running(model: CostModel, stands: Standing) -> Cost | None:
     """The cost of the plan in force, None where there is none or it cannot run any more."""
     if stands.active is None or set(stands.away).intersection(stands.active.route):
         return None
-    # A runtime that it names may have gone just now.
-    return model.cost(stands.active.as_offered(model.profile.offered))
+    # A runtime that it names may have gone just now; or a codec, then it is about to be left.
+    try:
+        return model.cost(stands.active.as_offered(model.profile.offered))
+    except PlanError:
+        return None
 
 
 def _price_lines(profile: Profile, cost: Cost) -> list[str]:
@@ -233,7 +245,7 @@ def _relayed(model: CostModel, workers: tuple[int, ...]) -> list[int] | None:
     """The route that visits `workers` in turn, with relays where no direct link exists."""
     route = [0]
     for i, worker in enumerate(workers):
-        if model.transfer.latency_s[route[-1], worker, 0] < float("inf"):
+        if model.transfer.latency_s[0, route[-1], worker, 0] < float("inf"):
             route.append(worker)
             continue
         way = best_route(model, route[-1], worker, avoid={*route, *workers[i + 1 :]})
@@ -269,13 +281,14 @@ def _limit(model: CostModel, decision: Decision) -> str:
         (f"min_end_layers, {goal.min_end_layers}", replace(goal, min_end_layers=0)),
         (f"max_stages, {goal.max_stages}", replace(goal, max_stages=None)),
         ("the memory limits", replace(goal, memory_bytes={})),
+        (_loss_text(goal), replace(goal, max_accuracy_loss=_ANY_LOSS)),
     )
     for name, freer in relaxed:
         better = choose(CostModel(model.graph, model.profile, freer)).cost
         if better.score < cost.score * (1 - 1e-6):
             return (
                 f"{name}; without, {better.plan} would score {better.score:.4f} "
-                f"instead of {cost.score:.4f}"
+                f"instead of {cost.score:.4f}{_at_a_loss(better, cost)}"
             )
     return "nothing; lifting any one limit of the goal would not lower the score"
 
@@ -288,6 +301,16 @@ def _why_infeasible(goal: Goal, cost: Cost) -> str:
             f"takes {cost.limited_s * 1e3:.2f} ms"
         )
     return "no plan fits the memory limits; the fastest without them is chosen"
+
+
+def _at_a_loss(better: Cost, cost: Cost) -> str:
+    more = better.loss > cost.loss
+    return f", and cost up to {better.loss:.2%} of the accuracy" if more else ""
+
+
+def _loss_text(goal: Goal) -> str:
+    most = goal.max_accuracy_loss
+    return "that nothing lossy is granted" if most is None else f"max_accuracy_loss, {most:g}"
 
 
 def _limit_text(goal: Goal) -> str:

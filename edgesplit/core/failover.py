@@ -65,5 +65,6 @@ def _hop_s(model: CostModel, stage: Stage, after: Stage) -> float:
     """The payload's way and the reply's, 0 where no link is known: the floor remains."""
     names = model.profile.names
     pair = names.index(stage.tier), names.index(after.tier)
-    seconds = float(model.transfer.latency_s[(*pair, stage.stop)])
-    return seconds if math.isfinite(seconds) else 0.0
+    codecs = (model.coding.index(stage.codec), 0)  # one that was just dropped: as it is
+    ways = [float(model.transfer.latency_s[c, *pair, stage.stop]) for c in codecs if c is not None]
+    return next((seconds for seconds in ways if math.isfinite(seconds)), 0.0)

@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from edgesplit.core.cost import CostModel, Terms
+from edgesplit.core.cost import CostModel, Hop, Terms
 from edgesplit.core.failover import rest_s, stage_s
 from edgesplit.core.plan import Plan
+from edgesplit.errors import PlanError
 
 LEAST_S = 0.1  # after it was sent: what comes sooner is no tail, and shows no rate yet
 OVERDUE_LEAST_S = 0.25  # what a busy machine may take longer, and nothing is wrong
@@ -191,7 +192,8 @@ def hedge_rules(model: CostModel, plan: Plan) -> tuple[HedgeRule | None, ...]:
     """Per sender: the caller's for the first tier, then each tier's for the next.
 
     As many as the plan has stages. None: neither time nor a limit is worth joules to the goal, or a
-    link is not known. The caller is taken to be as fast as the first tier, on whose host it is.
+    link is not known, or a codec is not usable any more. The caller is taken to be as fast as the
+    first tier, on whose host it is.
     """
     return tuple(_rule(model, plan, at) for at in range(len(plan.stages)))
 
@@ -200,8 +202,8 @@ def _rule(model: CostModel, plan: Plan, at: int) -> HedgeRule | None:
     """Of whoever sends to the stage `at`."""
     names = model.profile.names
     route = [names.index(tier) for tier in plan.route]
-    hops = list(zip(route[:-1], route[1:], plan.cuts, strict=True))
-    hop_s = [float(model.transfer.latency_s[hop]) for hop in hops]
+    hops = [_hop(model, plan, k) for k in range(len(route) - 1)]
+    hop_s = [hop.sums[0] if hop else math.inf for hop in hops]
     stages_s = [stage_s(model, stage) for stage in plan.stages]
     sender, start = (route[at - 1], plan.stages[at - 1].stop) if at else (route[0], 0)
     own_s = rest_s(model.profile.tiers[sender], start)
@@ -209,10 +211,12 @@ def _rule(model: CostModel, plan: Plan, at: int) -> HedgeRule | None:
     tx_w, begun_s = 0.0, 0.0
     if at:
         link = model.profile.link(names[route[at - 1]], names[route[at]])
-        payload_bytes = model.graph.payload_bytes[plan.cuts[at - 1]]
-        answer_s += hop_s[at - 1] - (payload_bytes / link.bytes_per_s if link else 0.0)
+        hop = hops[at - 1]
+        encode_s, n_bytes = (hop.encode_s, hop.sent_bytes) if hop else (0.0, 0.0)
+        sending_s = n_bytes / link.bytes_per_s if link else 0.0
+        answer_s += hop_s[at - 1] - encode_s - sending_s
         tx_w = _transmit_w(model, sender)
-        begun_s = sum(stages_s[:at]) + sum(hop_s[: at - 1])
+        begun_s = sum(stages_s[:at]) + sum(hop_s[: at - 1]) + encode_s
     per_s = _score_of(model, 1.0, (0.0, 0.0))
     seconds = np.zeros((len(names), 1))
     seconds[sender] = own_s
@@ -225,6 +229,14 @@ def _rule(model: CostModel, plan: Plan, at: int) -> HedgeRule | None:
     price_s = min(price / per_s, LONGEST_S) if per_s else LONGEST_S
     worth = 1.0 + min(sending / per_s, LONGEST_S) if per_s else 1.0
     return HedgeRule(own_s, answer_s, price_s, worth, limit_s)
+
+
+def _hop(model: CostModel, plan: Plan, at: int) -> Hop | None:
+    """None where no link is known, or a codec is not usable any more."""
+    try:
+        return model.hop(plan, at)
+    except PlanError:
+        return None
 
 
 def _score_of(model: CostModel, seconds: float, joules: tuple[float, float]) -> float:

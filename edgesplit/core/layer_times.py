@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from edgesplit.core.given import is_finite
+from edgesplit.core.given import is_finite, is_number
 from edgesplit.errors import ProfileError
 
 # What runs a segment where nothing else is named: the exported graph in eager torch.
@@ -21,7 +21,7 @@ class LayerTimes:
 
     provenance: where the seconds are from. error: the largest relative difference from eager torch
     on the example; None: bit-identical, or not compared. loss: of a lossy runtime, the upper end of
-    the accuracy that it costs; None: it is not lossy.
+    the accuracy that it costs, infinite while that is not measured; None: it is not lossy.
     """
 
     runtime: str
@@ -41,6 +41,11 @@ class LayerTimes:
             raise ProfileError(
                 f"layer times in {self.runtime!r}: error must be finite and >= 0, or None, "
                 f"given {self.error}"
+            )
+        if self.loss is not None and not (is_number(self.loss) and self.loss >= 0):
+            raise ProfileError(
+                f"layer times in {self.runtime!r}: loss must be 0 or more, infinite while it is "
+                f"not measured, or None where nothing is lost, given {self.loss}"
             )
 
     @property

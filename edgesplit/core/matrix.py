@@ -1,4 +1,7 @@
-"""Three tiers: every split (i, j) at once, for people to look at. The planner does not need it."""
+"""Three tiers: every split (i, j) at once, for people to look at. The planner does not need it.
+
+Payloads travel as they are.
+"""
 
 import numpy as np
 
@@ -14,13 +17,13 @@ def three_tier_matrix(model: CostModel) -> Array:
     j < i or links are missing. Limits are not looked at. Raises ProfileError without three tiers.
     """
     _check(model)
-    return _splits(model.score(model.compute), model.score(model.transfer))
+    return _splits(model.score(model.compute), model.score(model.transfer)[0])
 
 
 def three_tier_latency(model: CostModel) -> Array:
     """L(i, j) in seconds, in the layout of three_tier_matrix. Raises ProfileError."""
     _check(model)
-    return _splits(model.compute.latency_s, model.transfer.latency_s)
+    return _splits(model.compute.latency_s, model.transfer.latency_s[0])
 
 
 def _check(model: CostModel) -> None:

@@ -1,14 +1,16 @@
 """Policies: functions (graph, profile, goal) -> plan. `score` is the one to use; others compare."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from edgesplit.core.cost import CostModel
 from edgesplit.core.goal import Goal
 from edgesplit.core.graph import Graph
-from edgesplit.core.plan import Plan, parse_plan, plan_along
+from edgesplit.core.plan import Plan, parse_plan
 from edgesplit.core.planner.choose import Decision, choose, choose_fastest, choose_within
 from edgesplit.core.planner.route import best_route
+from edgesplit.core.planner.shortest import shortest
+from edgesplit.core.planner.space import route_space
 from edgesplit.core.profile import Profile
 from edgesplit.errors import EdgeSplitError, PlanError, UnknownNameError
 
@@ -52,9 +54,9 @@ fastest = CostPolicy("fastest", _least_latency)
 def only(tier: str) -> Policy:
     """Everything on one tier in its quickest runtime; the input goes there by the best route.
 
-    That is the route of least score; of several nodes that play the tier, the one of least score.
-    The policy looks at links only, not at limits. It raises UnknownNameError or PlanError where the
-    tier does not exist or cannot be reached.
+    That is the route of least score, and so are the codecs along it; of several nodes that play the
+    tier, the one of least score. The policy looks at links only, not at limits. It raises
+    UnknownNameError or PlanError where the tier does not exist or cannot be reached.
     """
 
     def policy(graph: Graph, profile: Profile, goal: Goal) -> Plan:
@@ -79,22 +81,21 @@ def _all_on(model: CostModel, node: str) -> Plan | None:
     route = best_route(model, 0, names.index(node))
     if route is None:
         return None
-    plan = plan_along([names[t] for t in route], [0] * (len(route) - 1), len(model.graph))
-    return plan.on({node: model.profile.tier(node).quickest_runtime})
+    free = replace(model.goal, memory_bytes={}, min_end_layers=0, max_stages=None)
+    space = route_space(CostModel(model.graph, model.profile, free), route, route[:-1])
+    walk = shortest(space, space.score)
+    return None if walk is None else space.plan(walk)
 
 
 def fixed(plan: Plan) -> Policy:
-    """Always that plan, in the runtimes it names.
+    """Always that plan, in the runtimes and codecs it names.
 
-    The policy raises PlanError where the plan does not fit or a tier lacks the runtime.
+    The policy raises PlanError where the plan does not fit, a tier lacks a runtime or a codec, or
+    the goal does not grant what it loses.
     """
 
     def policy(graph: Graph, profile: Profile, goal: Goal) -> Plan:
-        plan.check(graph, profile.names).check_runtimes(profile.offered)
-        for source, target in zip(plan.route[:-1], plan.route[1:], strict=True):
-            if profile.link(source, target) is None:
-                raise PlanError(f"plan {plan}: no link {source}->{target}")
-        return plan
+        return CostModel(graph, profile, goal).cost(plan).plan
 
     return policy
 

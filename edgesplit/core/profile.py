@@ -102,7 +102,12 @@ class Profile:
                 raise ProfileError(
                     f"link {source}->{target} has no reverse; replies need {target}->{source}"
                 )
-        cuts = len(self.tiers[0].layer_s) + 1
+        self._check_codecs()
+
+    def _check_codecs(self) -> None:
+        cuts, known = len(self.tiers[0].layer_s) + 1, [one.codec for one in self.codecs]
+        if len(set(known)) != len(known):
+            raise ProfileError(f"the sizes of a codec are given twice: {', '.join(known)}")
         for one in self.codecs:
             if len(one.payload_bytes) != cuts:
                 raise ProfileError(
@@ -143,6 +148,10 @@ class Profile:
             if link.pair == (source, target):
                 return link
         return None
+
+    def codec(self, name: str) -> CodecSizes | None:
+        """The sizes and losses of that codec, None where there are none."""
+        return next((one for one in self.codecs if one.codec == name), None)
 
     def with_tier(self, tier: Tier) -> "Profile":
         """The same profile with the tier of that name replaced."""

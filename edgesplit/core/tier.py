@@ -25,6 +25,7 @@ class Tier:
     scatter: how its measured seconds lie around these times the slowdown; None: not at all.
     pressure: of others' work, heat and memory on its host; a goal's weights make it a price.
     codec_speeds: of the codecs that it can write and read payloads in.
+    loss: of `runtime`, as in LayerTimes.
 
     Raises ProfileError for a value of the wrong kind or out of range.
 
@@ -46,6 +47,7 @@ class Tier:
     scatter: Scatter | None = None
     pressure: Pressure = NO_PRESSURE
     codec_speeds: tuple[CodecSpeed, ...] = ()
+    loss: float | None = None
 
     def __post_init__(self) -> None:
         if not (is_name(self.name) and isinstance(self.power, Power)):
@@ -56,6 +58,9 @@ class Tier:
             raise ProfileError(f"tier {self.name!r}: slowdown must be > 0, given {self.slowdown}")
         if not is_runtime_name(self.runtime):
             raise ProfileError(f"tier {self.name!r}: no runtime {self.runtime!r}; {NAME_HINT}")
+        speeds = [speed.codec for speed in self.codec_speeds]
+        if len(set(speeds)) != len(speeds):
+            raise ProfileError(f"tier {self.name!r}: a codec has speeds twice: {speeds}")
         if self.layer_times:
             self._check_rows()
             layer_times = tuple(sorted(self.layer_times, key=lambda times: times.runtime))
@@ -85,13 +90,17 @@ class Tier:
 
     @property
     def quickest_runtime(self) -> str:
-        """The one that runs all layers in the least seconds; the one in use among equals."""
-        return min(self.runtimes, key=lambda runtime: sum(self.layer_s_in(runtime)))
+        """The one that runs all layers in the least seconds; the one in use among equals.
+
+        Of those that lose nothing, where there is one.
+        """
+        exact = [runtime for runtime in self.runtimes if self.loss_in(runtime) is None]
+        return min(exact or self.runtimes, key=lambda runtime: sum(self.layer_s_in(runtime)))
 
     def times_in(self, runtime: str) -> LayerTimes:
         """Layer times in that runtime. Raises UnknownNameError with the runtimes that it has."""
         if runtime == self.runtime:
-            return LayerTimes(self.runtime, self.layer_s, self.provenance, self.error)
+            return LayerTimes(self.runtime, self.layer_s, self.provenance, self.error, self.loss)
         for times in self.layer_times:
             if times.runtime == runtime:
                 return times
@@ -102,6 +111,16 @@ class Tier:
     def layer_s_in(self, runtime: str) -> tuple[float, ...]:
         """Profiled seconds per layer in that runtime. Raises UnknownNameError."""
         return self.layer_s if runtime == self.runtime else self.times_in(runtime).layer_s
+
+    def loss_in(self, runtime: str) -> float | None:
+        """The loss of that runtime, as in LayerTimes; None also for one that is not there."""
+        if runtime == self.runtime:
+            return self.loss
+        return next((times.loss for times in self.layer_times if times.runtime == runtime), None)
+
+    def codec_speed(self, codec: str) -> CodecSpeed | None:
+        """What that codec takes here, None where the tier does not know it."""
+        return next((speed for speed in self.codec_speeds if speed.codec == codec), None)
 
     def on(self, runtime: str) -> "Tier":
         """The same tier with that runtime in use.
@@ -128,7 +147,8 @@ class Tier:
         return self._using(times)
 
     def without_layer_times(self, runtime: str) -> "Tier":
-        """The same tier without that runtime; if it was in use, the fastest other one is used.
+        """The same tier without that runtime; if it was in use, the fastest other one is used, a
+        lossy one only where no other is left.
 
         Raises UnknownNameError where it is not there, ProfileError where it is the only one.
         """
@@ -137,7 +157,7 @@ class Tier:
                 raise ProfileError(
                     f"tier {self.name!r} has no layer times but those of {runtime!r}"
                 )
-            quickest = min(self.layer_times, key=lambda times: times.total_s)
+            quickest = min(self.layer_times, key=lambda t: (t.loss is not None, t.total_s))
             return self._using(quickest)
         times = self.times_in(runtime)
         return replace(
@@ -155,8 +175,8 @@ class Tier:
 
     def _using(self, times: LayerTimes) -> "Tier":
         """With `times` in use instead of those in use now, which are dropped."""
+        others = tuple(old for old in self.layer_times if old.runtime != times.runtime)
         return replace(
             self, layer_s=times.layer_s, provenance=times.provenance, runtime=times.runtime,
-            error=times.error, layer_times=tuple(old for old in self.layer_times if old.runtime !=
-            times.runtime),
+            error=times.error, layer_times=others, loss=times.loss,
         )  # fmt: skip

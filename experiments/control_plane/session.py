@@ -123,7 +123,7 @@ def _timings(state: ControlState, true: Profile, plan: Plan) -> tuple[TierTiming
         hop_s, sent = 0.0, 0
         if number + 1 < len(plan.stages):
             u, v = index[stage.tier], index[plan.route[number + 1]]
-            hop_s, sent = float(model.transfer.latency_s[u, v, stage.stop]), sizes[stage.stop]
+            hop_s, sent = float(model.transfer.latency_s[0, u, v, stage.stop]), sizes[stage.stop]
         times = (0.0, sum(layer_s), 0.0, hop_s, float("inf"), sent, sizes[-1], 0.0)
         rows.append(TierTiming(stage.tier, stage.start, stage.stop, *times, None, stage.runtime))
     return tuple(rows)

@@ -58,8 +58,8 @@ class SameModel:
         self.reference_s = np.array([model.score_reference.latency_s for model in models])
         self.stay_s = np.stack([model.prefix_s[0] for model in models])
         self.stay_score = np.stack([model.score(model.compute) for model in models])
-        self.hop_score = np.stack([model.score(model.transfer)[pairs] for model in models])
-        self.hop_s = np.stack([model.transfer.latency_s[pairs] for model in models])
+        self.hop_score = np.stack([model.score(model.transfer)[0][pairs] for model in models])
+        self.hop_s = np.stack([model.transfer.latency_s[0][pairs] for model in models])
 
     def plan(self, prices: Array, is_dead: Array) -> Choice:
         """The plan of least score of each device. prices, is_dead: of its shared tiers, (D, 3)."""

@@ -40,14 +40,14 @@ class _Program:
         self.model = model
         self.tiers, self.layers = len(model.profile.tiers), len(model.graph)
         self.runtimes = len(model.prefix_s)
-        reach = np.isfinite(model.transfer.latency_s[:, :, 0])
+        reach = np.isfinite(model.transfer.latency_s[0, :, :, 0])
         self.links = [(u, v) for u, v in np.argwhere(reach).tolist() if v != 0]
         self.first_hop = self.tiers * self.runtimes * self.layers
         self.first_finish = self.first_hop + len(self.links) * (self.layers + 1)
         self.first_choice = self.first_finish + self.tiers
         self.size = self.first_choice + self.tiers * self.runtimes
         stay = model.score(model.computing(model.prefix_s))
-        self.objective = self._columns(stay, model.score(model.transfer))
+        self.objective = self._columns(stay, model.score(model.transfer)[0])
 
     def constraints(self) -> Iterator[LinearConstraint]:
         """Flow, tiers and their runtimes at most once, and the goal's limits."""
@@ -65,7 +65,7 @@ class _Program:
                     held[self._runs(tier, runtime)] = self.model.graph.weight_bytes
                 yield LinearConstraint(held, 0, limit)
         if self.model.goal.latency_limit_s is not None:
-            terms = self.model.prefix_s, self.model.transfer.latency_s
+            terms = self.model.prefix_s, self.model.transfer.latency_s[0]
             yield LinearConstraint(self._columns(*terms) / self.model.goal.latency_limit_s, 0, 1)
 
     def bounds(self) -> Bounds:

@@ -81,8 +81,8 @@ def test_feasible(plan, goal, feasible):
 def test_arrays_and_plan_cost_agree():
     model = CostModel(GRAPH, PROFILE, Goal(boundary="gross"))
     np.testing.assert_allclose(model.compute.latency_s, [[0, 2, 6], [0, 0.5, 0.75]])
-    np.testing.assert_allclose(model.transfer.latency_s[0, 1], [1.8, 1.3, 1.0])
-    assert np.isinf(model.transfer.latency_s[0, 0]).all()
+    np.testing.assert_allclose(model.transfer.latency_s[0, 0, 1], [1.8, 1.3, 1.0])
+    assert np.isinf(model.transfer.latency_s[0, 0, 0]).all()
 
 
 def test_errors():

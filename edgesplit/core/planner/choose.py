@@ -12,6 +12,7 @@ from edgesplit.core.plan import Plan
 from edgesplit.core.planner.limited import Problem, within_limit
 from edgesplit.core.planner.shortest import shortest
 from edgesplit.core.planner.space import Space, Walk, all_links, tier_space
+from edgesplit.errors import PlanError
 
 # Arcs times cuts a space may grow to (8 bytes each, several arrays of them).
 MOST_ARC_CUTS = 4_000_000
@@ -43,7 +44,8 @@ def choose(model: CostModel) -> Decision:
     """The plan of least score within the goal's limits, runtimes chosen with tiers and cuts.
 
     Where none is within the latency limit, the fastest; where none fits the memory limits, the
-    fastest without them. Its cost then says that it is not feasible.
+    fastest without them. Its cost then says that it is not feasible. Raises PlanError where the
+    entry tier has lossy runtimes only and the goal does not grant them.
     """
     return choose_within(model, model.goal.latency_limit_s)
 
@@ -147,5 +149,10 @@ def _relaxed(model: CostModel) -> Space:
 
 
 def _ignoring_memory(model: CostModel) -> Decision:
+    if not model.goal.memory_bytes:
+        raise PlanError(
+            "no plan: the tiers that must run layers have lossy runtimes only, which the goal's "
+            f"max_accuracy_loss ({model.goal.max_accuracy_loss}) does not grant"
+        )
     free = CostModel(model.graph, model.profile, replace(model.goal, memory_bytes={}))
     return Decision(model.cost(choose_fastest(free).plan))

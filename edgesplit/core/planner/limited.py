@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgesplit.core.cost import Array
+from edgesplit.core.planner.growth import Ints
 from edgesplit.core.planner.shortest import GAIN, SLACK, shortest, through
-from edgesplit.core.planner.space import Ints, Space, Walk
+from edgesplit.core.planner.space import Space, Walk
 
 # Label extensions held in memory at once, about 0.1 kB each, and tried in all, about 0.2 us each.
 ROOM, MOST_EXTENSIONS = 500_000, 5_000_000
@@ -170,8 +171,9 @@ class _LabelSearch:
         return replace(self._incumbent.walk, is_proved=self._left > 0)
 
     def _go(self) -> None:
-        zero, nothing = np.zeros(1, dtype=np.intp), np.zeros(1)
-        hops = [_Labels(zero, zero, nothing, nothing, nothing, zero, zero)]
+        starts = self._problem.space.starts
+        zero, nothing = np.zeros_like(starts), np.zeros(len(starts))
+        hops = [_Labels(starts, zero, nothing, nothing, nothing, zero, zero)]
         while len(hops[-1]):
             self._finish(hops)
             if len(hops) > self._problem.space.max_hops:
@@ -264,4 +266,5 @@ def _walk(hops: list[_Labels], label: int) -> Walk:
         arcs.append(int(labels.arc[label]))
         cuts.append(int(labels.cut[label]))
         label = int(labels.parent[label])
-    return Walk(tuple(arcs[::-1]), tuple(cuts[::-1]))
+    start = int(hops[0].place[label])
+    return Walk(tuple(arcs[::-1]), tuple(cuts[::-1]), start=start)

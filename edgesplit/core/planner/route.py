@@ -5,7 +5,7 @@ from collections.abc import Collection
 
 import numpy as np
 
-from edgesplit.core.cost import CostModel, Terms
+from edgesplit.core.cost import Array, CostModel
 
 
 def best_route(
@@ -13,12 +13,11 @@ def best_route(
 ) -> list[int] | None:
     """Tier indices from `start` to `goal`, of least score for the payload at cut 0; None: no way.
 
-    Of equal routes the one with fewer hops (Dijkstra). Tiers in `avoid` do not relay.
+    Of equal routes the one with fewer hops (Dijkstra). Tiers in `avoid` do not relay. Each hop is
+    in the best codec that loses nothing.
     """
-    transfer = model.transfer
-    hop = model.score(
-        Terms(*(x[:, :, 0] for x in (transfer.latency_s, transfer.end_j, transfer.total_j)))
-    )
+    hops = model.score(model.transfer.at(0))
+    hop: Array = np.minimum.reduce(hops[~model.coding.are_lossy])
     queue: list[tuple[float, int, list[int]]] = [(0.0, 0, [start])]
     done = set(avoid) - {start, goal}
     while queue:

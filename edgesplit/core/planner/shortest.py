@@ -22,7 +22,7 @@ def forward(space: Space, lengths: Lengths, cutoff: float | None = None) -> list
     shortest complete walk so far.
     """
     arrive = np.full(lengths.stay.shape[1:], np.inf)
-    arrive[0, 0] = 0.0
+    arrive[space.starts, 0] = 0.0
     hops: list[Array] = []
     best = np.full_like(arrive, np.inf)
     for hop in range(space.max_hops + 1):
@@ -109,4 +109,4 @@ def _walk_to(space: Space, lengths: Lengths, hops: list[Array]) -> Walk:
         place, stop = int(space.source[into[at]]), int(first + offset)
         arcs.append(int(into[at]))
         cuts.append(stop)
-    return Walk(tuple(arcs[::-1]), tuple(cuts[::-1]))
+    return Walk(tuple(arcs[::-1]), tuple(cuts[::-1]), start=place)

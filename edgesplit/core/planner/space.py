@@ -1,21 +1,20 @@
 """The planner's state space: places and arcs between them, cut by cut. Nothing is searched here.
 
 A place is a tier plus the set of critical tiers visited on the way there; with nothing critical,
-places are tiers. Place 0 holds the input. A walk leaves a place at a cut and arrives at the next
-place at the same cut. A segment takes the quickest of its tier's runtimes.
+places are tiers. The first places hold the input. A walk leaves a place at a cut and arrives at the
+next place at the same cut, its payload in the codec of the arc. A segment takes the quickest of the
+runtimes that its place may use.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
 
 from edgesplit.core.cost import Array, CostModel, Terms
 from edgesplit.core.plan import Plan, plan_along
-
-Ints = NDArray[np.intp]
+from edgesplit.core.planner.growth import LOSING, Growth, Ints, Station, grow, usable_runtimes
 
 # Among plans whose score differs by less than this (times L / L_norm), the faster one is taken.
 TIE = 1e-9
@@ -25,12 +24,14 @@ TIE = 1e-9
 class Walk:
     """Arcs in the order they are taken, and the cut at which each is.
 
-    is_proved: no other walk of its space is better; False where a search was cut short.
+    is_proved: no other walk of its space is better; False where a search was cut short. start: the
+    place where it begins.
     """
 
     arcs: tuple[int, ...]
     cuts: tuple[int, ...]
     is_proved: bool = True
+    start: int = 0
 
 
 @dataclass(frozen=True)
@@ -96,19 +97,31 @@ class Lengths:
 
 @dataclass(frozen=True)
 class Space:
-    """tier: (places,) tier index. source, target: (arcs,) places, target ascending."""
+    """tier: (places,) tier index. source, target: (arcs,) places, target ascending; codec: (arcs,).
+
+    runtime: (choices, places), numbers of the runtimes that a place may use. starts: places where a
+    walk may begin.
+    """
 
     model: CostModel
     tier: Ints
     source: Ints
     target: Ints
+    codec: Ints
+    runtime: Ints
+    starts: Ints
     windows: Windows
+
+    @property
+    def _hops(self) -> tuple[Ints, Ints, Ints]:
+        """(codec, source tier, target tier) of each arc."""
+        return self.codec, self.tier[self.source], self.tier[self.target]
 
     @cached_property
     def seconds(self) -> Lengths:
         """Seconds, equal to the cost model's."""
-        stay, pairs = self.model.prefix_s, (self.tier[self.source], self.tier[self.target])
-        return Lengths(stay[:, self.tier], self.model.transfer.latency_s[pairs])
+        stay = self.model.prefix_s[self.runtime, self.tier]
+        return Lengths(stay, self.model.transfer.latency_s[self._hops])
 
     @cached_property
     def limited(self) -> Lengths:
@@ -117,16 +130,21 @@ class Space:
             return self.seconds
         tiers, links = self.model.factors
         stay = self.seconds.stay * tiers[self.tier][:, None]
-        pairs = (self.tier[self.source], self.tier[self.target])
-        return Lengths(stay, self.seconds.move * links[pairs][:, None])
+        codec, u, v = self._hops
+        encode_s, decode_s = self.model.coding.seconds
+        move = self.model.on_links.latency_s[codec, u, v] * links[u, v][:, None]
+        move += encode_s[codec, u] * tiers[u][:, None] + decode_s[codec, v] * tiers[v][:, None]
+        return Lengths(stay, np.where(np.isfinite(self.seconds.move), move, np.inf))
 
     @cached_property
     def score(self) -> Lengths:
         """Score, with a share of latency so small that it only decides ties."""
-        model, seconds = self.model, self.seconds
-        transfer, pairs = model.transfer, (self.tier[self.source], self.tier[self.target])
-        moves = Terms(seconds.move, transfer.end_j[pairs], transfer.total_j[pairs])
-        stay = model.score(model.computing(model.prefix_s))[:, self.tier]
+        model, seconds, hops = self.model, self.seconds, self._hops
+        transfer = model.transfer
+        priced_s = transfer.priced_s
+        priced_s = priced_s if isinstance(priced_s, float) else priced_s[hops]
+        moves = Terms(seconds.move, transfer.end_j[hops], transfer.total_j[hops], priced_s)
+        stay = model.score(model.computing(model.prefix_s))[self.runtime, self.tier]
         tie = TIE / model.score_reference.latency_s
         return Lengths(stay + tie * seconds.stay, model.score(moves) + tie * seconds.move)
 
@@ -156,7 +174,7 @@ class Space:
 
     def stages(self, walk: Walk) -> list[tuple[int, int, int]]:
         """(place, start, stop) of each stage."""
-        places = (0, *self.target[list(walk.arcs)].tolist())
+        places = (walk.start, *self.target[list(walk.arcs)].tolist())
         edges = (0, *walk.cuts, self.n_layers)
         return list(zip(places, edges[:-1], edges[1:], strict=True))
 
@@ -184,8 +202,11 @@ class Space:
         for place, start, stop in self.stages(walk):
             tier = self.model.profile.tiers[self.tier[place]]
             seconds = prefix_s[:, place, stop] - prefix_s[:, place, start]
-            runtimes[tier.name] = tier.runtimes[int(seconds.argmin())]
-        return plan_along(list(runtimes), walk.cuts, self.n_layers).on(runtimes)
+            choice = self.runtime[int(seconds.argmin()), place]
+            runtimes[tier.name] = tier.runtimes[choice]
+        plan = plan_along(list(runtimes), walk.cuts, self.n_layers).on(runtimes)
+        codecs = self.codec[list(walk.arcs)].tolist()
+        return plan.coded([self.model.coding.names[c] for c in codecs]) if any(codecs) else plan
 
 
 def window_min(values: Array, first: Ints, last: Ints) -> Array:
@@ -213,55 +234,69 @@ def tier_space(
     model: CostModel, links: Sequence[tuple[int, int]], critical: Collection[int] = ()
 ) -> Space:
     """All tiers that `links` reach. A tier in `critical` is visited at most once."""
-    onward: dict[int, list[int]] = {}
+    neighbours: dict[int, list[int]] = {}
     for u, v in links:
-        onward.setdefault(u, []).append(v)
-    index = {(0, 0): 0}
-    queue, arcs = [(0, 0)], []
-    for u, visited in queue:
-        for v in onward.get(u, ()):
+        neighbours.setdefault(u, []).append(v)
+
+    def onward(station: Station) -> Iterator[Station]:
+        tier, visited = station
+        for v in neighbours.get(tier, ()):
             bit = 1 << v if v in critical else 0
-            if visited & bit:
-                continue
-            place = (v, visited | bit)
-            if place not in index:
-                index[place] = len(queue)
-                queue.append(place)
-            arcs.append((index[u, visited], index[place]))
-    tiers = np.array([tier for tier, _ in queue], dtype=np.intp)
-    return _space(model, tiers, arcs, _windows(model, tiers))
+            if not visited & bit:
+                yield v, visited | bit
+
+    growth = grow(model, (0, 0), onward)
+    return _space(model, growth, _windows(model, growth))
 
 
 def route_space(model: CostModel, route: Sequence[int], relays: Collection[int]) -> Space:
     """One route, tier by tier. Tiers in `relays` run nothing, others but the first something."""
-    tiers = np.array(route, dtype=np.intp)
-    windows = _windows(model, tiers)
+
+    def onward(station: Station) -> list[Station]:
+        after = station[1] + 1
+        return [(route[after], after)] if after < len(route) else []
+
+    growth = grow(model, (route[0], 0), onward)
+    windows = _windows(model, growth)
     cuts = np.arange(len(model.graph) + 1)
-    for place, tier in enumerate(route):
-        if tier in relays:
+    for place, position in enumerate(growth.extras.tolist()):
+        if route[position] in relays:
             windows.start_from[place] = windows.stop_to[place] = cuts
-        elif place:
+        elif position:
             windows.start_to[place] -= 1
             windows.stop_from[place] += 1
-    windows.stop_to[:-1] = np.minimum(windows.stop_to[:-1], cuts[-1] - 1)
-    windows.start_to[:-1, -1] = -1
-    return _space(model, tiers, [(i, i + 1) for i in range(len(route) - 1)], windows)
+        if position < len(route) - 1:
+            np.minimum(windows.stop_to[place], cuts[-1] - 1, out=windows.stop_to[place])
+            windows.start_to[place, -1] = -1
+    return _space(model, growth, windows)
 
 
 def all_links(model: CostModel) -> list[tuple[int, int]]:
     """Tier pairs with a link, none back to the first tier, which no plan visits again."""
-    linked = np.isfinite(model.transfer.latency_s[:, :, 0])
+    linked = np.isfinite(model.transfer.latency_s[0, :, :, 0])
     return [(u, v) for u, v in np.argwhere(linked).tolist() if v != 0]
 
 
-def _space(model: CostModel, tiers: Ints, arcs: list[tuple[int, int]], windows: Windows) -> Space:
-    ordered = np.array(sorted(arcs, key=lambda arc: arc[::-1]), dtype=np.intp).reshape(-1, 2)
-    return Space(model, tiers, ordered[:, 0].copy(), ordered[:, 1].copy(), windows)
+def _space(model: CostModel, growth: Growth, windows: Windows) -> Space:
+    arcs = sorted(growth.arcs, key=lambda arc: (arc[1], arc[0], arc[2]))
+    source, target, codec = np.array(arcs, dtype=np.intp).reshape(-1, 3).T.copy()
+    starts = np.flatnonzero(growth.tiers == growth.tiers[0])
+    runtime = _runtimes(model, growth)
+    return Space(model, growth.tiers, source, target, codec, runtime, starts, windows)
 
 
-def _windows(model: CostModel, tiers: Ints) -> Windows:
-    """By each tier's memory, and by the layers that place 0 keeps."""
-    weights = model.weight_prefix
+def _runtimes(model: CostModel, growth: Growth) -> Ints:
+    """The runtimes of each place, (choices, places); one with fewer repeats its first."""
+    usable = usable_runtimes(model)
+    choices = [usable[tier][kind == LOSING] or [0] for (tier, _), kind in growth.places]
+    most = max(map(len, choices))
+    rows = [[*numbers, *[numbers[0]] * (most - len(numbers))] for numbers in choices]
+    return np.array(rows, dtype=np.intp).T.copy()
+
+
+def _windows(model: CostModel, growth: Growth) -> Windows:
+    """By each tier's memory, the layers that the first places keep, and what has no runtime."""
+    weights, tiers = model.weight_prefix, growth.tiers
     cuts = np.tile(np.arange(len(weights)), (len(tiers), 1))
     start_from, stop_to = np.zeros_like(cuts), np.full_like(cuts, len(weights) - 1)
     for place, limit in enumerate(model.memory_bytes[tiers]):
@@ -269,7 +304,11 @@ def _windows(model: CostModel, tiers: Ints) -> Windows:
             start_from[place] = np.searchsorted(weights, weights - limit, side="left")
             stop_to[place] = np.searchsorted(weights, weights + limit, side="right") - 1
     windows = Windows(start_from, cuts, cuts.copy(), stop_to)
-    kept = model.goal.min_end_layers
-    windows.start_to[0, :kept] = -1
-    np.maximum(windows.stop_from[0], kept, out=windows.stop_from[0])
+    usable = usable_runtimes(model)
+    for place, ((tier, _), kind) in enumerate(growth.places):
+        if not usable[tier][kind == LOSING]:  # but lossy ones: it can only pass payloads on
+            windows.start_from[place] = windows.stop_to[place] = cuts[0]
+    kept, first = model.goal.min_end_layers, tiers == tiers[0]
+    windows.start_to[first, :kept] = -1
+    windows.stop_from[first] = np.maximum(windows.stop_from[first], kept)
     return windows
