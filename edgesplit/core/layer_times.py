@@ -20,13 +20,15 @@ class LayerTimes:
     """Seconds per layer of one tier under one runtime, on the calibrated input.
 
     provenance: where the seconds are from. error: the largest relative difference from eager torch
-    on the example; None: bit-identical, or not compared.
+    on the example; None: bit-identical, or not compared. loss: the upper end of what the runtime
+    may lose of accuracy, 0.005 for 0.5 %; None: it is not lossy, or its loss is not known.
     """
 
     runtime: str
     layer_s: tuple[float, ...]
     provenance: str = "given"
     error: float | None = None
+    loss: float | None = None
 
     def __post_init__(self) -> None:
         if not is_runtime_name(self.runtime):
@@ -39,6 +41,11 @@ class LayerTimes:
             raise ProfileError(
                 f"layer times in {self.runtime!r}: error must be finite and >= 0, or None, "
                 f"given {self.error}"
+            )
+        if self.loss is not None and not (is_finite(self.loss) and self.loss >= 0):
+            raise ProfileError(
+                f"layer times in {self.runtime!r}: loss must be finite and >= 0, or None, "
+                f"given {self.loss}"
             )
 
     @property
