@@ -55,15 +55,14 @@ def quantised_graph(
     """
     if why := missing():
         raise RuntimeUnavailableError(f"no quantised graph: {why}")
-    graph = export_graph(program, values)
-    _check(graph, calibration)
-    return quantised(graph, program.weights, calibration)
+    return quantised(export_graph(program, values), program.weights, calibration)
 
 
 def quantised(
     graph: OnnxGraph, weights: Sequence[torch.Tensor], calibration: Sequence[_Payload]
 ) -> QuantizedGraph:
     """The same of a graph that is there. weights: the program's."""
+    _check(graph, calibration)
     model = _computing(graph)
     external = {tensor.name: _copied(tensor) for tensor in model.graph.initializer}
     _fill(model, {name: weights[index] for name, index in graph.weights})
@@ -194,6 +193,9 @@ def _give_back(
     from onnx import helper, numpy_helper
 
     graph = model.graph
+    made = {name for node in graph.node for name in node.output}
+    # A rounded bias has the name of the weight, which other ranges read as it is.
+    _rename(model, {name: f"{name}_rounded" for name in made & weights.keys()})
     kept = [t for t in graph.initializer if t.name not in scaled and t.name not in weights]
     read = {name for node in graph.node for name in node.input}
     sources = {one.weight for name, one in scaled.items() if name in read}
@@ -214,6 +216,10 @@ def _as_inside(model: "ModelProto", outputs: Sequence[str]) -> None:
         if f"{name}{_INPUT_OF_LAST}" in made:
             rounded = f"{name}_DequantizeLinear_Output"
             names |= {name: rounded, f"{name}{_INPUT_OF_LAST}": name}
+    _rename(model, names)
+
+
+def _rename(model: "ModelProto", names: Mapping[str, str]) -> None:
     for node in model.graph.node:
         node.input[:] = [names.get(name, name) for name in node.input]
         node.output[:] = [names.get(name, name) for name in node.output]
