@@ -61,10 +61,10 @@ class Config:
         max_stages: tiers that a plan may visit at most, unless the goal says otherwise. Default: 4.
         threads: torch threads per tier. None: 1 on the embedded cluster, elsewhere the CPUs that
             Ray was told of.
-        runtimes: what segments may run in: torch, torch-channels-last, onnx, compile, cuda. Names
-            for all tiers, or names by tier. Each is measured where it is installed and chosen with
-            the plan. Without torch in it, torch runs only where nothing else does. None: torch,
-            and onnx where it is installed.
+        runtimes: what segments may run in: torch, torch-channels-last, onnx, onnx-int8, compile,
+            cuda. Names for all tiers, or names by tier. Each is measured where it is installed and
+            chosen with the plan; onnx-int8 only where a loss is granted. Without torch in it, torch
+            runs only where nothing else does. None: torch, and onnx where it is installed.
         tolerance: largest relative difference from eager torch's results that a runtime may have,
             0 to 1. Default: 1e-4.
         exact: True: only runtimes with torch's bits; with runtimes=None torch alone. Default:

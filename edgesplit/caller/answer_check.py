@@ -15,6 +15,7 @@ from edgesplit.cluster.session.verdicts import RuntimeVerdicts
 from edgesplit.core.layer_times import TORCH
 from edgesplit.core.tier_timing import TierTiming
 from edgesplit.node.runtime.check import Exactness
+from edgesplit.node.runtime.lossy import judged
 from edgesplit.node.runtime.recheck import Failure, Recheck, why_wrong
 from edgesplit.node.transport.tensors import copied_values
 
@@ -37,7 +38,8 @@ class AnswerCheck:
         if asked and self._recheck.is_due(sum(timing.compute_s for timing in asked)):
             # The program may change both from now on.
             kept = copied_values(given), copied_values(made)
-            self._recheck.do(partial(self._compare, workload, kept, asked))
+            wanted = judged((timing.runtime for timing in by), self._wanted)
+            self._recheck.do(partial(self._compare, workload, kept, asked, wanted))
 
     def close(self) -> None:
         """Compare nothing more."""
@@ -45,7 +47,11 @@ class AnswerCheck:
         self._recheck.stop()
 
     def _compare(
-        self, workload: ActiveWorkload, kept: tuple[list[Any], list[Any]], asked: list[TierTiming]
+        self,
+        workload: ActiveWorkload,
+        kept: tuple[list[Any], list[Any]],
+        asked: list[TierTiming],
+        wanted: Exactness,
     ) -> None:
         given, made = kept
         program = workload.shipped.exported.program
@@ -53,6 +59,6 @@ class AnswerCheck:
         reference = partial(self._torch.run, program, given, threads, _TIMEOUT_S)
         for timing in asked:
             what = f"a plan with {timing.runtime} on layers {timing.start}-{timing.stop}"
-            if why := why_wrong(what, made, reference, self._wanted):
+            if why := why_wrong(what, made, reference, wanted):
                 failure = Failure(workload.id, timing.runtime, why)
                 self._verdicts.heard(timing.tier, failure)

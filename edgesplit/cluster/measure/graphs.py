@@ -25,11 +25,17 @@ class GraphWriter:
     """A plain class; ray.remote wraps it where it is started."""
 
     def write(
-        self, runtime: str, program: str | PackedProgram, example: PackedPayload, imports: Imports
+        self,
+        runtime: str,
+        program: str | PackedProgram,
+        example: PackedPayload,
+        calibration: Sequence[PackedPayload],
+        imports: Imports,
     ) -> Any:
         """The OnnxGraph, for that runtime, of the program for payloads like `example` at cut 0.
 
         program: packed, or its name on this host; None comes back where it is not there.
+        calibration: payloads at cut 0 on which a lossy runtime's graph is quantised.
         Raises RuntimeUnavailableError for what ONNX cannot express, or where a package is missing.
         """
         from edgesplit.node.program.profiler import payload_forms
@@ -37,7 +43,9 @@ class GraphWriter:
         from edgesplit.node.program.shipping import unpack
         from edgesplit.node.program.switches import require_usual
         from edgesplit.node.program.value_shapes import require_fixed_shapes
+        from edgesplit.node.runtime.lossy import is_lossy
         from edgesplit.node.runtime.onnx_export import export_graph
+        from edgesplit.node.runtime.onnx_quantise import quantised_graph
 
         os.nice(_NICENESS)  # requests come first
         imports.load("the process that writes ONNX graphs")
@@ -48,14 +56,17 @@ class GraphWriter:
         # A tier without torch could not tell.
         require_usual(unpacked.switches, runtime)
         require_fixed_shapes(ShapedProgram(unpacked, payload_forms(unpacked, values)), runtime)
+        if is_lossy(runtime):
+            return quantised_graph(unpacked, values, [one.values() for one in calibration])
         return export_graph(unpacked, values)
 
 
-def write_graph(runtime: str, sent: tuple[Any, Any], names: Sequence[str], get: Get) -> Any:
+def write_graph(runtime: str, sent: tuple[Any, Any, Any], names: Sequence[str], get: Get) -> Any:
     """The workload's OnnxGraph, for that runtime; the process has ended.
 
-    sent: the program, by name or by reference, and a reference to the payload; None comes back
-    where no program of that name is on this host. names: of modules to import.
+    sent: the program, by name or by reference, a reference to the payload, and one to those that a
+    lossy runtime is calibrated on, or an empty tuple; None comes back where no program of that name
+    is on this host. names: of modules to import.
     Raises as GraphWriter.write, and ClusterError.
     """
     imports = Imports(tuple(names), tuple(map(os.path.abspath, sys.path)))

@@ -20,6 +20,7 @@ from edgesplit.errors import RuntimeUnavailableError
 from edgesplit.node.program.profiler import profile_layers
 from edgesplit.node.program.program import Program
 from edgesplit.node.runtime.check import Trial
+from edgesplit.node.runtime.lossy import why_not_measured, why_not_used
 from edgesplit.node.runtime.measure import EXAMPLE, FEWEST_TRIALS
 from edgesplit.node.runtime.noise import noise_trials
 from edgesplit.node.runtime.table import RUNTIMES, without_torch
@@ -50,6 +51,11 @@ class Offered:
         times = replace(self.times, layer_s=tuple(s * factor for s in self.times.layer_s))
         return replace(self, times=times)
 
+    def within(self, max_accuracy_loss: float | None) -> "Offered":
+        """The same for a goal that grants so much: without layer times that may lose more."""
+        why = "" if self.times is None else why_not_used(self.times, max_accuracy_loss)
+        return replace(self, times=None, why=why) if why else self
+
     @property
     def problem(self) -> str:
         """What to say where the runtime is not used; empty where it is."""
@@ -67,7 +73,8 @@ class RuntimeTask:
 
     packed: the program, by its name on this host and as it is. example: the payload. whole_s: by
     tier, seconds of the whole model in torch as they are planned with, where the tiers have not
-    measured them on this payload.
+    measured them on this payload. calibration: packed payloads at cut 0, at most 32, on which lossy
+    runtimes are calibrated; None: there are no examples. max_accuracy_loss: what the goal grants.
     """
 
     id: str
@@ -76,6 +83,8 @@ class RuntimeTask:
     values: Sequence[Any]
     example: SharedValue
     whole_s: Mapping[str, float] = field(default_factory=dict)
+    calibration: SharedValue | None = None
+    max_accuracy_loss: float | None = None
 
 
 class Runtimes:
@@ -137,7 +146,8 @@ class Runtimes:
         }
         for runtime in wanted:
             tiers = [tier for tier in self._call_log.actors if self._is_for(tier, runtime)]
-            refused = {tier: self._refusal(tier, runtime, task) for tier in tiers}
+            unwanted = self._why_not_measured(runtime, task)
+            refused = {t: unwanted or self._refusal(t, runtime, task) for t in tiers}
             yield from (Offered(tier, runtime, why=why) for tier, why in refused.items() if why)
             tiers = [tier for tier in tiers if not refused[tier]]
             if not tiers:
@@ -149,7 +159,7 @@ class Runtimes:
                 continue
             for tier in tiers:
                 offered = self._measure_on(tier, runtime, task, graph)
-                yield offered.scaled(factors.get(tier, 1.0))
+                yield offered.scaled(factors.get(tier, 1.0)).within(task.max_accuracy_loss)
 
     def tiers(self, task: RuntimeTask) -> tuple[Tier, ...]:
         """Every tier as first measured; runtimes other than torch only where they come first.
@@ -208,6 +218,11 @@ class Runtimes:
     def _marked(self, times: LayerTimes) -> LayerTimes:
         return replace(times, provenance=self._mark + times.provenance)
 
+    def _why_not_measured(self, runtime: str, task: RuntimeTask) -> str:
+        has_examples = task.calibration is not None
+        wanted = self._config.exactness
+        return why_not_measured(runtime, wanted, has_examples, task.max_accuracy_loss)
+
     def _refusal(self, tier: str, runtime: str, task: RuntimeTask) -> str:
         """Why an earlier session could not use it there; empty where nothing is known."""
         actor = self._call_log.actors[tier]
@@ -236,9 +251,10 @@ class Runtimes:
         """What that runtime runs. Raises as write_graph()."""
         (name, packed), example = task.packed, self._call_log.ref(task.example)
         imports = self._config.imports
-        graph = write_graph(runtime, (name, example), imports, self._get)
+        calibration = () if task.calibration is None else self._call_log.ref(task.calibration)
+        graph = write_graph(runtime, (name, example, calibration), imports, self._get)
         if graph is None:  # this host keeps no programs for Ray's user
-            sent = self._call_log.ref(packed), example
+            sent = self._call_log.ref(packed), example, calibration
             graph = write_graph(runtime, sent, imports, self._get)
         return SharedValue(graph)
 

@@ -29,7 +29,7 @@ class Runtime(Protocol):
 
     @property
     def name(self) -> str:
-        """As plans name it: torch, torch-channels-last, onnx, compile, cuda."""
+        """As plans name it: torch, torch-channels-last, onnx, onnx-int8, compile, cuda."""
 
     def prepare(self, start: int, stop: int) -> Prepared:
         """Layers [start, stop), built anew; slow (seconds), from any thread, off the data path.

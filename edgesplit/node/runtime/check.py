@@ -18,10 +18,14 @@ TOLERANCE = 1e-4
 
 @dataclass(frozen=True)
 class Exactness:
-    """How far a runtime's results may lie from eager torch's; exact: not at all."""
+    """How far a runtime's results may lie from eager torch's; exact: not at all.
+
+    is_lossy: only forms count, and that what is finite stays so.
+    """
 
     tolerance: float = TOLERANCE
     exact: bool = False
+    is_lossy: bool = False
 
 
 Run = Callable[[Sequence[Any]], Sequence[Any]]
@@ -56,6 +60,19 @@ def difference(made: Sequence[Any], expected: Sequence[Any]) -> float:
     if len(made) != len(expected):
         return math.inf
     return max((_difference(a, b) for a, b in zip(made, expected, strict=True)), default=0.0)
+
+
+def error_of(made: Sequence[Any], expected: Sequence[Any], wanted: Exactness) -> float:
+    """difference(), as require() takes it; of a lossy runtime infinite for another form only.
+
+    There a whole number, or a tensor that should hold zeros, that differs counts as 1.
+    """
+    error = difference(made, expected)
+    if not (wanted.is_lossy and math.isinf(error)):
+        return error
+    pairs = zip(made, expected, strict=False)
+    is_right = len(made) == len(expected) and all(_is_like(a, b) for a, b in pairs)
+    return 1.0 if is_right else math.inf
 
 
 def require(what: str, trial: str, error: float, wanted: Exactness) -> None:
@@ -95,6 +112,15 @@ def _difference(made: Any, expected: Any) -> float:
     largest = np.abs(b[is_finite]).max(initial=0.0)
     difference = np.abs(a[is_finite] - b[is_finite]).max(initial=0.0)
     return float(difference / largest) if largest else math.inf
+
+
+def _is_like(made: Any, expected: Any) -> bool:
+    """Of the same form, and finite where it should be."""
+    if not hasattr(expected, "shape"):
+        return type(made) is type(expected)
+    if not _same_form(made, expected):
+        return False
+    return bool((np.isfinite(_numbers(made)) | ~np.isfinite(_numbers(expected))).all())
 
 
 def _same_form(made: Any, expected: Any) -> bool:

@@ -17,7 +17,7 @@ from edgesplit.core.layer_times import LayerTimes
 from edgesplit.errors import ProfileError
 from edgesplit.node.program.run_slot import Clock, RunSlot, one_run_s, unslotted
 from edgesplit.node.runtime import Prepared, Runtime
-from edgesplit.node.runtime.check import Exactness, Run, Trial, difference, require
+from edgesplit.node.runtime.check import Exactness, Run, Trial, error_of, require
 
 CHUNKS = 12
 _RUNS = 5
@@ -161,7 +161,7 @@ class _Judged:
 
     def error(self, what: str, wanted: Exactness) -> float:
         """How far off the payload is. Raises RuntimeUnavailableError where that is too far."""
-        error = difference(self.payload, self.expected)
+        error = error_of(self.payload, self.expected, wanted)
         require(what, self.trial, error, wanted)
         return error
 

@@ -21,7 +21,7 @@ from edgesplit.node.process.headroom import IN_TORCH, require_headroom
 from edgesplit.node.runtime.engine import Engine
 from edgesplit.node.runtime.layout import fits, laid_out
 from edgesplit.node.runtime.onnx_batch import for_any_batch
-from edgesplit.node.runtime.onnx_graph import GraphCutter, OnnxGraph, value_name
+from edgesplit.node.runtime.onnx_graph import Cutter, GraphCutter, OnnxGraph, value_name
 from edgesplit.node.transport.tensor_form import TensorForm
 
 _PACKAGES = ("onnx", "onnxruntime")
@@ -100,10 +100,15 @@ class OnnxRuntime:
         # Building leaves up to three times the weights in free lists: 202 MB of growth for 47 MB
         # of convolutions, 53 MB after this.
         return_free_memory()
-        return session, model.ByteSize() + weight_bytes + self._graph.peak_bytes(start, stop)
+        packed_bytes = self._packed_bytes(weight_bytes)
+        return session, model.ByteSize() + packed_bytes + self._graph.peak_bytes(start, stop)
+
+    def _packed_bytes(self, weight_bytes: int) -> int:
+        """Of weights as a session keeps them."""
+        return weight_bytes
 
     @cached_property
-    def _cutter(self) -> GraphCutter:
+    def _cutter(self) -> Cutter:
         import onnx
 
         return GraphCutter(onnx.load_model_from_string(self._graph.model))

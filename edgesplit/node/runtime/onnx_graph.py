@@ -6,7 +6,7 @@ some 100 KB are enough for a tier that has them. Written by onnx_export.py, run 
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from edgesplit.errors import PlanError, RuntimeUnavailableError
 from edgesplit.node.transport.tensor_form import Form, TensorForm
@@ -58,6 +58,16 @@ class OnnxGraph:
 def value_name(number: int) -> str:
     """What the value of that number is called in the ONNX graph."""
     return f"v{number}"
+
+
+class Cutter(Protocol):
+    """What takes ranges out of a program's graph."""
+
+    def cut(self, inputs: Sequence[str], outputs: Sequence[str]) -> "ModelProto":
+        """The model that computes `outputs` from those of `inputs` that it needs.
+
+        Raises RuntimeUnavailableError where they depend on anything else.
+        """
 
 
 class GraphCutter:

@@ -17,7 +17,7 @@ from typing import Any
 
 from edgesplit.errors import ClosedError, DeadlineExceeded, RuntimeUnavailableError
 from edgesplit.node.process.threads import begin
-from edgesplit.node.runtime.check import Exactness, difference, require
+from edgesplit.node.runtime.check import Exactness, error_of, require
 
 SHARE = 0.01
 # Saved up at most, and to begin with: the first answers of a session are compared.
@@ -49,7 +49,7 @@ def why_wrong(
     except Exception as error:  # a model raises anything; the runtime has raised nothing
         return f"{what} answers a request that torch refuses ({error!r:.200}); it is not used"
     try:
-        require(what, "a request", difference(made, expected), wanted)
+        require(what, "a request", error_of(made, expected, wanted), wanted)
     except RuntimeUnavailableError as error:
         return str(error)
     return ""

@@ -27,6 +27,7 @@ class KnownRuntime:
 
     brings: what mends that something beside torch is missing; empty where nothing else is needed.
     needs_graph: it runs the program's ONNX graph. is_default: wanted unless others are named.
+    is_lossy: its results differ from torch's by more than rounding: used where a loss is granted.
     """
 
     name: str
@@ -35,6 +36,7 @@ class KnownRuntime:
     needs_torch: bool = True
     needs_graph: bool = False
     is_default: bool = False
+    is_lossy: bool = False
 
     def missing(self) -> str:
         """Why this host cannot use it and what to do; empty if it can."""
@@ -67,6 +69,10 @@ RUNTIMES = _by_name([
     KnownRuntime(
         "onnx", f"{_HERE}.onnx", "`pip install onnx onnxruntime`",
         needs_torch=False, needs_graph=True, is_default=True,
+    ),
+    KnownRuntime(
+        "onnx-int8", f"{_HERE}.onnx_int8", "`pip install onnx onnxruntime`",
+        needs_torch=False, needs_graph=True, is_lossy=True,
     ),
     KnownRuntime(
         "compile", f"{_HERE}.compiled",

@@ -21,6 +21,7 @@ from edgesplit.node.runtime.batch_bench import BatchBench, JointTrial
 from edgesplit.node.runtime.batched import Batched, Joint
 from edgesplit.node.runtime.check import Exactness, Run
 from edgesplit.node.runtime.guard import Guarded
+from edgesplit.node.runtime.lossy import is_lossy
 from edgesplit.node.runtime.measure import EXAMPLE
 from edgesplit.node.transport.tensor_form import Forms
 
@@ -162,7 +163,8 @@ class TierBatches:
         """The example, then noise, as they are at the range's first cut."""
         runtime, start, stop = which
         engine, known = self._workload.engine, self._workload.judging(run_slot)
-        usual = TORCH if engine.has_eager else runtime
+        # A lossy one is compared with itself: whatever it loses, requests get their own answers.
+        usual = TORCH if engine.has_eager and not is_lossy(runtime) else runtime
         alone = self._workload.segment(start, stop, usual)
         found: list[JointTrial] = []
         noise = ((trial.name, trial.make()) for trial in known.noise)

@@ -16,10 +16,11 @@ from edgesplit.node.program.prepared_cache import PreparedCache
 from edgesplit.node.program.run_slot import RunSlot, unslotted
 from edgesplit.node.runtime import JointRuntime
 from edgesplit.node.runtime.batched import Batched
-from edgesplit.node.runtime.check import Exactness, Trial, difference, require
+from edgesplit.node.runtime.check import Exactness, Trial, error_of, require
 from edgesplit.node.runtime.engine import Engine
 from edgesplit.node.runtime.guard import Guarded
 from edgesplit.node.runtime.layout import laid_out
+from edgesplit.node.runtime.lossy import judged
 from edgesplit.node.runtime.measure import Reference, Shape, look_at, measure_layer_times
 from edgesplit.node.runtime.onnx_graph import OnnxGraph
 from edgesplit.node.runtime.recheck import Recheck, why_wrong
@@ -138,7 +139,7 @@ class TierWorkload:
 
         Raises RuntimeUnavailableError where it cannot run the layers or is too far off.
         """
-        known = replace(self.judging(run_slot), wanted=wanted)
+        known = replace(self.judging(run_slot), wanted=judged([runtime], wanted))
         times = measure_layer_times(self.offered(runtime), known, run_slot)
         self._require_trusted(runtime)
         return times
@@ -149,7 +150,7 @@ class TierWorkload:
         Raises RuntimeUnavailableError as measure_runtime().
         """
         assert self.reference is not None, "profile() or expect() comes first"
-        known = replace(self.reference, wanted=wanted)
+        known = replace(self.reference, wanted=judged([runtime], wanted))
         seconds = look_at(self.offered(runtime), known, run_slot)
         self._require_trusted(runtime)
         return seconds
@@ -169,6 +170,7 @@ class TierWorkload:
         before, reference = self.engine.eager(0, start), self.engine.eager(start, stop)
         prepared = self._guarded(start, stop, runtime)
         prepared.judged_on(run_slot(partial(before, self.reference.values)))
+        wanted = judged([runtime], wanted)
         until_s = time.perf_counter() + _ENOUGH_S
         for trial in self.judging(run_slot).trials:
             payload = run_slot(partial(before, trial.make()))
@@ -176,7 +178,7 @@ class TierWorkload:
                 continue  # nor will it be given such
             expected = run_slot(partial(reference, payload))
             made = run_slot(partial(prepared, payload))
-            error = difference(made, expected)
+            error = error_of(made, expected, wanted)
             require(f"{runtime} on layers {start}-{stop}", trial.name, error, wanted)
             if time.perf_counter() > until_s:
                 break
@@ -215,7 +217,8 @@ class TierWorkload:
 
     def _compare(self, ran: Ran) -> None:
         what = f"{ran.runtime} on layers {ran.start}-{ran.stop}"
-        why = why_wrong(what, ran.made, partial(self._eagerly, ran), self._wanted)
+        wanted = judged([ran.runtime], self._wanted)
+        why = why_wrong(what, ran.made, partial(self._eagerly, ran), wanted)
         if why and ran.requests > 1:
             self._batches.give_up((ran.runtime, ran.start, ran.stop), why)
         elif why:

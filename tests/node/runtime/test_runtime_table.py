@@ -14,6 +14,7 @@ from edgesplit.cli.installation import torch_here
 from edgesplit.cli.options import runtime_option
 from edgesplit.errors import RuntimeUnavailableError, UnknownNameError
 from edgesplit.node.runtime.array_engine import ArrayEngine
+from edgesplit.node.runtime.onnx_quantise import quantised
 from edgesplit.node.runtime.table import RUNTIMES, KnownRuntime, without_torch
 from edgesplit.node.runtime.torch_engine import TorchEngine
 
@@ -48,16 +49,20 @@ def engines():
 @pytest.mark.usefixtures("made_up")
 def test_one_line_more_is_made_with_torch_and_without():
     assert [engine.runtime("made-up", None).threads for engine in engines()] == [3, 3]
-    assert without_torch() == ("onnx", "made-up")
+    assert without_torch() == ("onnx", "onnx-int8", "made-up")
 
 
 @pytest.mark.usefixtures("made_up")
 def test_one_line_more_is_wanted_and_named_in_errors():
     assert Config().wanted_runtimes == ("torch", "onnx", "made-up")
     assert Config(runtimes=("made-up",)).leaves_torch_out
-    with pytest.raises(UnknownNameError, match=r"onnx, compile, cuda, made-up, for all tiers"):
+    with pytest.raises(
+        UnknownNameError, match=r"onnx, onnx-int8, compile, cuda, made-up, for all tiers"
+    ):
         Config(runtimes=("tensorrt",))
-    with pytest.raises(RuntimeUnavailableError, match="run these layers in onnx or made-up, or"):
+    with pytest.raises(
+        RuntimeUnavailableError, match="run these layers in onnx or onnx-int8 or made-up, or"
+    ):
         engines()[1].runtime("cuda", None)
 
 
@@ -106,6 +111,7 @@ def test_what_has_no_file_or_line_is_not_made(name):
 def test_each_runtime_calls_itself_as_the_table_does():
     sample = case("UNet")
     engine = TorchEngine(sample.program, sample.workload.forms, 1)
-    made = {name: engine.runtime(name, sample.graph).name for name in RUNTIMES if name != "torch"}
+    graph = quantised(sample.graph, sample.program.weights, [sample.values])
+    made = {name: engine.runtime(name, graph).name for name in RUNTIMES if name != "torch"}
     assert made == {name: name for name in made}
-    assert len(made) == 4
+    assert len(made) == 5
