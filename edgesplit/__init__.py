@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from edgesplit.extras import needs_full
 
 if TYPE_CHECKING:
-    from edgesplit.caller.accuracy.codec_benchmark import AccuracyWarning
+    from edgesplit.caller.accuracy.accuracy_benchmark import AccuracyWarning
     from edgesplit.caller.api import EdgeSplit
     from edgesplit.caller.exports import TrainingModeWarning
     from edgesplit.caller.inputs.images import load_image
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 _HOMES = {
-    "edgesplit.caller.accuracy.codec_benchmark": ("AccuracyWarning",),
+    "edgesplit.caller.accuracy.accuracy_benchmark": ("AccuracyWarning",),
     "edgesplit.caller.api": ("EdgeSplit",),
     "edgesplit.config": ("EMBEDDED_EMULATION", "Config", "load_power"),
     "edgesplit.core.explain": ("Explanation",),

@@ -382,7 +382,7 @@ class EdgeSplit:
                 f"counts them {goal.boundary}; make a new EdgeSplit for that"
             )
         self._setup.config.check_tiers("memory_bytes", goal.memory_bytes)
-        check_grant(goal, self._setup.examples)
+        check_grant(goal, self._setup.options.examples)
         self._parts.workloads.set_goal(goal)
         self._goal = goal
 
@@ -476,8 +476,8 @@ class EdgeSplit:
             raise ClusterError(f"codecs are still being measured after {timeout_s:g} s")
 
     @property
-    def accuracy_losses(self) -> dict[tuple[int, str], Loss]:
-        """What was measured on the examples: the loss of each (cut, codec), with its interval.
+    def accuracy_losses(self) -> dict[tuple[str, int | str], Loss]:
+        """What was measured on the examples: the loss of each (codec, cut) and (runtime, tier).
 
         For the input signature used last.
 

@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 
 from torch import nn
 
+from edgesplit.caller.accuracy.accuracy_benchmark import AccuracyBenchmark
 from edgesplit.caller.accuracy.accuracy_watch import AccuracyWatch
-from edgesplit.caller.accuracy.codec_benchmark import CodecBenchmark
 from edgesplit.caller.accuracy.examples import Examples
 from edgesplit.caller.answer_check import AnswerCheck
 from edgesplit.caller.calls import Calls
@@ -46,7 +46,6 @@ class Setup:
     config: Config
     options: SessionOptions
     progress: Progress
-    examples: Examples | None = None
 
 
 @dataclass(frozen=True)
@@ -95,9 +94,9 @@ def checked_setup(
         raise InputError(f"address must be host:port or None, given {address!r}")
     if not (isinstance(policy, str) or callable(policy)):
         raise InputError(f"policy must be a name or a function, given {policy!r}")
-    options = _options(goal, policy, config)
+    options = replace(_options(goal, policy, config), examples=examples)
     progress = Progress(config.progress)
-    return Setup(GivenModel(model), address, config, options, progress, examples)
+    return Setup(GivenModel(model), address, config, options, progress)
 
 
 def check_grant(goal: Goal, examples: Examples | None) -> None:
@@ -129,13 +128,14 @@ def assemble(setup: Setup) -> Parts:
     benchmark = RuntimeBenchmark(session, is_loud=config.runtimes is not None)
     verdicts = RuntimeVerdicts(session)
     supervisor = Supervisor(session, benchmark.again)
-    codecs = CodecBenchmark(session, config, setup.examples)
-    threads = Threads(watch, benchmark, supervisor, verdicts, Joining(session), codecs)
+    benchmarks = AccuracyBenchmark(session, config, setup.options.examples)
+    threads = Threads(watch, benchmark, supervisor, verdicts, Joining(session), benchmarks)
     workloads = Workloads(setup.model, session, threads, setup.options, setup.progress)
     recheck = AnswerCheck(session, verdicts, config.exactness)
     flushes = bool(config.flush_denormals)
-    accuracy = AccuracyWatch(session, codecs, config.accuracy_checks, flushes)
+    accuracy = AccuracyWatch(session, benchmarks, config.accuracy_checks, flushes)
     calls = Calls(session, watch, workloads, config, recheck, accuracy)
+    benchmarks.send = calls.send_along
     warming = threading.Thread(target=warm_up, name="edgesplit-warm-up", daemon=True)
     return Parts(session, threads, workloads, calls, warming)
 

@@ -105,6 +105,25 @@ class Calls:
             for pending in waiting:
                 yield self._result(pending, sender.receive(pending))
 
+    def send_along(self, workload: ActiveWorkload, plan: Plan, values: list[Any]) -> list[Any]:
+        """A payload at cut 0 along that plan, for measuring: no record, nothing is learnt from it.
+
+        The payload at the last cut. Raises RequestError, ClosedError.
+        """
+        route, timeout_s = workload.along(plan), self._config.timeout_s
+        specs, buffers = tensors.pack(values)
+        request = wire.Request(
+            id=next(self._ids), program=workload.id, route=route.hops, at=0, timeout_s=timeout_s,
+            values=specs,
+        )  # fmt: skip
+        now_s = time.perf_counter()
+        pending = PendingRequest(
+            request.id, request, buffers, values, workload, route, now_s, now_s + timeout_s, False
+        )
+        with RequestSender(self._client, self._shared) as sender:
+            sender.send(pending)
+            return sender.receive(pending).values
+
     def close(self) -> None:
         """End the connections; what is under way ends in an error."""
         self._is_closed = True

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from edgesplit.caller.accuracy.examples import Examples
 from edgesplit.core.control.state import Settings
 from edgesplit.core.goal import Goal
 from edgesplit.core.policy import Policy
@@ -19,3 +20,4 @@ class SessionOptions:
     hedges: bool
     mode: Mode = "eval"
     policy_name: str = ""
+    examples: Examples | None = None

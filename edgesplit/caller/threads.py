@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from edgesplit.caller.accuracy.codec_benchmark import CodecBenchmark
+from edgesplit.caller.accuracy.accuracy_benchmark import AccuracyBenchmark
 from edgesplit.cluster.session.joining import Joining
 from edgesplit.cluster.session.runtime_benchmark import RuntimeBenchmark
 from edgesplit.cluster.session.supervisor import Supervisor
@@ -19,7 +19,7 @@ class Threads:
     supervisor: Supervisor
     verdicts: RuntimeVerdicts
     joining: Joining
-    codecs: CodecBenchmark
+    codecs: AccuracyBenchmark
 
     def start(self) -> None:
         """Begin, once the session is open."""

@@ -7,6 +7,7 @@ import threading
 import time
 import warnings
 from dataclasses import replace
+from typing import Any
 
 import torch
 
@@ -24,7 +25,7 @@ from edgesplit.core.goal import Goal
 from edgesplit.core.graph import Graph
 from edgesplit.core.plan import Plan, Stage
 from edgesplit.core.profile import Profile
-from edgesplit.errors import ClusterError, HeadroomError
+from edgesplit.errors import ClusterError, HeadroomError, InputError
 from edgesplit.node.process.allocator import return_free_memory
 from edgesplit.node.process.headroom import headroom_bytes
 from edgesplit.node.program.answer_form import answer_form
@@ -38,6 +39,7 @@ _log = logging.getLogger(__name__)
 # Lengths of sentences, sizes of pictures: beyond these the one used longest ago is given up; the
 # second where this host is short of memory.
 WORKLOADS_KEPT, KEPT_WHEN_SHORT = 32, 4
+MOST_CALIBRATED = 32  # examples that a lossy runtime is calibrated on
 _BENCHMARKED = 4  # workloads of one program that runtimes are measured for; later ones run in torch
 
 
@@ -196,7 +198,8 @@ class Workloads:
         workload_id = f"{shipped.program_id}-w{next(self._numbers)}"
         self._session.describe(workload_id, shipped.program_id, payloads)
         ids = workload_id, shipped.program_id
-        task = self._session.task(ids, shipped.exported.program, values)
+        program, calibration = shipped.exported.program, self._calibration(shipped, arguments)
+        task = self._session.task(ids, program, values, calibration)
         runtimes_first = self._session.runtimes().come_first
         like = None if runtimes_first else self._measured_like(graph)
         self._progress.say("measuring layers and links")
@@ -216,6 +219,17 @@ class Workloads:
         if not runtimes_first and len(alike) < _BENCHMARKED:  # else they are measured already
             self._threads.benchmark.add(task, workload.offer)
         return workload
+
+    def _calibration(self, shipped: ShippedProgram, arguments: CallArguments) -> list[list[Any]]:
+        """Payloads at cut 0 of some examples; none where they are none of this workload's."""
+        if self._wanted.examples is None or not self._session.calibrates:
+            return []
+        try:
+            batches = self._wanted.examples.like(arguments.forms)
+            some = list(itertools.islice(batches, MOST_CALIBRATED))
+        except InputError:
+            return []  # the benchmark of accuracy tells the user
+        return [list(shipped.exported.payload(batch.arguments.leaves)) for batch in some]
 
     def _stranger(
         self, key: SignatureKey, shipped: ShippedProgram, payloads: tuple[Forms, ...], graph: Graph

@@ -114,7 +114,7 @@ def _at_rate(
 def _loss(split: EdgeSplit, text: str, plan: Any) -> float:
     """The upper end of what the plan's codecs cost; they are one at most."""
     measured = split.accuracy_losses
-    pairs = zip(plan.cuts, plan.codecs, strict=True)
+    pairs = zip(plan.codecs, plan.cuts, strict=True)
     return sum(max(0.0, measured[pair].upper) for pair in pairs if pair in measured)
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from edgesplit.caller.accuracy.codec_benchmark import CodecBenchmark
+from edgesplit.caller.accuracy.accuracy_benchmark import AccuracyBenchmark
 from edgesplit.caller.accuracy.tally import Tally, tally_for
 from edgesplit.caller.active_workload import ActiveWorkload
 from edgesplit.caller.settled_thread import SettledThread
@@ -34,7 +34,7 @@ class AccuracyWatch:
     """
 
     def __init__(
-        self, session: Session, benchmark: CodecBenchmark, share: float, flushes_denormals: bool
+        self, session: Session, benchmark: AccuracyBenchmark, share: float, flushes_denormals: bool
     ) -> None:
         self._session, self._benchmark = session, benchmark
         self._share, self._credit = share, 1.0

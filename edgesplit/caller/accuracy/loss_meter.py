@@ -1,4 +1,4 @@
-"""Measures on the user's examples what a codec at a cut costs in accuracy."""
+"""Measures on the user's examples what a codec at a cut, or a runtime, costs in accuracy."""
 
 from collections.abc import Callable
 from functools import partial
@@ -6,55 +6,62 @@ from typing import Any
 
 from edgesplit.caller.accuracy.examples import Batch, Examples
 from edgesplit.caller.accuracy.tally import tally_for
+from edgesplit.caller.active_workload import ActiveWorkload
 from edgesplit.caller.call_arguments import SignatureKey
 from edgesplit.core.accuracy import UNKNOWN_LOSS, Loss
-from edgesplit.node.codec.payload import decoded, encoded
-from edgesplit.node.program.export.model import ExportedModel
+from edgesplit.node.codec.payload import as_received
 from edgesplit.node.program.program import is_random
 
 _Pair = tuple[Any, Any]
-_FEWEST = 50  # examples before a codec is given up early
+# function(), where computing disturbs nobody; raises what ends the measuring.
+Compute = Callable[[Callable[[], _Pair]], _Pair]
+_FEWEST = 50  # examples before a candidate is given up early
 
 
 class LossMeter:
-    """Of one workload. forms: of its requests.
+    """Of one workload. forms: of its requests. max_loss: a loss surely above it is not measured on.
 
-    run(function): function(), where computing disturbs nobody; raises what ends the measuring.
+    A model that draws random numbers has no answer to compare with: its loss stays unknown. All
+    raise InputError where the examples are none of this workload's.
     """
 
     def __init__(
-        self,
-        exported: ExportedModel,
-        forms: SignatureKey,
-        examples: Examples,
-        run: Callable[[Callable[[], _Pair]], _Pair],
+        self, workload: ActiveWorkload, forms: SignatureKey, examples: Examples, max_loss: float
     ) -> None:
-        self._exported, self._forms, self._examples, self._run = exported, forms, examples, run
+        self._exported = workload.shipped.exported
+        self._forms, self._examples, self._max_loss = forms, examples, max_loss
 
-    def of_codec(self, cut: int, codec: str, max_loss: float) -> Loss:
-        """What writing the payload at that cut in that codec costs.
+    def of_codec(self, cut: int, codec: str, compute: Compute) -> Loss:
+        """What writing the payload at that cut in that codec costs."""
+        program = self._exported.program
+        head, rest = program.segment(0, cut), program.segment(cut, len(program))
 
-        Given up as soon as the loss is surely above max_loss. A model that draws random numbers
-        has no answer to compare with: its loss stays unknown. Raises InputError where the examples
-        are none of this workload's.
-        """
+        def both(given: list[Any]) -> _Pair:
+            payload = head(given)
+            return rest(payload), rest(as_received(payload, codec))
+
+        return self._measured(both, compute)
+
+    def of_runtime(self, along: Callable[[list[Any]], list[Any]], compute: Compute) -> Loss:
+        """What all layers in a runtime cost. along: sends a payload at cut 0 there."""
+        program = self._exported.program
+        whole = program.segment(0, len(program))
+        return self._measured(lambda given: (whole(given), along(given)), compute)
+
+    def _measured(self, both: Callable[[list[Any]], _Pair], compute: Compute) -> Loss:
+        """both: of a payload at cut 0, what is exact at the last cut, and what is not."""
         if is_random(self._exported.program):
             return UNKNOWN_LOSS
         tally, loss = None, UNKNOWN_LOSS
         for batch in self._examples.like(self._forms):
-            exact, other = self._run(partial(self._both, batch, cut, codec))
+            exact, other = compute(partial(self._results, batch, both))
             tally = tally or tally_for(self._examples, exact)
             tally.add(exact, other, batch.targets, batch.n_real)
             loss = tally.loss
-            if loss.count >= _FEWEST and loss.lower > max_loss:
+            if loss.count >= _FEWEST and loss.lower > self._max_loss:
                 break
         return loss
 
-    def _both(self, batch: Batch, cut: int, codec: str) -> _Pair:
-        """The model's result, and that with the codec's rounding put in at the cut."""
-        program = self._exported.program
-        given = self._exported.payload(batch.arguments.leaves)
-        payload = program.segment(0, cut)(given)
-        rest = program.segment(cut, len(program))
-        exact, other = rest(payload), rest(decoded(encoded(payload, codec)))
+    def _results(self, batch: Batch, both: Callable[[list[Any]], _Pair]) -> _Pair:
+        exact, other = both(self._exported.payload(batch.arguments.leaves))
         return self._exported.unflatten(exact), self._exported.unflatten(other)

@@ -4,6 +4,7 @@ A tier without torch is measured against what eager torch gives in the caller's 
 """
 
 import itertools
+import math
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -20,7 +21,7 @@ from edgesplit.errors import RuntimeUnavailableError
 from edgesplit.node.program.profiler import profile_layers
 from edgesplit.node.program.program import Program
 from edgesplit.node.runtime.check import Trial
-from edgesplit.node.runtime.lossy import why_not_measured, why_not_used
+from edgesplit.node.runtime.lossy import is_lossy, why_not_measured
 from edgesplit.node.runtime.measure import EXAMPLE, FEWEST_TRIALS
 from edgesplit.node.runtime.noise import noise_trials
 from edgesplit.node.runtime.table import RUNTIMES, without_torch
@@ -51,10 +52,11 @@ class Offered:
         times = replace(self.times, layer_s=tuple(s * factor for s in self.times.layer_s))
         return replace(self, times=times)
 
-    def within(self, max_accuracy_loss: float | None) -> "Offered":
-        """The same for a goal that grants so much: without layer times that may lose more."""
-        why = "" if self.times is None else why_not_used(self.times, max_accuracy_loss)
-        return replace(self, times=None, why=why) if why else self
+    def without_known_loss(self) -> "Offered":
+        """The same; layer times of a lossy runtime say that its loss is not measured yet."""
+        if self.times is None or not is_lossy(self.runtime):
+            return self
+        return replace(self, times=replace(self.times, loss=math.inf))
 
     @property
     def problem(self) -> str:
@@ -74,7 +76,7 @@ class RuntimeTask:
     packed: the program, by its name on this host and as it is. example: the payload. whole_s: by
     tier, seconds of the whole model in torch as they are planned with, where the tiers have not
     measured them on this payload. calibration: packed payloads at cut 0, at most 32, on which lossy
-    runtimes are calibrated; None: there are no examples. max_accuracy_loss: what the goal grants.
+    runtimes are calibrated; None: there are no examples.
     """
 
     id: str
@@ -84,7 +86,6 @@ class RuntimeTask:
     example: SharedValue
     whole_s: Mapping[str, float] = field(default_factory=dict)
     calibration: SharedValue | None = None
-    max_accuracy_loss: float | None = None
 
 
 class Runtimes:
@@ -159,7 +160,7 @@ class Runtimes:
                 continue
             for tier in tiers:
                 offered = self._measure_on(tier, runtime, task, graph)
-                yield offered.scaled(factors.get(tier, 1.0)).within(task.max_accuracy_loss)
+                yield offered.scaled(factors.get(tier, 1.0)).without_known_loss()
 
     def tiers(self, task: RuntimeTask) -> tuple[Tier, ...]:
         """Every tier as first measured; runtimes other than torch only where they come first.
@@ -221,7 +222,7 @@ class Runtimes:
     def _why_not_measured(self, runtime: str, task: RuntimeTask) -> str:
         has_examples = task.calibration is not None
         wanted = self._config.exactness
-        return why_not_measured(runtime, wanted, has_examples, task.max_accuracy_loss)
+        return why_not_measured(runtime, wanted, has_examples)
 
     def _refusal(self, tier: str, runtime: str, task: RuntimeTask) -> str:
         """Why an earlier session could not use it there; empty where nothing is known."""

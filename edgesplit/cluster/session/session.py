@@ -34,6 +34,7 @@ from edgesplit.errors import ClosedError, RuntimeUnavailableError
 from edgesplit.node.process.imports import Imports
 from edgesplit.node.program.program import Program
 from edgesplit.node.program.program_file import DescribedProgram
+from edgesplit.node.runtime.lossy import is_lossy
 from edgesplit.node.tier.tier_session import Opened
 from edgesplit.node.transport.packed_payload import pack_payload
 from edgesplit.node.transport.security import (
@@ -174,13 +175,30 @@ class Session:
         now = self._membership.now
         return Runtimes(now.call_log, self.tiers.opened, now.settings.config, get, self.tiers.mark)
 
-    def task(self, ids: tuple[str, str], program: Program, values: Sequence[Any]) -> RuntimeTask:
-        """What is needed to measure a workload's runtimes; ids: its own and its program's."""
+    @property
+    def calibrates(self) -> bool:
+        """Whether a runtime that is wanted is calibrated on examples."""
+        return any(map(is_lossy, self._config.wanted_runtimes))
+
+    def task(
+        self,
+        ids: tuple[str, str],
+        program: Program,
+        values: Sequence[Any],
+        calibration: Sequence[Sequence[Any]] = (),
+    ) -> RuntimeTask:
+        """What is needed to measure a workload's runtimes; ids: its own and its program's.
+
+        calibration: payloads at cut 0 that lossy runtimes are calibrated on.
+        """
         workload_id, program_id = ids
         example = SharedValue(pack_payload(values))
         known = self._programs[program_id]
         packed = SharedValue(known.packed)
         made = RuntimeTask(workload_id, program, (known.name, packed), list(values), example)
+        if calibration:
+            shared = SharedValue([pack_payload(one) for one in calibration])
+            made = replace(made, calibration=shared)
         self._tasks[workload_id] = made
         return made
 

@@ -6,7 +6,6 @@ A lossy runtime is never used unless the user names it and grants a loss of accu
 import sys
 from collections.abc import Iterable
 
-from edgesplit.core.layer_times import LayerTimes
 from edgesplit.node.runtime.check import TOLERANCE, Exactness
 from edgesplit.node.runtime.table import RUNTIMES
 
@@ -24,13 +23,11 @@ def judged(runtimes: Iterable[str], wanted: Exactness) -> Exactness:
     return _ANY_LOSS if any(map(is_lossy, runtimes)) else wanted
 
 
-def why_not_measured(
-    runtime: str, wanted: Exactness, has_examples: bool, max_loss: float | None
-) -> str:
+def why_not_measured(runtime: str, wanted: Exactness, has_examples: bool) -> str:
     """Why a runtime that was named is not even measured; empty where it is, or is not lossy.
 
-    wanted: of all answers, as the user has it. has_examples: to calibrate on. max_loss: the loss of
-    accuracy that the user grants; None: none.
+    wanted: of all answers, as the user has it. has_examples: to calibrate on. Whether its loss is
+    granted is the planner's to look at.
     """
     if not is_lossy(runtime):
         return ""
@@ -43,27 +40,4 @@ def why_not_measured(
         )
     if not has_examples:
         return f"{runtime} is calibrated on examples: give EdgeSplit(..., examples=...)"
-    return _not_granted(runtime) if max_loss is None else ""
-
-
-def why_not_used(times: LayerTimes, max_loss: float | None) -> str:
-    """Why plans may not use layer times under a goal that grants `max_loss`; empty where they may.
-
-    The upper end of what the runtime may lose has to lie within.
-    """
-    if not is_lossy(times.runtime):
-        return ""
-    if max_loss is None:
-        return _not_granted(times.runtime)
-    if times.loss is None:
-        return f"what {times.runtime} loses of accuracy is not known yet"
-    if times.loss > max_loss:
-        return (
-            f"{times.runtime} loses up to {times.loss:.2%} of accuracy, {max_loss:.2%} is granted "
-            "by Goal(max_accuracy_loss=...)"
-        )
     return ""
-
-
-def _not_granted(runtime: str) -> str:
-    return f"{runtime} is lossy, and no loss is granted: Goal(max_accuracy_loss=...)"

@@ -1,7 +1,7 @@
-"""The caller's thread that finds out what payload codecs save and cost, while requests flow.
+"""The caller's thread that finds out what approximations save and cost, while requests flow.
 
-Sizes and seconds first, so that lossless ones can be used. Then, one after another, the loss of
-whatever the planner would use if it cost nothing: only those are ever measured on the examples.
+Sizes and seconds of codecs first, so that lossless ones can be used. Then, one after another, the
+loss of whatever the planner would use if it cost nothing: only that is measured on the examples.
 """
 
 import itertools
@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import ray.exceptions
 
@@ -22,11 +22,13 @@ from edgesplit.caller.accuracy.loss_meter import LossMeter
 from edgesplit.caller.active_workload import ActiveWorkload
 from edgesplit.caller.call_arguments import CallArguments
 from edgesplit.caller.settled_thread import SettledThread
+from edgesplit.cluster.measure.runtimes import Offered
 from edgesplit.cluster.session.session import Session
 from edgesplit.config import Config
 from edgesplit.core.accuracy import Loss
-from edgesplit.core.codec_candidate import CodecCandidate, next_to_measure
+from edgesplit.core.codec_candidates import LossCandidate, next_to_measure
 from edgesplit.core.payload_codec import CodecSizes
+from edgesplit.core.plan import Plan, Stage
 from edgesplit.errors import ClosedError, EdgeSplitError, InputError
 from edgesplit.node.process.threads import begin
 
@@ -34,6 +36,7 @@ _PERIOD_S = 2.0  # between two looks at what plans would use
 _STOP_TIMEOUT_S = 10.0
 _AGAIN_S = 30.0  # after an error
 _T = TypeVar("_T")
+Send = Callable[[ActiveWorkload, Plan, list[Any]], list[Any]]
 _log = logging.getLogger(__name__)
 
 
@@ -47,12 +50,15 @@ class AccuracyWarning(UserWarning):
 
 @dataclass(eq=False)
 class _Measured:
-    """One workload, and what is known of its codecs. losses: by cut and codec."""
+    """One workload, and what is known of its codecs.
+
+    losses: of a codec by its name and the cut, of a runtime by its name and the tier.
+    """
 
     workload: ActiveWorkload
     arguments: CallArguments
     sizes: dict[str, CodecSizes] = field(default_factory=dict)
-    losses: dict[tuple[int, str], Loss] = field(default_factory=dict)
+    losses: dict[tuple[str, int | str], Loss] = field(default_factory=dict)
     dropped: set[str] = field(default_factory=set)
     asked: set[str] = field(default_factory=set)  # tiers whose seconds are known
     settled: threading.Event = field(default_factory=threading.Event)
@@ -65,15 +71,18 @@ class _Measured:
         return tuple(replace(one, loss=self._losses_of(one)) for one in left)
 
     def _losses_of(self, one: CodecSizes) -> tuple[float | None, ...]:
-        known = ((cut, self.losses.get((cut, one.codec))) for cut in range(len(one.loss)))
+        known = ((cut, self.losses.get((one.codec, cut))) for cut in range(len(one.loss)))
         return tuple(one.loss[cut] if loss is None else max(0.0, loss.upper) for cut, loss in known)
 
 
-class CodecBenchmark:
-    """Of one session. Nothing is measured while no codec is wanted: see Config.wanted_codecs()."""
+class AccuracyBenchmark:
+    """Of one session. send: sends a payload at cut 0 along a plan; what comes back is in no record.
+
+    Nothing is measured while no codec is wanted: see Config.wanted_codecs()."""
 
     def __init__(self, session: Session, config: Config, examples: Examples | None) -> None:
         self._session, self._config, self._examples = session, config, examples
+        self.send: Send | None = None
         self._all: dict[str, _Measured] = {}  # by workload
         self._computing = SettledThread("accuracy", bool(config.flush_denormals), is_patient=True)
         self._stopped = threading.Event()
@@ -116,8 +125,8 @@ class CodecBenchmark:
         one = self._all.get(workload_id)
         return one is None or one.settled.wait(timeout_s)
 
-    def losses(self, workload_id: str) -> dict[tuple[int, str], Loss]:
-        """What was measured, by cut and codec."""
+    def losses(self, workload_id: str) -> dict[tuple[str, int | str], Loss]:
+        """What was measured: of codecs by name and cut, of runtimes by name and tier."""
         one = self._all.get(workload_id)
         return {} if one is None else dict(one.losses)
 
@@ -173,24 +182,31 @@ class CodecBenchmark:
             self._tell(one, tuple(one.workload.profile.names) if new else tuple(tiers))
         while (candidate := self._candidate(one)) is not None:
             self._measure(one, candidate)
-            self._tell(one, ())
         one.settled.set()
 
-    def _candidate(self, one: _Measured) -> CodecCandidate | None:
+    def _candidate(self, one: _Measured) -> LossCandidate | None:
         goal, workload = one.workload.goal, one.workload
         if self._examples is None or goal.max_accuracy_loss is None or one.is_over:
             return None
         profile = self._session.planning.current_profile(workload.id)
         return next_to_measure(workload.graph, profile, goal)
 
-    def _measure(self, one: _Measured, candidate: CodecCandidate) -> None:
+    def _measure(self, one: _Measured, candidate: LossCandidate) -> None:
         assert self._examples is not None, "there is a candidate"
         most = one.workload.goal.max_accuracy_loss or 0.0
-        exported, forms = one.workload.shipped.exported, one.arguments.forms
-        meter = LossMeter(exported, forms, self._examples, partial(self._compute, one))
-        loss = meter.of_codec(candidate.cut, candidate.codec, most)
-        one.losses[candidate.cut, candidate.codec] = loss
-        _log.info("%s at cut %d costs %s of accuracy", candidate.codec, candidate.cut, loss)
+        meter = LossMeter(one.workload, one.arguments.forms, self._examples, most)
+        compute = partial(self._compute, one)
+        if candidate.cut is not None:
+            loss = meter.of_codec(candidate.cut, candidate.name, compute)
+            one.losses[candidate.name, candidate.cut] = loss
+            self._tell(one, ())
+        else:
+            assert self.send is not None, "the session's calls are there"
+            along = partial(self.send, one.workload, whole_on(candidate, one.workload))
+            loss = meter.of_runtime(along, compute)
+            one.losses[candidate.name, candidate.tier] = loss
+            self._tell_runtime(one, candidate, max(0.0, loss.upper))
+        _log.info("%s costs %s of accuracy (%s)", candidate.name, loss, candidate.plan)
 
     def _sizes(self, one: _Measured, codecs: Sequence[str]) -> tuple[CodecSizes, ...]:
         exported = one.workload.shipped.exported
@@ -226,3 +242,20 @@ class CodecBenchmark:
         one.asked.update(tier for tier, _ in speeds)
         self._session.planning.tell_codecs(one.workload.id, codecs, speeds)
         one.workload.set_codecs(codecs, speeds)
+
+    def _tell_runtime(self, one: _Measured, candidate: LossCandidate, loss: float) -> None:
+        """Everybody's: what a runtime costs on a tier."""
+        known = self._session.planning.known_profile(one.workload.id).tier(candidate.tier)
+        times = replace(known.times_in(candidate.name), loss=loss)
+        offered = Offered(candidate.tier, candidate.name, times)
+        self._session.planning.tell_runtime(one.workload.id, offered)
+        one.workload.offer(offered)
+
+
+def whole_on(candidate: LossCandidate, workload: ActiveWorkload) -> Plan:
+    """The plan that runs all layers in the candidate's runtime on its tier."""
+    n, entry = len(workload.graph), workload.profile.entry_tier
+    whole = Stage(candidate.tier, 0, n, candidate.name)
+    if candidate.tier == entry:
+        return Plan((whole,))
+    return Plan((Stage(entry, 0, 0), whole))
