@@ -19,10 +19,10 @@ UNCOUNTED = "computed by the caller, whose joules are not counted"
 class Record:
     """One request. at_s: when it was sent, since the session began. Energy per the boundary.
 
-    compute_s, link_s: sums over the route; timings has them per tier. energy: by tier, also of
-    tiers that had no part in it. end: the tier that holds the input. why: empty where all went as
-    planned, else why another tier or the caller ran the layers. caller_hedge: see hedged. The
-    caller's joules are not counted, nor those of a planned tier whose answer came second.
+    compute_s (of layers), link_s: sums over the route; timings has them per tier. energy: by tier,
+    also of tiers that had no part in it. end: the tier that holds the input. why: empty where all
+    went as planned, else why another tier or the caller ran the layers. caller_hedge: see hedged.
+    The caller's joules are not counted, nor those of a planned tier whose answer came second.
     met_limit: whether it took no longer than the goal's latency limit; None: it has none.
     """
 
@@ -39,6 +39,16 @@ class Record:
     why: str = ""
     caller_hedge: str = ""
     met_limit: bool | None = None
+
+    @property
+    def codecs(self) -> tuple[str, ...]:
+        """How its payload was to travel at each cut of the plan."""
+        return self.plan.codecs
+
+    @property
+    def codec_s(self) -> float:
+        """Seconds of encoding and decoding payloads, over the route."""
+        return sum(timing.codec_s for timing in self.timings)
 
     @property
     def finished_by(self) -> str:
@@ -104,7 +114,7 @@ def record_of(done: Finished, profile: Profile, goal: Goal) -> Record:
     timings = {timing.tier: timing for timing in done.timings}
     if goal.boundary == "gross":
         for tier, phases in seconds.items():
-            busy_s = timings[tier].compute_s if tier in timings else 0.0
+            busy_s = timings[tier].busy_s if tier in timings else 0.0
             phases["wait"] = max(0.0, done.latency_s - busy_s - sum(phases.values()))
     energy = {
         tier.name: spent(tier, timings.get(tier.name), seconds[tier.name], goal.boundary)

@@ -14,6 +14,7 @@ class TierTiming:
     own_s: from the request's arrival to the reply's departure, all that lies downstream included.
     hop_s: from sending the payload to the reply's arrival; 0 where the tier sent nothing on.
     gap_s: from the arrival of the sender's previous payload to this one's; infinite at the first.
+    sent_bytes: of the payload as it was sent, in its codec.
     energy_j: what the tier's meter counted during compute_s, an idle device's draw included.
     energy_u_j: its standard uncertainty; None where none is known.
     runtime: what executed the layers; `torch` where there were none.
@@ -24,7 +25,8 @@ class TierTiming:
     hedged: empty where no layers were run twice; `won` where this tier ran the next tiers' layers
     too and came first, `lost` where the next tier did. hedge_j: of energy_j, what that run took;
     of one that lost, until the answer came.
-    codec_s: seconds of decoding what came and encoding what was sent.
+    codec_s: of decoding what came and encoding what was sent on; within own_s, in neither compute_s
+    nor hop_s. energy_j covers it.
     """
 
     tier: str
@@ -44,6 +46,11 @@ class TierTiming:
     hedged: str = ""
     hedge_j: float = 0.0
     codec_s: float = 0.0
+
+    @property
+    def busy_s(self) -> float:
+        """Seconds that the tier computed: layers and codecs."""
+        return self.compute_s + self.codec_s
 
     @property
     def given_up(self) -> tuple[str, str] | None:

@@ -10,6 +10,7 @@ from dataclasses import replace
 from itertools import pairwise
 
 from edgesplit.core.changed import changed
+from edgesplit.core.coding import sent_bytes
 from edgesplit.core.control.belief import Pair
 from edgesplit.core.control.believed_profile import (
     optimistic_profile,
@@ -223,12 +224,13 @@ def _better_links(now: Profile, hoped: Profile) -> list[ProbeKey]:
 
 def asks_along(state: ControlState, plan: Plan) -> list[Ask]:
     """An ask for each figure that `plan` relies on: its segments, its links both ways."""
-    sizes = state.graph.payload_bytes
+    graph, profile = state.graph, state.profile
     asks: list[Ask] = [
         MeasureTier(s.tier, s.start, s.stop, s.runtime) for s in plan.stages if len(s)
     ]
-    for u, v, cut in zip(plan.route[:-1], plan.route[1:], plan.cuts, strict=True):
-        asks += [ProbeLink(u, v, sizes[cut]), ProbeLink(v, u, sizes[-1])]
+    for (u, v), codec, cut in zip(pairwise(plan.route), plan.codecs, plan.cuts, strict=True):
+        sent = int(sent_bytes(graph, profile, codec, cut))
+        asks += [ProbeLink(u, v, sent), ProbeLink(v, u, graph.output_bytes)]
     return asks
 
 

@@ -6,11 +6,13 @@ than the switching margin, a whole evaluation would find nothing to do.
 """
 
 import math
+from itertools import pairwise
 
 from edgesplit.core.control.ask import used_links, used_tiers
 from edgesplit.core.control.belief import Pair
 from edgesplit.core.control.state import Calm, ControlState
 from edgesplit.core.cost import Cost, CostModel
+from edgesplit.core.payload_codec import AS_IS
 from edgesplit.core.plan import Plan
 from edgesplit.core.planner.choose import Decision
 from edgesplit.core.policy import score
@@ -35,7 +37,9 @@ def calm_after(
     is_within = decision.cost.feasible and current.feasible and state.goal.probability is None
     if not (is_least and is_within and decision.cost.score > 0):
         return None
-    whole_s = model.prefix_s[:, :, -1].max(axis=0) / model.score_reference.latency_s
+    coding_s = sum(seconds.max(axis=(0, 2)) for seconds in model.coding.seconds)
+    whole_s = model.prefix_s[:, :, -1].max(axis=0) + coding_s
+    whole = whole_s / model.score_reference.latency_s
     beliefs = state.beliefs
     return Calm(
         state.now_s,
@@ -44,7 +48,7 @@ def calm_after(
         current.limited_s,
         {
             name: (beliefs.tiers[name].slowdown.level, float(price), float(seconds))
-            for name, price, seconds in zip(model.profile.names, model.prices, whole_s, strict=True)
+            for name, price, seconds in zip(model.profile.names, model.prices, whole, strict=True)
         },
         {pair: (ln.rate.level, ln.latency.level) for pair, ln in beliefs.links.items()},
         _stale_links(state, state.active),
@@ -76,7 +80,8 @@ def _moves(state: ControlState, calm: Calm, active: Plan) -> tuple[float, float,
     Down, as a logarithm of seconds, of any tier or link; up, of those that the active plan uses.
     Then what of a score may have become cheaper, and what of the active plan's dearer, by prices.
     """
-    goal, tiers, links = state.goal, used_tiers(active), used_links(active)
+    goal, links = state.goal, used_links(active)
+    tiers = used_tiers(active) | _coding_tiers(active)
     fallen, risen, cheaper, dearer = 0.0, 0.0, 0.0, 0.0
     for name, (level, price, whole) in calm.tiers.items():
         belief = state.beliefs.tiers[name]
@@ -94,6 +99,12 @@ def _moves(state: ControlState, calm: Calm, active: Plan) -> tuple[float, float,
         if pair in links:
             risen = max(risen, slower, later)
     return fallen, risen, cheaper, dearer
+
+
+def _coding_tiers(plan: Plan) -> set[str]:
+    """Tiers that write or read a payload in a codec."""
+    hops = zip(pairwise(plan.route), plan.codecs, strict=True)
+    return {tier for ends, codec in hops if codec != AS_IS for tier in ends}
 
 
 def _stale_links(state: ControlState, active: Plan) -> frozenset[Pair]:

@@ -5,6 +5,7 @@ from itertools import pairwise
 
 from edgesplit.core.control.belief import Pair
 from edgesplit.core.control.event import (
+    CodecsMeasured,
     Event,
     GoalChanged,
     LayerTimesMeasured,
@@ -22,7 +23,7 @@ from edgesplit.core.control.event import (
     Transferring,
 )
 from edgesplit.core.control.state import ControlState
-from edgesplit.errors import EventError, UnknownNameError
+from edgesplit.errors import EventError, ProfileError, UnknownNameError
 
 
 def check(state: ControlState, event: Event) -> None:
@@ -57,6 +58,8 @@ def check(state: ControlState, event: Event) -> None:
         case TierRemoved():
             if state.profile.tier(event.tier).name == state.profile.entry_tier:
                 raise EventError(f"the tier that holds the input stays, given {event}")
+        case CodecsMeasured():
+            _check_codecs(state, event)
         case LayerTimesMeasured():
             _check_row(state, event)
         case TierLoaded():
@@ -70,7 +73,7 @@ def check(state: ControlState, event: Event) -> None:
 def _check_samples(state: ControlState, event: Observed) -> None:
     for timing in event.timings:
         _check_segment(state, timing.tier, timing.start, timing.stop)
-        _check_durations(event, timing.compute_s, timing.own_s, timing.hop_s)
+        _check_durations(event, timing.busy_s, timing.own_s, timing.hop_s)
         if timing.given_up is not None:
             state.profile.tier(timing.given_up[0])
     route = [timing.tier for timing in event.timings]
@@ -123,6 +126,18 @@ def _check_row(state: ControlState, event: LayerTimesMeasured) -> None:
             f"{state.graph.name} has {len(state.graph)} layers, the layer times of tier "
             f"{event.tier!r} in {event.times.runtime!r} are {len(event.times.layer_s)}"
         )
+
+
+def _check_codecs(state: ControlState, event: CodecsMeasured) -> None:
+    tiers = [tier for tier, _ in event.speeds]
+    if len(set(tiers)) != len(tiers):
+        raise EventError(f"a tier's speeds are given twice: {', '.join(tiers)}")
+    try:
+        for tier in tiers:
+            state.profile.tier(tier)
+        state.profile.with_codecs(event.codecs, dict(event.speeds))
+    except ProfileError as error:
+        raise EventError(f"{error}, given {type(event).__name__}") from error
 
 
 def _check_durations(event: Event, *durations_s: float) -> None:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from edgesplit.core.control.believed_profile import profile_if_suspicions_hold
 from edgesplit.core.control.state import Basis, ControlState, Settings, current_profile
 from edgesplit.core.cost import Cost, CostModel
+from edgesplit.core.payload_codec import AS_IS
 from edgesplit.core.plan import Plan, Stage
 from edgesplit.core.planner.choose import Decision
 from edgesplit.core.policy import CostPolicy
@@ -127,7 +128,9 @@ def reason(state: ControlState, best: Cost, current: Cost | None) -> str:
     if state.active is None:
         return f"first plan: score {best.score:.3f}"
     now = Basis(state.goal, current_profile(state), state.away)
-    cause = _rows(state.active, best.plan, state.basis, now) or _cause(state, now, best.plan)
+    cause = _rows(state.active, best.plan, state.basis, now)
+    cause = cause or _codecs(state.active, best.plan, state.basis, now)
+    cause = cause or _cause(state, now, best.plan)
     if current is None:
         return f"{cause}: score {best.score:.3f}"
     limit = state.goal.latency_limit_s
@@ -147,6 +150,29 @@ def _rows(active: Plan, best: Plan, old: Basis, new: Basis) -> str:
     gone = [f"{s.tier} lost {s.runtime}" for s in active.stages if _lacks(there, s)]
     made = [f"{s.tier} has {s.runtime} now" for s in best.stages if _lacks(then, s)]
     return ", ".join(gone + made)
+
+
+def _codecs(active: Plan, best: Plan, old: Basis, new: Basis) -> str:
+    """Codecs of the active plan that may not be used so any more, and new ones that the better
+    plan uses.
+    """
+    gone = _unusable(active, new) - _unusable(active, old)
+    made = _unusable(best, old) - _unusable(best, new)
+    return ", ".join([f"{hop} no longer" for hop in sorted(gone)] + [*sorted(made)])
+
+
+def _unusable(plan: Plan, basis: Basis) -> set[str]:
+    """Hops of a plan whose codec had no size there, or a loss that was not granted."""
+    hops = zip(plan.codecs, plan.cuts, strict=True)
+    most = basis.goal.max_accuracy_loss
+    found = ((codec, cut, basis.profile.codec(codec)) for codec, cut in hops if codec != AS_IS)
+    return {
+        f"{codec} at cut {cut}"
+        for codec, cut, sizes in found
+        if sizes is None
+        or not math.isfinite(sizes.payload_bytes[cut])
+        or not sizes.is_granted(cut, most)
+    }
 
 
 def _lacks(offered: Mapping[str, Sequence[str]], stage: Stage) -> bool:

@@ -10,6 +10,7 @@ from typing import get_args
 from edgesplit.core.fleet.host_load import HostLoad
 from edgesplit.core.goal import Goal
 from edgesplit.core.layer_times import TORCH, LayerTimes
+from edgesplit.core.payload_codec import CodecSizes, CodecSpeed
 from edgesplit.core.plan import Plan
 from edgesplit.core.profile import Link, Tier
 from edgesplit.core.tier_timing import TierTiming
@@ -104,6 +105,19 @@ class RowDropped:
 
 
 @dataclass(frozen=True)
+class CodecsMeasured:
+    """What is known of codecs from now on, instead of what was: one that is missing is not used.
+
+    codecs: sizes and losses of each. speeds: by tier, of each codec; tiers that are left out keep
+    theirs.
+    """
+
+    at_s: float
+    codecs: tuple[CodecSizes, ...]
+    speeds: tuple[tuple[str, tuple[CodecSpeed, ...]], ...] = ()
+
+
+@dataclass(frozen=True)
 class TierLost:
     """A tier cannot be reached any more."""
 
@@ -180,6 +194,7 @@ Event = (
     | TierLoaded
     | LayerTimesMeasured
     | RowDropped
+    | CodecsMeasured
     | TierLost
     | TierJoined
     | TierAdded

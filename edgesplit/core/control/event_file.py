@@ -21,7 +21,7 @@ from edgesplit.core.plain_data import PlainDataError, codec, tagged
 from edgesplit.core.policy import policy_named, score
 from edgesplit.errors import EdgeSplitError, EventFileError
 
-FORMAT, VERSION = "edgesplit events", 4
+FORMAT, VERSION = "edgesplit events", 5
 MOST_LINE_CHARACTERS = 16_000_000
 MOST_EVENTS = 100_000
 _MOST_LAYERS, _MOST_TIERS = 50_000, 64

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from edgesplit.core.coding import sent_bytes
 from edgesplit.core.control.event import (
     Action,
     Activate,
@@ -27,6 +28,7 @@ from edgesplit.core.control.event import (
 )
 from edgesplit.core.control.state import ControlState
 from edgesplit.core.control.step import Step, step
+from edgesplit.core.payload_codec import AS_IS
 from edgesplit.core.plan import Plan, Stage
 from edgesplit.core.profile import Profile
 from edgesplit.core.tier_timing import TierTiming
@@ -191,19 +193,21 @@ class _Simulation:
 
     def _timings(self, true: Profile, plan: Plan) -> tuple[TierTiming, ...]:
         """One request's samples by the cost model with noise, built from the last stage back."""
-        sizes = self.run.state.graph.payload_bytes
+        graph = self.run.state.graph
         timings: list[TierTiming] = []
-        for stage in reversed(plan.stages):
-            compute_s, hop_s, sent, reply = self._compute_s(true, stage), 0.0, 0, sizes[-1]
+        arriving = [(AS_IS, 0), *zip(plan.codecs, plan.cuts, strict=True)]
+        for stage, came in zip(reversed(plan.stages), reversed(arriving), strict=True):
+            compute_s, hop_s, sent, reply = self._compute_s(true, stage), 0.0, 0, graph.output_bytes
+            codec_s = self._coding_s(true, stage, came)
             if timings:
-                sent = sizes[stage.stop]
+                sent = round(sent_bytes(graph, true, stage.codec, stage.stop))
                 there = timings[-1]
                 hop_s = self._hop_s(true, (stage.tier, there.tier), (sent, reply)) + there.own_s
-            own_s = compute_s + hop_s
+            own_s = compute_s + codec_s + hop_s
             timings.append(
                 TierTiming(
                     stage.tier, stage.start, stage.stop, 0.0, compute_s, own_s, hop_s,
-                    math.inf, sent, reply, 0.0, None, stage.runtime,
+                    math.inf, sent, reply, 0.0, None, stage.runtime, codec_s=codec_s,
                 )
             )  # fmt: skip
         return tuple(reversed(timings))
@@ -213,6 +217,17 @@ class _Simulation:
         bounds = slice(stage.start, stage.stop)
         layer_s = tier.layer_s_in(stage.runtime)[bounds] if len(stage) else ()
         return self._noisy(sum(layer_s) * tier.slowdown)
+
+    def _coding_s(self, true: Profile, stage: Stage, came: tuple[str, int]) -> float:
+        """Of reading what came, in that codec at that cut, and of writing what is sent on."""
+        tier, sizes = true.tier(stage.tier), self.run.state.graph.payload_bytes
+        read, write = tier.codec_speed(came[0]), tier.codec_speed(stage.codec)
+        seconds = 0.0
+        if read is not None:
+            seconds += read.decode_s + read.decode_s_per_byte * sizes[came[1]]
+        if write is not None:
+            seconds += write.encode_s + write.encode_s_per_byte * sizes[stage.stop]
+        return self._noisy(seconds * tier.slowdown) if seconds else 0.0
 
     def _hop_s(self, true: Profile, pair: tuple[str, str], sizes: tuple[int, int]) -> float:
         """Seconds for sizes[0] bytes there and sizes[1] bytes back."""

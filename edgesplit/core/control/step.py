@@ -34,6 +34,7 @@ from edgesplit.core.control.decide import (
 from edgesplit.core.control.event import (
     Action,
     Activate,
+    CodecsMeasured,
     Event,
     GoalChanged,
     LayerTimesMeasured,
@@ -159,6 +160,9 @@ def _take(state: ControlState, event: Event) -> tuple[ControlState, bool, list[A
             return changed(state, profile=profile, beliefs=beliefs), True, []
         case RowDropped():
             return _without_row(state, event), True, []
+        case CodecsMeasured():
+            profile = state.profile.with_codecs(event.codecs, dict(event.speeds))
+            return changed(state, profile=profile), True, []
         case TierLost():
             return lost(state, event.tier), True, []
         case TierJoined():

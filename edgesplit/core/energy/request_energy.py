@@ -1,7 +1,7 @@
 """What one tier spent on a request: joules of its phases under a boundary, with their uncertainty.
 
-Computing is what the tier's meter counted. Sending, receiving and waiting are watts x seconds,
-since no meter knows which request they belong to.
+Computing, codecs included, is what the tier's meter counted. Sending, receiving and waiting are
+watts x seconds, since no meter knows which request they belong to.
 """
 
 import math
@@ -23,7 +23,7 @@ def spent(
 
     The marginal boundary takes off what the device would have drawn anyway.
     """
-    computing_s = timing.compute_s if timing is not None else 0.0
+    computing_s = timing.busy_s if timing is not None else 0.0
     off_s = computing_s + sum(seconds.values()) if boundary == "marginal" else 0.0
     charged = {**seconds, "idle": -off_s}
     if tier.meter.kind == "modelled":
@@ -40,7 +40,7 @@ def spent(
 
 def _metered(tier: Tier, timing: TierTiming, boundary: Boundary) -> Energy:
     """What a real meter counted while the timing's segment ran."""
-    meter, off = tier.meter, {"idle": -timing.compute_s if boundary == "marginal" else 0.0}
+    meter, off = tier.meter, {"idle": -timing.busy_s if boundary == "marginal" else 0.0}
     u_j = math.nan if timing.energy_u_j is None else timing.energy_u_j
     flags = (*meter.flags, FAILED) if math.isnan(timing.energy_j) else meter.flags
     if boundary == "marginal" and not tier.power.is_calibrated:

@@ -16,8 +16,8 @@ def best_route(
     Of equal routes the one with fewer hops (Dijkstra). Tiers in `avoid` do not relay. Each hop is
     in the best codec that loses nothing.
     """
-    hops = model.score(model.transfer.at(0))
-    hop: Array = np.minimum.reduce(hops[~model.coding.are_lossy])
+    every = model.score(model.transfer.at(0))
+    hop: Array = every[~model.coding.are_lossy].min(axis=0)
     queue: list[tuple[float, int, list[int]]] = [(0.0, 0, [start])]
     done = set(avoid) - {start, goal}
     while queue:

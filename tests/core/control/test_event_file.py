@@ -15,6 +15,7 @@ from worlds import FAST, GOAL, MOBILE, VGG, chain, row_of, throttled, with_layer
 from edgesplit.core.control.event import (
     ACTIONS,
     EVENTS,
+    CodecsMeasured,
     GoalChanged,
     LayerTimesMeasured,
     LinkProbed,
@@ -40,6 +41,7 @@ from edgesplit.core.control.step import begin, step
 from edgesplit.core.fleet.host_load import HostLoad
 from edgesplit.core.goal import Goal
 from edgesplit.core.layer_times import LayerTimes
+from edgesplit.core.payload_codec import CodecSizes, CodecSpeed
 from edgesplit.core.plain_data import tagged
 from edgesplit.core.plan import plan_along
 from edgesplit.core.policy import fixed, policy_named, score
@@ -79,6 +81,10 @@ TIERS = st.builds(
     layer_times=st.just((LayerTimes("onnx", (0.1, 0.2)),)),
 )  # fmt: skip
 LINKS = st.builds(Link, NAMES, NAMES, SECONDS, st.floats(1.0, 1e9), st.text())
+CODECS = st.builds(
+    CodecSizes, st.just("int8"), st.just((1.5, math.inf)), st.just((None, 0.25)), st.text()
+)
+CODING = st.builds(CodecSpeed, st.just("int8"), SECONDS, SECONDS, SECONDS, SECONDS, st.text())
 KINDS = {
     Observed: st.builds(Observed, SECONDS, st.lists(TIMINGS, max_size=4).map(tuple)),
     Transferring: st.builds(Transferring, SECONDS, NAMES, NAMES, WHOLE, SECONDS, st.booleans()),
@@ -87,6 +93,12 @@ KINDS = {
     TierLoaded: st.builds(TierLoaded, SECONDS, NAMES, LOADS, SECONDS),
     LayerTimesMeasured: st.builds(LayerTimesMeasured, SECONDS, NAMES, TIMES),
     RowDropped: st.builds(RowDropped, SECONDS, NAMES, RUNTIMES, st.text()),
+    CodecsMeasured: st.builds(
+        CodecsMeasured,
+        SECONDS,
+        st.lists(CODECS, max_size=2).map(tuple),
+        st.lists(st.tuples(NAMES, st.lists(CODING, max_size=2).map(tuple)), max_size=2).map(tuple),
+    ),
     TierLost: st.builds(TierLost, SECONDS, NAMES),
     TierJoined: st.builds(TierJoined, SECONDS, NAMES),
     TierAdded: st.builds(TierAdded, SECONDS, TIERS, st.lists(LINKS, max_size=3).map(tuple)),
@@ -213,7 +225,7 @@ def believing(tier, **values):
         ([], "no recording of events"),
         (["\x80PNG\n"], "no recording of events"),
         (["[" * 100_000], "no recording of events"),
-        (changed(1, other(version=1)), "has version 1 of the format, this EdgeSplit reads 4"),
+        (changed(1, other(version=1)), "has version 1 of the format, this EdgeSplit reads 5"),
         (changed(1, other(events="all")), "line 1: who recorded what is missing"),
         (changed(1, other(events=True)), "line 1: who recorded what is missing"),
         (changed(1, other(policy="os.system")), "line 1: no policy 'os.system'"),
