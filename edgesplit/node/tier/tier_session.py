@@ -114,6 +114,7 @@ class TierSession:
     torch_times = _of("_measurements", Measurements.torch_times)
     expect = _of("_measurements", Measurements.expect)
     measure_runtime = _of("_measurements", Measurements.measure_runtime)
+    codec_speeds = _of("_measurements", Measurements.codec_speeds)
     refusal = _of("_measurements", Measurements.refusal)
     measure = _of("_measurements", Measurements.measure)
     probe = _of("_measurements", Measurements.probe)
