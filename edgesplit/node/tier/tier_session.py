@@ -116,6 +116,7 @@ class TierSession:
     measure_runtime = _of("_measurements", Measurements.measure_runtime)
     refusal = _of("_measurements", Measurements.refusal)
     measure = _of("_measurements", Measurements.measure)
+    codec_speeds = _of("_measurements", Measurements.codec_speeds)
     probe = _of("_measurements", Measurements.probe)
     link = _of("_measurements", Measurements.link)
     reaches = _of("_measurements", Measurements.reaches)

@@ -1,4 +1,4 @@
-"""Coded tensors in frames: what no encoder makes is refused, and nothing takes more than it says."""
+"""Coded tensors in frames: what no encoder makes is refused, before it takes any memory."""
 
 import contextlib
 import tracemalloc

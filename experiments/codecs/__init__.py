@@ -1,0 +1,1 @@
+"""What payload codecs save, under a floor of accuracy: `python -m experiments.codecs`."""
