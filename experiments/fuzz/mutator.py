@@ -3,11 +3,14 @@
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 import numpy as np
 from numpy.random import Generator
 
+from edgesplit.core.payload_codec import AS_IS, CODECS
+from edgesplit.node.codec.payload import encode
 from edgesplit.node.transport import arrays, wire
 
 _PREFIX = struct.Struct("<3sBIQ")  # as in edgesplit/node/transport/wire.py
@@ -62,7 +65,10 @@ class Mutator:
         """A well-formed frame of any kind, most of them requests that are served."""
         rng, self._count = self._rng, self._count + 1
         name = f"fuzz-{self._count}"
-        values = [rng.random(int(rng.integers(0, 3000)), np.float32), int(rng.integers(9))]
+        numbers = rng.random(int(rng.integers(0, 3000)), np.float32)
+        values: list[Any] = [numbers, int(rng.integers(9))]
+        if rng.random() < 0.3:
+            values = encode(values, str(rng.choice(CODECS)))
         specs, buffers = arrays.pack(values)
         body = b"".join(bytes(memoryview(buffer).cast("B")) for buffer in buffers)
         messages: list[wire.Message] = [
@@ -80,7 +86,8 @@ class Mutator:
         rng = self._rng
         word = str(rng.choice(_WORDS)) if rng.random() < 0.3 else "end"
         start, stop = (int(n) for n in rng.integers(0, 9, 2))
-        route = [wire.Hop(word, "", start, stop)]
+        codec = str(rng.choice((*CODECS, AS_IS, *_WORDS)))
+        route = [wire.Hop(word, "", start, stop, codec=codec if rng.random() < 0.3 else AS_IS)]
         if rng.random() < 0.3:
             route.append(wire.Hop("edge", self._address, stop, 9))
         program = "p" if rng.random() < 0.8 else str(rng.choice(_WORDS))

@@ -68,9 +68,11 @@ class Tiers:
         self._kind = kind_here()
         self._ids = (f"test-{n}" for n in itertools.count())
 
-    def request(self, values, stages, timeout_s=5.0, program="p", failover_after_s=0.0, hedges=()):
-        """hedges: rules by tier."""
-        hedges = dict(hedges)
+    def request(
+        self, values, stages, timeout_s=5.0, program="p", failover_after_s=0.0, hedges=(), codecs=()
+    ):
+        """hedges: rules by tier. codecs: by the tier that encodes."""
+        hedges, codecs = dict(hedges), dict(codecs)
         specs, buffers = self._kind.pack(values)
         hops = [
             wire.Hop(
@@ -80,6 +82,7 @@ class Tiers:
                 b,
                 failover_after_s=failover_after_s,
                 hedge=hedges.get(t),
+                codec=codecs.get(t, "as-is"),
             )
             for t, a, b in stages
         ]
@@ -95,11 +98,10 @@ class Tiers:
             buffers,
         )
 
-    def infer(
-        self, values, stages, timeout_s=5.0, program="p", failover_after_s=0.0, hedges=(), told=None
-    ):
+    def infer(self, values, stages, timeout_s=5.0, failover_after_s=0.0, told=None, **more):
+        """more: as request()."""
         request, buffers = self.request(
-            values, stages, timeout_s, program, failover_after_s, hedges
+            values, stages, timeout_s, failover_after_s=failover_after_s, **more
         )
         with self.client.channel() as channel:
             channel.send(request, buffers, failover_after_s, told=told)

@@ -117,6 +117,7 @@ class TierSession:
     codec_speeds = _of("_measurements", Measurements.codec_speeds)
     refusal = _of("_measurements", Measurements.refusal)
     measure = _of("_measurements", Measurements.measure)
+    codec_speeds = _of("_measurements", Measurements.codec_speeds)
     probe = _of("_measurements", Measurements.probe)
     link = _of("_measurements", Measurements.link)
     reaches = _of("_measurements", Measurements.reaches)
