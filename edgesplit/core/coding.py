@@ -15,7 +15,7 @@ from edgesplit.core.payload_codec import AS_IS, CodecSizes, is_lossy
 from edgesplit.core.profile import Profile
 from edgesplit.core.tier import Tier
 
-Array = NDArray[np.float64]
+Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
 
@@ -62,7 +62,7 @@ class Coding:
         return known
 
     @cached_property
-    def sent_bytes(self) -> Array:
+    def sent_bytes(self) -> Floats:
         """Bytes that cross a link, (codecs, n + 1); those as they are where it is not usable."""
         raw = np.asarray(self.graph.payload_bytes, dtype=float)
         if len(self) == 1:
@@ -73,7 +73,7 @@ class Coding:
         return sent
 
     @cached_property
-    def seconds(self) -> tuple[Array, Array]:
+    def seconds(self) -> tuple[Floats, Floats]:
         """Of encoding and of decoding, (codecs, tiers, n + 1) each; 0 where it cannot be done."""
         raw = np.asarray(self.graph.payload_bytes, dtype=float)
         shape = (len(self), len(self.profile.tiers), len(raw))

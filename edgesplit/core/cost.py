@@ -75,7 +75,7 @@ class Terms:
 
 
 @dataclass(frozen=True)
-class Hop:
+class PlannedHop:
     """One hop of a plan. sums: seconds, end joules, total joules, in that order.
 
     sent_bytes: of the payload as it travels. link_s: its way and the reply's. encode_s, decode_s:
@@ -353,7 +353,7 @@ class CostModel:
             quantile_s, price, codec_s, loss,
         )  # fmt: skip
 
-    def hop(self, plan: Plan, at: int) -> "Hop":
+    def hop(self, plan: Plan, at: int) -> "PlannedHop":
         """What the plan's hop behind its stage `at` takes. Raises PlanError where it cannot be."""
         stage, after, cut = plan.stages[at], plan.stages[at + 1], plan.stages[at].stop
         u, v = (self.profile.names.index(one.tier) for one in (stage, after))
@@ -366,7 +366,7 @@ class CostModel:
             raise PlanError(f"plan {plan}: cut {cut} cannot travel as {stage.codec}: {why}")
         encode_s, decode_s = self.coding.seconds
         priced_s = self.transfer.priced_s
-        return Hop(
+        return PlannedHop(
             tuple(float(x[c, u, v, cut]) for x in _triple(self.transfer)),
             float(self.coding.sent_bytes[c, cut]),
             float(self.on_links.latency_s[c, u, v, cut]),
@@ -397,7 +397,7 @@ class CostModel:
         return CostModel(self.graph, profile, self.goal)
 
     def _uncertainty(
-        self, plan: Plan, hops: list["Hop"], latency_s: float
+        self, plan: Plan, hops: list["PlannedHop"], latency_s: float
     ) -> tuple[float | None, float | None]:
         """Standard uncertainty of the end's and of all joules, from that of the watts."""
         seconds = {name: dict.fromkeys(PHASES[:3], 0.0) for name in self.profile.names}

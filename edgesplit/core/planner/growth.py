@@ -53,19 +53,23 @@ def grow(
     kinds = (EXACT, LOSING) if has_lossy[first[0]] else (EXACT,)
     growth = Growth([(first, kind) for kind in kinds], len(kinds))
     index = {place: number for number, place in enumerate(growth.places)}
-    for here in growth.places:
-        (u, _), kind = here
-        for station in onward(here[0]):
-            exact, lossy = codecs(u, station[0])
-            ways = [(EXACT if kind == EXACT else LOST, exact)]
-            if kind == EXACT:
-                ways += [(LOST, lossy), (LOSING, exact if has_lossy[station[0]] else [])]
-            for after, used in ways:
-                place = (station, after)
-                if used and place not in index:
-                    index[place] = len(growth.places)
-                    growth.places.append(place)
-                growth.arcs += [(index[here], index[place], c) for c in used]
+
+    def arrive(source: int, place: tuple[Station, int], used: list[int]) -> None:
+        if place not in index:
+            index[place] = len(growth.places)
+            growth.places.append(place)
+        target = index[place]
+        growth.arcs.extend([(source, target, c) for c in used])
+
+    for source, (here, kind) in enumerate(growth.places):
+        for station in onward(here):
+            exact, lossy = codecs(here[0], station[0])
+            if exact:
+                arrive(source, (station, EXACT if kind == EXACT else LOST), exact)
+            if lossy and kind == EXACT:
+                arrive(source, (station, LOST), lossy)
+            if exact and kind == EXACT and has_lossy[station[0]]:
+                arrive(source, (station, LOSING), exact)
     return growth
 
 

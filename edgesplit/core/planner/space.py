@@ -304,8 +304,9 @@ def _windows(model: CostModel, growth: Growth) -> Windows:
             stop_to[place] = np.searchsorted(weights, weights + limit, side="right") - 1
     windows = Windows(start_from, cuts, cuts.copy(), stop_to)
     usable = model.usable_runtimes
-    for place, ((tier, _), kind) in enumerate(growth.places):
-        if not usable[tier][kind == LOSING]:  # but lossy ones: it can only pass payloads on
+    bare = [t for t, (exact, _) in enumerate(usable) if not exact]
+    for place, ((tier, _), kind) in enumerate(growth.places if bare else ()):
+        if tier in bare and kind != LOSING:  # it has lossy runtimes only: it passes payloads on
             windows.start_from[place] = windows.stop_to[place] = cuts[0]
     kept, first = model.goal.min_end_layers, slice(growth.starts)
     windows.start_to[first, :kept] = -1
