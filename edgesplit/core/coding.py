@@ -15,7 +15,7 @@ from edgesplit.core.payload_codec import AS_IS, CodecSizes, is_lossy
 from edgesplit.core.profile import Profile
 from edgesplit.core.tier import Tier
 
-Array = NDArray[np.float64]
+Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
 
@@ -47,8 +47,9 @@ class Coding:
         most = self.goal.max_accuracy_loss
         for c, one in enumerate(self.profile.codecs, 1):
             usable[c] = np.isfinite(one.payload_bytes)
-            if self.are_lossy[c]:
-                usable[c] &= [one.is_granted(cut, most) for cut in range(usable.shape[1])]
+            if self.are_lossy[c]:  # as is_granted, of all cuts at once; NaN: not measured
+                loss = np.array(one.loss, dtype=float)
+                usable[c] &= loss <= (-np.inf if most is None else most)
         return usable
 
     @cached_property
@@ -61,20 +62,24 @@ class Coding:
         return known
 
     @cached_property
-    def sent_bytes(self) -> Array:
+    def sent_bytes(self) -> Floats:
         """Bytes that cross a link, (codecs, n + 1); those as they are where it is not usable."""
         raw = np.asarray(self.graph.payload_bytes, dtype=float)
+        if len(self) == 1:
+            return raw[None]
         sent = np.tile(raw, (len(self), 1))
         for c, one in enumerate(self.profile.codecs, 1):
             sent[c] = np.where(self.usable[c], one.payload_bytes, raw)
         return sent
 
     @cached_property
-    def seconds(self) -> tuple[Array, Array]:
+    def seconds(self) -> tuple[Floats, Floats]:
         """Of encoding and of decoding, (codecs, tiers, n + 1) each; 0 where it cannot be done."""
         raw = np.asarray(self.graph.payload_bytes, dtype=float)
         shape = (len(self), len(self.profile.tiers), len(raw))
         encode_s, decode_s = np.zeros(shape), np.zeros(shape)
+        if len(self) == 1:
+            return encode_s, decode_s
         index = {name: c for c, name in enumerate(self.names)}
         for t, tier in enumerate(self.profile.tiers):
             for speed in tier.codec_speeds:

@@ -75,7 +75,7 @@ class Terms:
 
 
 @dataclass(frozen=True)
-class Hop:
+class PlannedHop:
     """One hop of a plan. sums: seconds, end joules, total joules, in that order.
 
     sent_bytes: of the payload as it travels. link_s: its way and the reply's. encode_s, decode_s:
@@ -217,7 +217,9 @@ class CostModel:
         terms = Terms(*(np.full(shape, np.inf) for _ in range(3)))
         index = {name: i for i, name in enumerate(self.profile.names)}
         links = {link.pair: link for link in self.profile.links}
-        payload = self.coding.sent_bytes
+        # One codec alone, as it mostly is, is quicker without its axis.
+        every = 0 if len(self.coding) == 1 else slice(None)
+        payload = self.coding.sent_bytes[every]
         watts = self._watts
         all_wait_w = watts["wait"].sum()
         for (source, target), link in links.items():
@@ -228,8 +230,8 @@ class CostModel:
             delay_s = link.latency_s + back.latency_s
             tx, rx, wait = watts["transmit"], watts["receive"], watts["wait"]
             others_w = all_wait_w - wait[u] - wait[v]
-            terms.latency_s[:, u, v] = delay_s + out_s + reply_s
-            terms.total_j[:, u, v] = (
+            terms.latency_s[every, u, v] = delay_s + out_s + reply_s
+            terms.total_j[every, u, v] = (
                 out_s * (tx[u] + rx[v] + others_w)
                 + reply_s * (rx[u] + tx[v] + others_w)
                 + delay_s * all_wait_w
@@ -240,8 +242,24 @@ class CostModel:
                 end = out_s * rx[0] + reply_s * tx[0]
             else:
                 end = (out_s + reply_s) * wait[0]
-            terms.end_j[:, u, v] = end + delay_s * wait[0]
+            terms.end_j[every, u, v] = end + delay_s * wait[0]
         return terms
+
+    @cached_property
+    def usable_runtimes(self) -> list[tuple[list[int], list[int]]]:
+        """Of each tier: its runtimes that lose nothing, and lossy ones granted, by their number."""
+        most = self.goal.max_accuracy_loss
+        found = list[tuple[list[int], list[int]]]()
+        for tier in self.profile.tiers:
+            losses = [tier.loss, *(times.loss for times in tier.layer_times)]
+            exact = [r for r, loss in enumerate(losses) if loss is None]
+            granted = [
+                r
+                for r, loss in enumerate(losses)
+                if most is not None and loss is not None and loss <= most
+            ]
+            found.append((exact, granted))
+        return found
 
     @cached_property
     def score_reference(self) -> ScoreReference:
@@ -310,8 +328,8 @@ class CostModel:
             busy_s.append(part[0])
             need = self.weight_prefix[stage.stop] - self.weight_prefix[stage.start]
             fits = fits and bool(need <= self.memory_bytes[t])
-        for at in range(len(route) - 1):
-            hop = self.hop(plan, at)
+        hops = [self.hop(plan, at) for at in range(len(route) - 1)]
+        for at, hop in enumerate(hops):
             sums = [a + b for a, b in zip(sums, hop.sums, strict=True)]
             busy_s[at] += hop.encode_s
             busy_s[at + 1] += hop.decode_s
@@ -329,13 +347,13 @@ class CostModel:
         shares = zip(self._shares, (end_j, total_j, latency_s, priced_s), strict=True)
         score = sum(share * value for share, value in shares if share)
         price = self._shares[-1] * priced_s
-        end_u_j, total_u_j = self._uncertainty(plan, latency_s)
+        end_u_j, total_u_j = self._uncertainty(plan, hops, latency_s)
         return Cost(
             plan, latency_s, compute_s, end_j, total_j, score, feasible, end_u_j, total_u_j,
             quantile_s, price, codec_s, loss,
         )  # fmt: skip
 
-    def hop(self, plan: Plan, at: int) -> "Hop":
+    def hop(self, plan: Plan, at: int) -> "PlannedHop":
         """What the plan's hop behind its stage `at` takes. Raises PlanError where it cannot be."""
         stage, after, cut = plan.stages[at], plan.stages[at + 1], plan.stages[at].stop
         u, v = (self.profile.names.index(one.tier) for one in (stage, after))
@@ -348,7 +366,7 @@ class CostModel:
             raise PlanError(f"plan {plan}: cut {cut} cannot travel as {stage.codec}: {why}")
         encode_s, decode_s = self.coding.seconds
         priced_s = self.transfer.priced_s
-        return Hop(
+        return PlannedHop(
             tuple(float(x[c, u, v, cut]) for x in _triple(self.transfer)),
             float(self.coding.sent_bytes[c, cut]),
             float(self.on_links.latency_s[c, u, v, cut]),
@@ -378,7 +396,9 @@ class CostModel:
         profile = replace(self.profile.on(runtimes), score_reference=self.score_reference)
         return CostModel(self.graph, profile, self.goal)
 
-    def _uncertainty(self, plan: Plan, latency_s: float) -> tuple[float | None, float | None]:
+    def _uncertainty(
+        self, plan: Plan, hops: list["PlannedHop"], latency_s: float
+    ) -> tuple[float | None, float | None]:
         """Standard uncertainty of the end's and of all joules, from that of the watts."""
         seconds = {name: dict.fromkeys(PHASES[:3], 0.0) for name in self.profile.names}
         for stage in plan.stages:
@@ -386,11 +406,10 @@ class CostModel:
             if len(stage):
                 layer_s = tier.layer_s_in(stage.runtime)[stage.start : stage.stop]
                 seconds[stage.tier]["compute"] = sum(layer_s) * tier.slowdown
-        for source, target in pairwise(plan.route):
+        for (source, target), hop in zip(pairwise(plan.route), hops, strict=True):
             out, back = self.profile.link(source, target), self.profile.link(target, source)
             assert out is not None, "cost() has looked for the links"
             assert back is not None, "every link has its reverse"
-            hop = self.hop(plan, plan.route.index(source))
             seconds[source]["compute"] += hop.encode_s
             seconds[target]["compute"] += hop.decode_s
             out_s = hop.sent_bytes / out.bytes_per_s

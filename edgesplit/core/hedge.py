@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from edgesplit.core.cost import CostModel, Hop, Terms
+from edgesplit.core.cost import CostModel, PlannedHop, Terms
 from edgesplit.core.failover import rest_s, stage_s
 from edgesplit.core.plan import Plan
 from edgesplit.errors import PlanError
@@ -231,7 +231,7 @@ def _rule(model: CostModel, plan: Plan, at: int) -> HedgeRule | None:
     return HedgeRule(own_s, answer_s, price_s, worth, limit_s)
 
 
-def _hop(model: CostModel, plan: Plan, at: int) -> Hop | None:
+def _hop(model: CostModel, plan: Plan, at: int) -> PlannedHop | None:
     """None where no link is known, or a codec is not usable any more."""
     try:
         return model.hop(plan, at)

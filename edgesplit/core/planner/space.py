@@ -14,7 +14,7 @@ import numpy as np
 
 from edgesplit.core.cost import Array, CostModel, Terms
 from edgesplit.core.plan import Plan, plan_along
-from edgesplit.core.planner.growth import LOSING, Growth, Ints, Station, grow, usable_runtimes
+from edgesplit.core.planner.growth import LOSING, Growth, Ints, Station, grow
 
 # Among plans whose score differs by less than this (times L / L_norm), the faster one is taken.
 TIE = 1e-9
@@ -280,14 +280,13 @@ def all_links(model: CostModel) -> list[tuple[int, int]]:
 def _space(model: CostModel, growth: Growth, windows: Windows) -> Space:
     arcs = sorted(growth.arcs, key=lambda arc: (arc[1], arc[0], arc[2]))
     source, target, codec = np.array(arcs, dtype=np.intp).reshape(-1, 3).T.copy()
-    starts = np.flatnonzero(growth.tiers == growth.tiers[0])
-    runtime = _runtimes(model, growth)
+    runtime, starts = _runtimes(model, growth), np.arange(growth.starts)
     return Space(model, growth.tiers, source, target, codec, runtime, starts, windows)
 
 
 def _runtimes(model: CostModel, growth: Growth) -> Ints:
     """The runtimes of each place, (choices, places); one with fewer repeats its first."""
-    usable = usable_runtimes(model)
+    usable = model.usable_runtimes
     choices = [usable[tier][kind == LOSING] or [0] for (tier, _), kind in growth.places]
     most = max(map(len, choices))
     rows = [[*numbers, *[numbers[0]] * (most - len(numbers))] for numbers in choices]
@@ -304,11 +303,12 @@ def _windows(model: CostModel, growth: Growth) -> Windows:
             start_from[place] = np.searchsorted(weights, weights - limit, side="left")
             stop_to[place] = np.searchsorted(weights, weights + limit, side="right") - 1
     windows = Windows(start_from, cuts, cuts.copy(), stop_to)
-    usable = usable_runtimes(model)
-    for place, ((tier, _), kind) in enumerate(growth.places):
-        if not usable[tier][kind == LOSING]:  # but lossy ones: it can only pass payloads on
+    usable = model.usable_runtimes
+    bare = [t for t, (exact, _) in enumerate(usable) if not exact]
+    for place, ((tier, _), kind) in enumerate(growth.places if bare else ()):
+        if tier in bare and kind != LOSING:  # it has lossy runtimes only: it passes payloads on
             windows.start_from[place] = windows.stop_to[place] = cuts[0]
-    kept, first = model.goal.min_end_layers, tiers == tiers[0]
+    kept, first = model.goal.min_end_layers, slice(growth.starts)
     windows.start_to[first, :kept] = -1
-    windows.stop_from[first] = np.maximum(windows.stop_from[first], kept)
+    np.maximum(windows.stop_from[first], kept, out=windows.stop_from[first])
     return windows
