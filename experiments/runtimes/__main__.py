@@ -5,8 +5,6 @@
 Measured, one thread, nothing slowed, no Ray: this machine alone. Runtimes take turns in one run.
 """
 
-import importlib.metadata
-import platform
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +19,7 @@ from experiments.runtimes.parts import WHOLE
 from experiments.runtimes.picture import draw_runtimes
 from experiments.runtimes.process import ask
 from experiments.runtimes.verdicts import missing_rows, part_rows, prediction, verdicts
+from experiments.shared.machine import machine_here
 from experiments.shared.out import resumed_out_option
 from experiments.shared.plain_errors import plain_errors
 from experiments.shared.report import print_rows, progress, write_csv, write_rows
@@ -145,23 +144,8 @@ def _only(row: Entry, columns: Sequence[str]) -> Entry:
 
 def _machine() -> dict[str, Any]:
     """What the figures depend on: processor, GPU, threads, versions."""
-    versions: dict[str, str | None] = {}
-    for package in ("torch", "torchvision", "onnxruntime"):
-        try:
-            versions[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            versions[package] = None
     gpu = None if cuda.missing() else torch.cuda.get_device_name()
-    python = platform.python_version()
-    return {"cpu": _cpu(), "gpu": gpu, "threads": THREADS, "python": python, **versions}
-
-
-def _cpu() -> str:
-    """The processor's name where Linux tells it, else its architecture."""
-    path = Path("/proc/cpuinfo")
-    lines = path.read_text().splitlines() if path.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
+    return machine_here(THREADS) | {"gpu": gpu}
 
 
 if __name__ == "__main__":

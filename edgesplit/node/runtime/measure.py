@@ -51,7 +51,10 @@ class Shape:
         return max(FEWEST_TRIALS, _HELD_BYTES // max(1, *self.payload_bytes))
 
     def chunks(self, count: int = CHUNKS) -> tuple[tuple[int, int], ...]:
-        """Ranges of about equal seconds that cover all layers, cut where payloads are small."""
+        """Ranges of about equal seconds that cover all layers, cut where payloads are small.
+
+        Of equal payloads at the last: a convolution, its normalisation and its ReLU are fused.
+        """
         n = len(self.layer_s)
         ends = [0.0, *itertools.accumulate(self.layer_s)]
         width = ends[-1] / count
@@ -59,7 +62,7 @@ class Shape:
         for k in range(1, count):
             near = [c for c in range(n + 1) if abs(ends[c] - k * width) <= _WINDOW * width]
             nearest = min(range(n + 1), key=lambda c: abs(ends[c] - k * width))
-            cuts.add(min(near, key=lambda c: self.payload_bytes[c], default=nearest))
+            cuts.add(min(near, key=lambda c: (self.payload_bytes[c], -c), default=nearest))
         return tuple(itertools.pairwise(sorted(cuts)))
 
     def spread(self, chunks: Sequence[tuple[int, int]], chunk_s: Sequence[float]) -> list[float]:

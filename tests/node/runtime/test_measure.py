@@ -27,7 +27,14 @@ def test_a_cut_moves_to_a_small_payload_nearby():
     payloads = [9] * 41
     payloads[21] = 1
     payloads[23] = 0  # too far away: more than a quarter of a chunk
-    assert Shape((1.0,) * 40, tuple(payloads)).chunks(4)[1:3] == ((8, 21), (21, 28))
+    assert Shape((1.0,) * 40, tuple(payloads)).chunks(4)[1:3] == ((12, 21), (21, 32))
+
+
+def test_of_equal_payloads_the_last_is_cut_at():
+    """Behind a convolution, its normalisation and its ReLU, which a runtime fuses."""
+    payloads = (9, *(6,) * 3, *(7,) * 3, *(8,) * 3)
+    shape = Shape((5.0, 0.1, 0.1) * 3, payloads)
+    assert shape.chunks(3) == ((0, 3), (3, 6), (6, 9))
 
 
 def test_few_layers_are_a_chunk_each():

@@ -1,0 +1,73 @@
+"""Lossy runtimes: how their graphs are written, what plans are offered, what explain() says."""
+
+import os
+
+import pytest
+import torch
+from torch import nn
+
+from edgesplit import Config, EdgeSplit
+from edgesplit.cluster.measure.graphs import GraphWriter
+from edgesplit.cluster.measure.runtimes import Offered, UnusedRuntimeWarning
+from edgesplit.core.layer_times import LayerTimes
+from edgesplit.errors import RuntimeUnavailableError
+from edgesplit.node.process.imports import Imports
+from edgesplit.node.program.export.model import export
+from edgesplit.node.program.shipping import pack
+from edgesplit.node.runtime.onnx_quantized import QuantizedGraph
+from edgesplit.node.transport.packed_payload import pack_payload
+from experiments.shared.small_net import small_net
+
+
+def test_the_writing_process_quantises_on_the_examples(monkeypatch):
+    monkeypatch.setattr(os, "nice", lambda by: by)  # that process is this one here
+    x = torch.rand(1, 6)
+    exported = export(nn.Sequential(nn.Linear(6, 6), nn.ReLU()).eval(), (x,))
+    sent = pack(exported.program), pack_payload(exported.flatten((x,)))
+    imports = Imports((), ())
+    examples = [pack_payload([torch.rand(1, 6)]) for _ in range(3)]
+    written = GraphWriter().write("onnx-int8", *sent, examples, imports)
+    assert isinstance(written, QuantizedGraph)
+    assert not isinstance(GraphWriter().write("onnx", *sent, (), imports), QuantizedGraph)
+    with pytest.raises(RuntimeUnavailableError, match="at least one example"):
+        GraphWriter().write("onnx-int8", *sent, (), imports)
+
+
+@pytest.mark.parametrize(
+    ("loss", "granted", "why"),
+    [
+        (0.001, 0.005, ""),
+        (None, 0.005, "is not known yet"),
+        (0.001, None, "no loss is granted"),
+        (0.01, 0.005, "loses up to 1.00% of accuracy"),
+    ],
+)
+def test_layer_times_stay_out_of_plans_until_their_loss_is_granted(loss, granted, why):
+    times = LayerTimes("onnx-int8", (0.1,), loss=loss)
+    offered = Offered("end", "onnx-int8", times).within(granted)
+    assert (offered.times is times) == (not why)
+    assert why in offered.problem
+    exact = Offered("end", "onnx", LayerTimes("onnx", (0.1,)))
+    assert exact.within(granted) is exact
+
+
+def settled(split, x):
+    split.infer(x)
+    split.wait_for_runtimes()
+
+
+@pytest.mark.usefixtures("one_cluster")
+@pytest.mark.parametrize(
+    ("exact", "why"),
+    [(False, "is calibrated on examples: give EdgeSplit"), (True, "exact=True allows no")],
+)
+def test_a_session_that_only_names_it_says_what_is_missing(exact, why):
+    x = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+    config = Config(runtimes=("torch", "onnx-int8"), exact=exact)
+    with EdgeSplit(small_net(), config=config) as split:
+        with pytest.warns(UnusedRuntimeWarning, match=f"does not run onnx-int8: onnx-int8.*{why}"):
+            settled(split, x)
+        assert split.profile.offered["end"] == ("torch",)
+        text = str(split.explain())
+        assert "end does not use onnx-int8: onnx-int8 is " in text
+        assert why in text
