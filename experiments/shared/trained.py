@@ -161,7 +161,7 @@ def _fit(model: nn.Module, training: Training, seen: DataSet) -> None:
     model.train()
     for _ in range(training.epochs):
         whole = len(y) - len(y) % training.batch
-        for some in torch.randperm(len(y))[:whole].split(training.batch):
+        for some in torch.split(torch.randperm(len(y))[:whole], training.batch):
             optimizer.zero_grad()
             loss_of(model(x[some]), y[some]).backward()
             optimizer.step()
