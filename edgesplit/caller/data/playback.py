@@ -6,14 +6,13 @@ that is due; those between are dropped.
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
 from edgesplit.caller.data.example import Example
 from edgesplit.caller.data.newest import Newest
-
-Clock = Callable[[], float]
+from edgesplit.node.program.run_slot import Clock
 
 
 class Frames(Protocol):
