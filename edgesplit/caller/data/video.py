@@ -112,7 +112,10 @@ def _opened(source: str | int, name: str) -> Iterator[Any]:
 
 @contextlib.contextmanager
 def _silent() -> Iterator[None]:
-    """OpenCV's and FFmpeg's own lines on stderr are kept away: what fails is said by an error."""
+    """OpenCV's and FFmpeg's own lines on stderr are kept away: what fails is said by an error.
+
+    FFmpeg's level is that of its first use in the process.
+    """
     from cv2.utils import logging
 
     level, own = logging.getLogLevel(), os.environ.get(_FFMPEG_LEVEL)
