@@ -12,8 +12,10 @@ from edgesplit.extras import needs_full
 if TYPE_CHECKING:
     from edgesplit.caller.accuracy.accuracy_benchmark import AccuracyWarning
     from edgesplit.caller.api import EdgeSplit
+    from edgesplit.caller.data.open_data import open_data
+    from edgesplit.caller.data.preprocessing import Preprocessing, with_preprocessing
     from edgesplit.caller.exports import TrainingModeWarning
-    from edgesplit.caller.inputs.images import load_image
+    from edgesplit.caller.inputs.images import decode_image, load_image
     from edgesplit.caller.inputs.zoo import load_model
     from edgesplit.caller.workloads import InfeasibleGoalWarning
     from edgesplit.config import EMBEDDED_EMULATION, Config, load_power
@@ -43,7 +45,9 @@ _HOMES = {
     "edgesplit.errors": ("EdgeSplitError",),
     "edgesplit.node.process.allocator": ("ALLOCATOR_ENV",),
     "edgesplit.node.tier.emulate": ("Emulation", "LinkShape"),
-    "edgesplit.caller.inputs.images": ("load_image",),
+    "edgesplit.caller.data.open_data": ("open_data",),
+    "edgesplit.caller.data.preprocessing": ("Preprocessing", "with_preprocessing"),
+    "edgesplit.caller.inputs.images": ("decode_image", "load_image"),
     "edgesplit.node.program.export.model_watch": ("ModelChangedWarning",),
     "edgesplit.node.transport.security": ("InsecureTransportWarning",),
     "edgesplit.caller.inputs.zoo": ("load_model",),
@@ -69,15 +73,19 @@ __all__ = [
     "ModelChangedWarning",
     "Plan",
     "Power",
+    "Preprocessing",
     "Profile",
     "Stage",
     "Tier",
     "TrainingModeWarning",
+    "decode_image",
     "load_image",
     "load_model",
     "load_power",
+    "open_data",
     "parse_plan",
     "plan_along",
+    "with_preprocessing",
 ]
 
 

@@ -15,6 +15,8 @@ from edgesplit.errors import InputError, RequestError
 from edgesplit.node.transport.wire import DEFAULT_MAX_FRAME_BYTES
 
 FLOAT32_BYTES = 4
+EMULATED = "tiers and links are emulated"
+MEANINGLESS = "weights are random (seed 0): the classes mean nothing"
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,7 @@ class Prediction:
     class_index: int
     probability: float
     record: Record
+    n_classes: int
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON; seconds and joules."""
@@ -81,9 +84,23 @@ def classify(
             yield picture
             continue
         try:
-            yield _answer(split, picture)
+            yield answer(split, picture)
         except RequestError as error:
             yield Unanswered(picture.name, f"'{printable(picture.name)}': {error}")
+
+
+def answer(split: EdgeSplit, picture: Picture) -> Prediction:
+    """What the model says of one picture. Raises as infer(), and InputError for no classifier."""
+    found = split.infer(picture.x)
+    if not isinstance(found, torch.Tensor) or found.ndim != 2:
+        raise InputError(
+            f"`run` is for classifiers, whose answer has the shape (1, classes); this model "
+            f"answers with {type(found).__name__}. Use EdgeSplit(model).infer(x) from Python"
+        )
+    probability, index = found.softmax(dim=1)[0].max(dim=0)
+    record = split.last_record
+    assert record is not None, "a request has just come back"
+    return Prediction(picture.name, int(index), float(probability), record, found.shape[1])
 
 
 def answers_table(answers: Sequence[Prediction]) -> str:
@@ -138,14 +155,6 @@ def _check_size(sizes: Sequence[int], batch: int) -> None:
         )
 
 
-def _answer(split: EdgeSplit, picture: Picture) -> Prediction:
-    found = split.infer(picture.x)
-    if not isinstance(found, torch.Tensor) or found.ndim != 2:
-        raise InputError(
-            f"`run` is for classifiers, whose answer has the shape (1, classes); this model "
-            f"answers with {type(found).__name__}. Use EdgeSplit(model).infer(x) from Python"
-        )
-    probability, index = found.softmax(dim=1)[0].max(dim=0)
-    record = split.last_record
-    assert record is not None, "a request has just come back"
-    return Prediction(picture.name, int(index), float(probability), record)
+def where(is_emulated: bool) -> str:
+    """Where the seconds of a table are from."""
+    return EMULATED if is_emulated else "times are measured on the cluster"

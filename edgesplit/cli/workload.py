@@ -2,21 +2,23 @@
 
 import itertools
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from edgesplit.cli.data_options import check_data_options, data_options, picture_feed
 from edgesplit.cli.options import named_meters, session_options
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from edgesplit.caller.api import EdgeSplit
     from edgesplit.cli.answers import Picture, Prediction, Unanswered
     from edgesplit.core.goal import Goal
 
 _SETTLE_S = 20.0  # twice what preparing a plan may take
-EMULATED = "tiers and links are emulated"
 
 
 @click.command()
@@ -40,7 +42,7 @@ def plan(model: str, image: str | None, input_shape: str, batch: int, **options:
     Example: edgesplit plan vgg16 --latency-limit-ms 800 --keep-layers 1
     """
     from edgesplit.caller.inputs.images import allow_pixels
-    from edgesplit.cli.answers import example_input
+    from edgesplit.cli.answers import example_input, where
     from edgesplit.cli.splits import split_matrix
     from edgesplit.core.cost import CostModel
 
@@ -62,28 +64,54 @@ def plan(model: str, image: str | None, input_shape: str, batch: int, **options:
             found |= explanation.as_dict() | {"matrix": matrix.as_dict() if matrix else None}
             click.echo(json.dumps(found, indent=1))
         else:
-            click.echo(f"{explanation}\n\n{matrix or ''}\n{_where(is_emulated)}")
+            click.echo(f"{explanation}\n\n{matrix or ''}\n{where(is_emulated)}")
 
 
 @click.command()
 @click.argument("model")
-@click.argument("images", nargs=-1, required=True)
+@click.argument("images", nargs=-1)
+@data_options
 @session_options
 @click.pass_context
 def run(ctx: click.Context, /, model: str, images: tuple[str, ...], **options: Any) -> None:
-    """Classify the pictures IMAGES with MODEL, cut across the tiers.
+    """Classify the pictures IMAGES, or those of --data, with MODEL, cut across the tiers.
 
     Prepares each picture as ImageNet classifiers expect: upright, on white, 1x3x224x224. If a
     picture cannot be read, says so, classifies the others, and ends with exit code 1.
 
+    With --data prints a summary: accuracy where the data have labels, latency, joules. A video is
+    played at its frame rate. A frame is late after --latency-limit-ms, without it when the next
+    one is due. While one is answered, only the newest one waits; the others are dropped.
+
     \b
     Example: edgesplit run mobilenet_v2 cat.png dog.jpg --weights pretrained
+    Example: edgesplit run mobilenet_v2 --data photos --as-layers normalise
     """
     from edgesplit.caller.inputs.images import allow_pixels
-    from edgesplit.cli.answers import Prediction, answers_table, read_pictures
 
+    check_data_options(options, bool(images))
     if options["max_pixels"] is not None:
         allow_pixels(options["max_pixels"])
+    if options["data"] is None:
+        ctx.exit(_run_pictures(model, images, options))
+    from edgesplit.cli.data_command import run_data
+
+    feed = picture_feed(options)
+    ctx.exit(
+        run_data(model, lambda: _split(model, _goal(options), options, feed.model), feed, options)
+    )
+
+
+def _run_pictures(model: str, images: tuple[str, ...], options: Mapping[str, Any]) -> int:
+    """Returns the exit code."""
+    from edgesplit.cli.answers import (
+        MEANINGLESS,
+        Prediction,
+        answers_table,
+        read_pictures,
+        where,
+    )
+
     split = _split(model, _goal(options), options)  # what is wrong with it is told first
     outcomes, told = _outcomes(split, read_pictures(images), options)
     answers = [outcome for outcome in outcomes if isinstance(outcome, Prediction)]
@@ -93,12 +121,12 @@ def run(ctx: click.Context, /, model: str, images: tuple[str, ...], **options: A
     elif answers:
         click.echo(answers_table(answers))
         if options["weights"] == "random":
-            click.echo("weights are random (seed 0): the classes mean nothing")
-        click.echo(f"{_where(told['emulated'])}; {told['energy']}")
+            click.echo(MEANINGLESS)
+        click.echo(f"{where(told['emulated'])}; {told['energy']}")
     for outcome in outcomes:
         if not isinstance(outcome, Prediction):
             click.echo(f"edgesplit: {outcome.error}", err=True)
-    ctx.exit(0 if len(answers) == len(outcomes) else 1)
+    return 0 if len(answers) == len(outcomes) else 1
 
 
 def _outcomes(
@@ -171,12 +199,17 @@ def _goal(options: Mapping[str, Any]) -> "Goal":
     )
 
 
-def _split(model: str, goal: "Goal", options: Mapping[str, Any]) -> "EdgeSplit":
+def _split(
+    model: str,
+    goal: "Goal",
+    options: Mapping[str, Any],
+    behind_layers: Callable[["nn.Module"], "nn.Module"] = lambda model: model,
+) -> "EdgeSplit":
     from edgesplit.caller.api import EdgeSplit
     from edgesplit.caller.inputs.zoo import load_model
     from edgesplit.config import Config
 
-    module = load_model(model, options["weights"])
+    module = behind_layers(load_model(model, options["weights"]))
     config = Config(
         power_file=options["power"],
         meters=named_meters(options["meters"]),
@@ -186,7 +219,3 @@ def _split(model: str, goal: "Goal", options: Mapping[str, Any]) -> "EdgeSplit":
         transport_security=options["transport_security"],
     )
     return EdgeSplit(module, goal, options["policy"], options["address"], config)
-
-
-def _where(is_emulated: bool) -> str:
-    return EMULATED if is_emulated else "times are measured on the cluster"

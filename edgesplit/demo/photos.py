@@ -1,15 +1,14 @@
 """The photographs that the demo classifies. They ship inside scikit-image; nothing is fetched."""
 
 from dataclasses import dataclass
-from importlib.resources import files
 
 import torch
-from PIL import Image
 from torch import nn
 
+from edgesplit.caller.data.packaged import PHOTOS, photo_file
 from edgesplit.caller.inputs.images import load_image
 
-PHOTOS = ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg")
+SHOWN = PHOTOS[:4]
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,12 +21,12 @@ class Photo:
 
 
 def photos_for(model: nn.Module) -> list[Photo]:
-    """Every sample photograph with `model(photo)`, computed in this process."""
-    return [_photo(model, name) for name in PHOTOS]
+    """Each photograph that is shown, with `model(photo)`, computed in this process."""
+    return [_photo(model, name) for name in SHOWN]
 
 
 def _photo(model: nn.Module, name: str) -> Photo:
-    with (files("skimage") / "data" / name).open("rb") as file, Image.open(file) as image:
+    with photo_file(name) as image:
         pixels = load_image(image)
     with torch.no_grad():
         return Photo(name.partition(".")[0], pixels, model(pixels))

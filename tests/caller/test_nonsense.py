@@ -22,11 +22,14 @@ from edgesplit import (
     Profile,
     Stage,
     Tier,
+    decode_image,
     load_image,
     load_model,
     load_power,
+    open_data,
     parse_plan,
     plan_along,
+    with_preprocessing,
 )
 from edgesplit.caller.calls import CallOptions
 from edgesplit.cluster.measure.calibrate import Blocks
@@ -124,6 +127,7 @@ def test_what_is_valid_is_taken(kind):
 
 def test_every_public_name_is_looked_at():
     others = {"load_image", "load_model", "load_power", "parse_plan", "plan_along", "EdgeSplit"}
+    others |= {"decode_image", "open_data", "with_preprocessing", "Preprocessing"}
     given = {"ALLOCATOR_ENV", "EMBEDDED_EMULATION", "Explanation"}  # handed out, not made
     kinds = {kind.__name__ for kind in TAKEN}
     raised = {name for name in edgesplit.__all__ if name.endswith(("Error", "Warning"))}
@@ -133,7 +137,8 @@ def test_every_public_name_is_looked_at():
 @pytest.mark.parametrize("given", NONSENSE)
 def test_functions_of_one_argument_refuse_it(given):
     value = NONSENSE[given]
-    for function in (load_image, load_model, load_power, parse_plan):
+    functions = (decode_image, load_image, load_model, load_power, open_data, parse_plan)
+    for function in (*functions, with_preprocessing):
         assert refused(lambda function=function: function(value)), function.__name__
 
 

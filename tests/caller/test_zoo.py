@@ -5,6 +5,7 @@ from types import ModuleType
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import nn
 
 from edgesplit.caller.inputs.zoo import load_model
@@ -72,8 +73,13 @@ def test_state_dict(tmp_path, own_models):
     torch.save(nn.Linear(3, 2).state_dict(), tmp_path / "other.pt")
     torch.save(nn.Linear(2, 2), tmp_path / "whole.pt")
     (tmp_path / "bad.pt").write_bytes(b"no weights")
-    model = load_model("own_models:linear", weights=str(tmp_path / "good.pt"))
-    assert torch.equal(model.weight, torch.load(tmp_path / "good.pt")["weight"])
+    save_file(torch.load(tmp_path / "good.pt"), tmp_path / "good.safetensors")
+    (tmp_path / "bad.safetensors").write_bytes(b"no weights")
+    for name in ("good.pt", "good.safetensors"):
+        model = load_model("own_models:linear", weights=tmp_path / name)
+        assert torch.equal(model.weight, torch.load(tmp_path / "good.pt")["weight"])
+    with pytest.raises(ConfigError, match="do not fit"):
+        load_model("own_models:linear", weights=tmp_path / "bad.safetensors")
     with pytest.raises(ConfigError, match="size mismatch"):
         load_model("own_models:linear", weights=str(tmp_path / "other.pt"))
     with pytest.raises(ConfigError, match="do not fit"):

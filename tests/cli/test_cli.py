@@ -96,6 +96,11 @@ def test_help_imports_nothing_heavy():
         (["plan", "alexnet", "--power", "missing.toml"], "cannot read the power file missing.toml"),
         (["run", "alexnet", "missing.png"], "no picture 'missing.png'"),
         (["run", "alexnet", __file__], "cannot be read as a picture"),
+        (["run", "alexnet", "--data", "digitz"], "expected digits, photos, the folder of an"),
+        (["run", "alexnet", "--data", __file__], "cannot be read as a video"),
+        (["run", "alexnet", "--data", "cifar10:/none"], "expected cifar10:PATH"),
+        (["run", "alexnet", "--data", "digits", "--size", "8", "--resize", "4"], "resize must be"),
+        (["run", "alexnet", "--data", "digits", "--mean", "1,2"], "mean must be 3 numbers"),
         (["demo", "--models", ","], "at least one model"),
     ],
 )
@@ -106,6 +111,23 @@ def test_a_mistake_is_one_message(invoke, arguments, message):
     assert found.stderr.startswith("edgesplit: ")
     assert found.stdout == ""
     assert "Traceback" not in found.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "give the pictures to classify, or --data TEXT"),
+        (["cat.png", "--data", "digits"], "not both"),
+        (["cat.png", "--limit", "3"], "--limit needs --data"),
+        (["cat.png", "--as-layers", "all"], "--as-layers needs --data"),
+        (["--data", "digits", "--mean", "a,b,c"], "expected three numbers"),
+        (["--data", "digits", "--limit", "0"], "0 is not in the range"),
+    ],
+)
+def test_wrong_usage_of_run(invoke, arguments, message):
+    found = invoke("run", "alexnet", *arguments)
+    assert found.exit_code == 2
+    assert message in found.stderr
 
 
 def test_weights_that_are_no_state_dict(invoke, tmp_path):

@@ -17,7 +17,8 @@ from edgesplit.node.program.torchvision_ops import import_torchvision
 
 HEAD_STD = 0.02  # of heads that torchvision starts at zero; the usual start of transformer heads
 
-_WEIGHTS = "'random', 'pretrained' or the path of a state dict saved by torch.save"
+_SAFETENSORS = ".safetensors"  # other files are torch.save's
+_WEIGHTS = "'random', 'pretrained' or the path of a state dict (torch.save's, or .safetensors)"
 
 
 def load_model(name: str, weights: str | PathLike[str] = "random", seed: int = 0) -> nn.Module:
@@ -26,7 +27,7 @@ def load_model(name: str, weights: str | PathLike[str] = "random", seed: int = 0
     name: a classifier of torchvision, such as `resnet50`, or `package.module:callable`, which
         returns a module.
     weights: `random` (from `seed`), `pretrained` (downloads torchvision's), or the path of a state
-        dict.
+        dict, as torch.save writes it or in a file called *.safetensors.
 
     Raises UnknownNameError for an unknown name, ConfigError for weights that do not load.
 
@@ -116,8 +117,10 @@ def _fill_zero_heads(model: nn.Module) -> None:
 
 
 def _load_state(model: nn.Module, path: Path) -> None:
+    from safetensors import SafetensorError
+
     try:
-        model.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+        model.load_state_dict(_state(path))
     except FileNotFoundError as error:
         raise ConfigError(f"no weights {str(path)!r}; expected {_WEIGHTS}") from error
     except (
@@ -128,6 +131,17 @@ def _load_state(model: nn.Module, path: Path) -> None:
         ValueError,
         AttributeError,
         pickle.UnpicklingError,
+        SafetensorError,
     ) as error:
         reason = " ".join(str(error).split())[:300]
         raise ConfigError(f"weights {str(path)!r} do not fit: {reason}; give {_WEIGHTS}") from error
+
+
+def _state(path: Path) -> dict[str, Any]:
+    """The state dict in a file; nothing in it is run."""
+    if path.suffix == _SAFETENSORS:
+        from safetensors.torch import load_file
+
+        return load_file(path)
+    state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    return state

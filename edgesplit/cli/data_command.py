@@ -1,0 +1,116 @@
+"""`run --data`: opens data and session, runs one over the other, prints what came of it."""
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import click
+
+from edgesplit.caller.api import EdgeSplit
+from edgesplit.caller.data.data_set import DataSet
+from edgesplit.caller.data.open_data import open_data
+from edgesplit.caller.data.playback import Playback
+from edgesplit.caller.data.video import VideoStream
+from edgesplit.cli.answers import MEANINGLESS, Unanswered, where
+from edgesplit.cli.data_run import DataAnswer, first_input, limited, over_data_set, over_video
+from edgesplit.cli.data_summary import DataSummary, frames_dict, frames_line
+from edgesplit.cli.picture_feed import PictureFeed
+from edgesplit.core.energy.provenance import counted
+from edgesplit.core.printable import encodable, printable
+
+
+@dataclass
+class DataReport:
+    """What came of a run: of each example for JSON only, the summary, and who had no answer."""
+
+    keeps_rows: bool
+    summary: DataSummary = field(default_factory=DataSummary)
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    unanswered: int = 0
+
+    def take(self, outcomes: Iterable[DataAnswer | Unanswered]) -> None:
+        """Each as it comes. What has no answer is said on stderr at once."""
+        for outcome in outcomes:
+            if self.keeps_rows:
+                self.rows.append(outcome.as_dict())
+            if isinstance(outcome, DataAnswer):
+                self.summary.add(outcome)
+            else:
+                self.unanswered += 1
+                click.echo(f"edgesplit: {outcome.error}", err=True)
+
+
+def run_data(
+    model: str,
+    make_split: Callable[[], EdgeSplit],
+    feed: PictureFeed,
+    options: Mapping[str, Any],
+) -> int:
+    """Returns the exit code: 0 where every example was answered."""
+    whole = open_data(options["data"])
+    data = limited(whole, options["limit"])
+    x = first_input(data, feed)  # what is wrong with the data or the model is told first
+    report = DataReport(options["as_json"])
+    with make_split() as split:
+        split.infer(x)  # the export, and a plan, before anything counts
+        if options["runtimes"]:
+            split.wait_for_runtimes()
+        played = _run_over(split, data, feed, report)
+        is_emulated = not split.emulation.is_off
+        energy = counted(split.profile, options["boundary"])
+    told = {"model": model, "data": encodable(data.name), "emulated": is_emulated, "energy": energy}
+    if options["as_json"]:
+        _print_json(told, report, played)
+    else:
+        click.echo(_title(whole, data))
+        _print_text(report, played, data)
+        if options["weights"] == "random":
+            click.echo(MEANINGLESS)
+        click.echo(f"{where(is_emulated)}; {energy}")
+    return 1 if report.unanswered else 0
+
+
+Played = tuple[Playback, float, float]  # with the deadline in seconds, and frames per second
+
+
+def _run_over(
+    split: EdgeSplit, data: DataSet | VideoStream, feed: PictureFeed, report: DataReport
+) -> Played | None:
+    if isinstance(data, DataSet):
+        report.take(over_data_set(split, data, feed))
+        return None
+    deadline_s = split.goal.latency_limit_s or data.deadline_s
+    playback = Playback(data, deadline_s)
+    report.take(over_video(split, playback, feed))
+    return playback, deadline_s, data.frames_per_s
+
+
+def _print_json(told: Mapping[str, Any], report: DataReport, played: Played | None) -> None:
+    summary = report.summary.as_dict() if report.summary.latencies_s else None
+    found = {**told, "unanswered": report.unanswered, "summary": summary}
+    if played is not None:
+        found["frames"] = frames_dict(*played)
+    click.echo(json.dumps({**found, "examples": report.rows}, indent=1))
+
+
+def _print_text(report: DataReport, played: Played | None, data: DataSet | VideoStream) -> None:
+    if played is not None:
+        click.echo(frames_line(*played))
+    summary = report.summary
+    if summary.latencies_s:
+        click.echo("\n".join(summary.lines()))
+    if summary.labelled and data.classes and summary.n_classes != len(data.classes):
+        click.echo(
+            f"the model has {summary.n_classes} classes, the data {len(data.classes)}: labels are "
+            "compared by number, which means something only if the model was made for these data"
+        )
+
+
+def _title(whole: DataSet | VideoStream, data: DataSet | VideoStream) -> str:
+    name = printable(data.name)
+    if not (isinstance(data, DataSet) and isinstance(whole, DataSet)):
+        return name
+    if len(data) == len(whole):
+        return f"{name}: all {len(whole):,} examples"
+    return f"{name}: {len(data):,} of {len(whole):,} examples, drawn by seed 0"
