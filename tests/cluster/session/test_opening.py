@@ -19,7 +19,7 @@ NOTHING = {"processes": [], "folders": [], "threads": [], "listening": [], "vari
 LIMIT_S = 240.0
 MARK = "EDGESPLIT_TEST_MARK"
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(900)
 
 
 @contextlib.contextmanager
@@ -45,7 +45,7 @@ def environment(folder):
 
 def outcome(folder, *words):
     """What the program has printed at its end."""
-    options = {"capture_output": True, "text": True, "timeout": 2 * LIMIT_S}
+    options = {"capture_output": True, "text": True, "timeout": 3 * LIMIT_S}
     done = subprocess.run(command(*words), env=environment(folder), **options)
     assert done.returncode == 0, done.stderr[-3000:]
     return json.loads(done.stdout.splitlines()[-1])
