@@ -21,7 +21,8 @@ TESTBED = "tests/testbed/"  # its hosts have names and addresses of their own, o
 LONG = (
     TESTBED, "tests/cluster/session/test_opening.py", "tests/cluster/ray/test_head_loss.py",
     "tests/cluster/measure/", "tests/node/program/test_split_law.py",
-    "tests/cluster/ray/test_users_ray.py", "tests/cluster/session/", "tests/experiments/",
+    "tests/cluster/ray/test_users_ray.py", "tests/cluster/", "tests/experiments/",
+    "tests/models/", "tests/test_docs.py",
 )  # fmt: skip
 
 # No clock, process or socket of theirs depends on the machine: they have one try.

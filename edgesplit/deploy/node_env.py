@@ -35,12 +35,14 @@ MIN_OBJECT_STORE_BYTES = 75 << 20  # ray_constants.OBJECT_STORE_MINIMUM_MEMORY_B
 # nodes end by this limit. Shorter, and a break in the Wi-Fi would cost the loaded segments.
 # The self check is how often a node asks the head whether it still knows it. One that was started
 # anew without its storage does not, and the node ends, to join anew (Ray's default is 60 s).
+# A node that is told to stop would wait 30 s for its actors, of which a tier's stays for others.
 RAY_SETTINGS = {
     "RAY_AUTH_MODE": "token",
     "RAY_worker_niceness": "0",
     "RAY_prestart_worker_first_driver": "0",
     "RAY_gcs_rpc_server_reconnect_timeout_s": "30",
     "RAY_raylet_liveness_self_check_interval_ms": "5000",
+    "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0",
 }
 _COMMENTS = {
     "ES_TIER": "the tier this host plays: its Ray node gets the label tier=NAME",
@@ -57,6 +59,7 @@ _COMMENTS = {
     "RAY_prestart_worker_first_driver": "no worker processes ahead that no actor will use",
     "RAY_gcs_rpc_server_reconnect_timeout_s": "seconds without the head until Ray ends here",
     "RAY_raylet_liveness_self_check_interval_ms": "how often it asks if the head still knows it",
+    "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "seconds that a stop waits for actors, which stay",
 }
 _OPTIONAL = "ES_NODE"
 _LABEL = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?")  # ray._private.label_utils

@@ -25,6 +25,7 @@ END, END_STORE_BYTES, STORE_BYTES = "end", 75 << 20, 1 << 30
 _RAY_TIMEOUT_S = 300.0
 _JOIN_TIMEOUT_S, _JOIN_TIMEOUT_PER_HOST_S, _END_TIMEOUT_S = 240.0, 60.0, 240.0
 _STATUS_TIMEOUT_S = 60.0
+_END_LOOK_S = 0.5  # each look starts a process on the host
 _BIN = Path(sys.executable).parent
 
 
@@ -92,6 +93,7 @@ def ray_down(testbed: Testbed) -> None:
             lambda host=host: not ray_processes(testbed, host),  # type: ignore[misc]
             f"Ray on host {host} to end",
             _END_TIMEOUT_S,
+            _END_LOOK_S,
         )
 
 

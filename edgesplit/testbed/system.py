@@ -98,13 +98,18 @@ def run(command: Sequence[str], timeout_s: float = COMMAND_TIMEOUT_S) -> str:
     return done.stdout
 
 
-def wait_until(is_so: Callable[[], bool], what: str, timeout_s: float = COMMAND_TIMEOUT_S) -> None:
+def wait_until(
+    is_so: Callable[[], bool],
+    what: str,
+    timeout_s: float = COMMAND_TIMEOUT_S,
+    every_s: float = _POLL_S,
+) -> None:
     """Look again and again. Raises TestbedError where it does not come true in time."""
     end_s = time.monotonic() + timeout_s
     while not is_so():
         if time.monotonic() > end_s:
             raise TestbedError(f"waited {timeout_s:g} s for {what}, in vain")
-        time.sleep(_POLL_S)
+        time.sleep(every_s)
 
 
 def started_at(pid: int) -> str | None:

@@ -12,6 +12,9 @@ from pathlib import Path
 
 import psutil
 
+from edgesplit.deploy.node_env import RAY_SETTINGS
+
+STOP_WAIT = "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S"
 ROOT = Path(__file__).parents[2]
 SOURCES = ("edgesplit", "setup.py", "setup.cfg", "README.md", "LICENSE")
 # What would lead out of a virtual environment, or into another cluster.
@@ -76,9 +79,14 @@ def ray_node(ray, tier, *options, **settings):
     """`ray start --block` of that `ray` program, as a node of a tier, while the block lasts.
 
     Nothing that it started is left afterwards. It asks for no token unless settings, which are
-    environment variables, say so; without a word on it, Ray does where the home has one.
+    environment variables, say so; without a word on it, Ray does where the home has one. It ends
+    without waiting for its actors, as a host's node does.
     """
-    settings = {"RAY_AUTH_MODE": "disabled", **settings}
+    settings = {
+        "RAY_AUTH_MODE": "disabled",
+        STOP_WAIT: RAY_SETTINGS[STOP_WAIT],
+        **settings,
+    }
     process = subprocess.Popen(
         [
             *[ray, "start", "--block", *options, f"--labels=tier={tier}", "--num-cpus=1"],

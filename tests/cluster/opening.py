@@ -86,39 +86,43 @@ def settled():
     return state()
 
 
-def interrupt():
-    found = {}
+def try_again():
+    """One EdgeSplit whose start fails, is interrupted at every stage, and then succeeds."""
     split = EdgeSplit(nn.Linear(4, 2))
-    for stage in sys.argv[2:]:
-        try:
-            with Interrupting(stage):
-                split.infer(X)
-            found[stage] = "answered"
-        except KeyboardInterrupt:
-            found[stage] = settled()
+    found = {"said": fail(split), "failed": settled()}
+    for stage in STAGES:
+        found[stage] = interrupt(split, stage)
+        print(stage, file=sys.stderr, flush=True)
     with split:
         found["then"] = [list(split.infer(X).shape), split.last_record.finished_by]
     found["closed"] = settled()
     print(json.dumps(found))
 
 
-def fail():
-    """A start that fails for another reason than time."""
+def fail(split):
+    """What it says where Ray does not start, for another reason than time."""
 
     def fails(**settings):
         raise OSError("no such luck")
 
     real, ray.init = ray.init, fails
-    split = EdgeSplit(nn.Linear(4, 2))
     try:
         split.infer(X)
     except EdgeSplitError as error:
-        said = str(error)
-    found = {"said": said, "failed": settled()}
-    ray.init = real
-    with split:
-        found["then"] = list(split.infer(X).shape)
-    print(json.dumps(found))
+        return str(error)
+    finally:
+        ray.init = real
+    return "answered"
+
+
+def interrupt(split, stage):
+    """What is left when Ctrl-C has ended its opening at that stage."""
+    try:
+        with Interrupting(stage):
+            split.infer(X)
+    except KeyboardInterrupt:
+        return settled()
+    return "answered"
 
 
 def fork():
@@ -182,4 +186,4 @@ def be_ended():
 BEFORE = set(os.environ)
 if __name__ == "__main__":
     assert edgesplit
-    {"interrupt": interrupt, "fail": fail, "fork": fork, "be ended": be_ended}[sys.argv[1]]()
+    {"try again": try_again, "fork": fork, "be ended": be_ended}[sys.argv[1]]()

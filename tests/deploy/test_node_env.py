@@ -59,6 +59,7 @@ def test_rays_settings_are_in_the_file(tmp_path):
     assert found["RAY_worker_niceness"] == "0"
     assert found["RAY_prestart_worker_first_driver"] == "0"
     assert 0 < int(found["RAY_gcs_rpc_server_reconnect_timeout_s"]) <= 60
+    assert found["RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S"] == "0"
 
 
 @pytest.mark.parametrize("env", [GOOD, replace(GOOD, name="end-2")], ids=["plain", "named"])

@@ -1,12 +1,13 @@
 """Real namespaces on this machine, with names and addresses of their own; all removed after."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from bed_layout import LAYOUT
 
 from edgesplit.testbed.layout import HOSTS
-from edgesplit.testbed.ray_cluster import ray_up, write_cluster_files
+from edgesplit.testbed.ray_cluster import ray_down, ray_up, write_cluster_files
 from edgesplit.testbed.system import forbidden, missing
 from edgesplit.testbed.testbed import Testbed
 
@@ -55,6 +56,16 @@ def cluster(bed):
     for host in HOSTS:  # whatever a failed test has left goes with its host
         if bed.state().is_running(host):
             bed.kill(host)
+
+
+@pytest.fixture(scope="session")
+def ending(cluster):
+    """`ray down`, begun; its end is waited for while other tests run, as Ray takes over a minute.
+
+    Nothing but that end may be asked of `cluster` any more.
+    """
+    with ThreadPoolExecutor(1) as pool:
+        yield pool.submit(ray_down, cluster)
 
 
 def _reset(bed):

@@ -1,6 +1,7 @@
 """A testbed of five hosts of three roles: made, shaped, with Ray on it, and gone.
 
-It comes after test_ray_up.py, which has ended its own cluster: two at once are much for a machine.
+It comes after test_ray_up.py, which has ended its cluster's head: two at once are much for a
+machine.
 """
 
 import pytest

@@ -90,7 +90,7 @@ def test_the_tightest_decides_and_the_error_says_by_how_much(monkeypatch):
 
 @pytest.mark.parametrize("runtime", ["onnx", "torch-channels-last"])
 def test_a_range_with_weights_of_its_own_is_refused_and_can_be_had_later(monkeypatch, runtime):
-    made = case("mobilenet_v2").runtimes[runtime]
+    made = case("UNet").runtimes[runtime]
     with monkeypatch.context() as tight:
         tight.setattr(headroom, "machine_memory", lambda: Memory(8 * GIB, GIB // 2))
         with pytest.raises(HeadroomError, match=r"have to stay free\. Free memory on this host"):
