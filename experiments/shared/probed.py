@@ -52,7 +52,7 @@ def probed(name: str, folder: Path, n_fitted: int = 600, n_held_out: int = 400) 
             _fit(fitted, _features(model, fitted, images[:n_fitted]), labels[:n_fitted])
         folder.mkdir(parents=True, exist_ok=True)
         torch.save(model.state_dict(), kept)
-    held_out = list(zip(images[n_fitted:].split(1), labels[n_fitted:].tolist(), strict=True))
+    held_out = list(zip(torch.split(images[n_fitted:], 1), labels[n_fitted:].tolist(), strict=True))
     return Probed(model, held_out, _accuracy(model, held_out))
 
 
@@ -88,7 +88,7 @@ def _train(model: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> None
             group["lr"] = _RATE * (1 - step / _STEPS)
         some = torch.randint(len(labels), (_BATCH,), generator=random)
         optimiser.zero_grad()
-        functional.cross_entropy(model(images[some]), labels[some]).backward()
+        torch.autograd.backward(functional.cross_entropy(model(images[some]), labels[some]))
         optimiser.step()
     model.eval()
 
@@ -126,4 +126,4 @@ def _accuracy(model: nn.Module, examples: list[_Example]) -> float:
 
 
 def _batches(images: torch.Tensor) -> Iterator[Any]:
-    return iter(images.split(_BATCH))
+    return iter(torch.split(images, _BATCH))
