@@ -118,7 +118,7 @@ def with_preprocessing(
     Raises InputError for what is no model or no preprocessing.
 
     Example:
-        >>> whole = with_preprocessing(nn.Flatten(), Preprocessing(size=64))
+        >>> whole = with_preprocessing(torch.nn.Flatten(), Preprocessing(size=64))
         >>> whole(torch.zeros(1, 3, 100, 80, dtype=torch.uint8)).shape
         torch.Size([1, 12288])
     """
