@@ -189,7 +189,8 @@ class Runtimes:
         tier = _tier_of(name, layer_times, self._opened[name])
         for one in offered:
             tier = tier.without(one.runtime, one.why)
-        is_left_out = TORCH not in self._config.runtimes_of(name) and bool(measured)
+        is_exact_there = any(times.loss is None for times in measured)
+        is_left_out = TORCH not in self._config.runtimes_of(name) and is_exact_there
         return tier.without_layer_times(TORCH) if is_left_out and eager is not None else tier
 
     @property

@@ -5,11 +5,10 @@ loss. Works without torch, as onnx.py.
 """
 
 import platform
-from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from edgesplit.errors import RuntimeUnavailableError
 from edgesplit.node.runtime.engine import Engine
@@ -17,10 +16,7 @@ from edgesplit.node.runtime.onnx import OnnxRuntime, missing
 from edgesplit.node.runtime.onnx_graph import OnnxGraph
 from edgesplit.node.runtime.onnx_quantized import QuantizedCutter, QuantizedGraph
 
-if TYPE_CHECKING:
-    from edgesplit.node.program.program import Program
-
-__all__ = ["QuantizedRuntime", "exact_and_quantised", "make", "missing"]
+__all__ = ["QuantizedRuntime", "make", "missing"]
 
 _FLOAT_BYTES = 4  # of a weight before it is quantised to one byte
 
@@ -62,19 +58,3 @@ def _may_overflow() -> bool:
     path = Path("/proc/cpuinfo")
     is_x86 = platform.machine() in ("x86_64", "AMD64")
     return is_x86 and path.exists() and "vnni" not in path.read_text()
-
-
-def exact_and_quantised(
-    graph: QuantizedGraph,
-    program: "Program",
-    payloads: Iterable[Sequence[Any]],
-    threads: int = 1,
-) -> Iterator[tuple[list[Any], list[Any]]]:
-    """What eager torch and the quantised graph make of each payload at cut 0, for a judge of loss.
-
-    Both are payloads at the last cut. Raises RuntimeUnavailableError for a payload of another form.
-    """
-    whole = QuantizedRuntime(graph, program.weights, threads).prepare(0, len(program))
-    exact = program.segment(0, len(program))
-    for payload in payloads:
-        yield exact(list(payload)), whole(list(payload))

@@ -7,12 +7,11 @@ import torch
 from runtime_cases import case_of
 from torch import nn
 
-from edgesplit.core.layer_times import LayerTimes
-from edgesplit.errors import InexactRuntimeError, ProfileError, RuntimeUnavailableError
+from edgesplit.errors import InexactRuntimeError, RuntimeUnavailableError
 from edgesplit.node.program.prepared_cache import PreparedCache
 from edgesplit.node.program.run_slot import unslotted
 from edgesplit.node.runtime.check import Exactness, error_of, require
-from edgesplit.node.runtime.lossy import judged, why_not_measured, why_not_used
+from edgesplit.node.runtime.lossy import judged, why_not_measured
 from edgesplit.node.runtime.onnx_quantise import quantised
 from edgesplit.node.runtime.recheck import Recheck
 from edgesplit.node.runtime.torch_engine import TorchEngine
@@ -27,41 +26,18 @@ TIMEOUT_S = 60
 
 
 @pytest.mark.parametrize(
-    ("wanted", "has_examples", "max_loss", "why"),
+    ("wanted", "has_examples", "why"),
     [
-        (Exactness(exact=True), True, 0.005, "onnx-int8 is lossy, and exact=True allows no"),
-        (Exactness(0.05), True, 0.005, r"keeps no tolerance \(0.05 was given\)"),
-        (USUAL, False, 0.005, r"calibrated on examples: give EdgeSplit\(..., examples=...\)"),
-        (USUAL, True, None, r"no loss is granted: Goal\(max_accuracy_loss=...\)"),
-        (USUAL, True, 0.005, "^$"),
+        (Exactness(exact=True), True, "onnx-int8 is lossy, and exact=True allows no"),
+        (Exactness(0.05), True, r"keeps no tolerance \(0.05 was given\)"),
+        (USUAL, False, r"calibrated on examples: give EdgeSplit\(..., examples=...\)"),
+        (USUAL, True, "^$"),
     ],
 )
-def test_when_it_is_measured(wanted, has_examples, max_loss, why):
+def test_when_it_is_measured(wanted, has_examples, why):
     with pytest.raises(AssertionError, match=why):
-        raise AssertionError(why_not_measured(INT8, wanted, has_examples, max_loss))
-    assert why_not_measured("onnx", wanted, has_examples, max_loss) == ""
-
-
-@pytest.mark.parametrize(
-    ("loss", "max_loss", "why"),
-    [
-        (0.001, None, "no loss is granted"),
-        (None, 0.005, "what onnx-int8 loses of accuracy is not known yet"),
-        (0.02, 0.005, "loses up to 2.00% of accuracy, 0.50% is granted"),
-        (0.005, 0.005, "^$"),
-        (0.0, 0.0, "^$"),
-    ],
-)
-def test_when_plans_may_use_it(loss, max_loss, why):
-    with pytest.raises(AssertionError, match=why):
-        raise AssertionError(why_not_used(LayerTimes(INT8, (1.0,), loss=loss), max_loss))
-    assert why_not_used(LayerTimes("onnx", (1.0,)), max_loss) == ""
-
-
-@pytest.mark.parametrize("loss", [-0.1, math.nan, math.inf])
-def test_a_loss_that_is_none(loss):
-    with pytest.raises(ProfileError, match="loss must be finite and >= 0"):
-        LayerTimes(INT8, (1.0,), loss=loss)
+        raise AssertionError(why_not_measured(INT8, wanted, has_examples))
+    assert why_not_measured("onnx", wanted, has_examples) == ""
 
 
 def test_who_is_judged_how():

@@ -10,7 +10,7 @@ from torch import nn
 from edgesplit.caller.inputs.zoo import load_model
 from edgesplit.errors import RuntimeUnavailableError
 from edgesplit.node.runtime.check import difference
-from edgesplit.node.runtime.onnx_int8 import QuantizedRuntime, exact_and_quantised, make
+from edgesplit.node.runtime.onnx_int8 import QuantizedRuntime, make
 from edgesplit.node.runtime.onnx_quantise import quantised, quantised_graph
 from edgesplit.node.runtime.torch_engine import TorchEngine
 
@@ -123,19 +123,6 @@ def test_the_graph_holds_no_weights_of_the_program():
     sample = case_of(nn.Sequential(nn.Linear(300, 300), nn.ReLU()), [torch.randn(1, 300)])
     graph = quantised(sample.graph, sample.program.weights, [sample.values])
     assert len(graph.quantised) < 300 * 300 / 4
-
-
-def test_what_the_judge_of_loss_gets():
-    sample = case("UNet")
-    graph = quantised_graph(sample.program, sample.values, examples_like(sample.values))
-    payloads = examples_like(sample.values, 3)
-    pairs = list(exact_and_quantised(graph, sample.program, payloads))
-    n = len(sample.program)
-    runtime = QuantizedRuntime(graph, sample.program.weights, threads=1)
-    for payload, (exact, lossy) in zip(payloads, pairs, strict=True):
-        assert difference(exact, sample.program.segment(0, n)(payload)) == 0.0
-        assert difference(lossy, runtime.prepare(0, n)(payload)) == 0.0
-    assert len(pairs) == 3
 
 
 def test_several_requests_at_once_get_their_own_answers():
