@@ -1,8 +1,8 @@
 """`run --data`: opens data and session, runs one over the other, prints what came of it."""
 
 import json
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import click
@@ -16,6 +16,7 @@ from edgesplit.cli.answers import MEANINGLESS, Unanswered, where
 from edgesplit.cli.data_run import DataAnswer, first_input, limited, over_data_set, over_video
 from edgesplit.cli.data_summary import DataSummary, frames_dict, frames_line
 from edgesplit.cli.picture_feed import PictureFeed
+from edgesplit.core.accuracy import Loss
 from edgesplit.core.energy.provenance import counted
 from edgesplit.core.printable import encodable, printable
 
@@ -43,32 +44,88 @@ class DataReport:
 
 def run_data(
     model: str,
-    make_split: Callable[[], EdgeSplit],
+    make_split: Callable[[Iterable[Any] | None], EdgeSplit],
     feed: PictureFeed,
     options: Mapping[str, Any],
 ) -> int:
-    """Returns the exit code: 0 where every example was answered."""
+    """Returns the exit code: 0 where every example was answered.
+
+    make_split: makes the session, of the examples that accuracy is measured on.
+    """
     whole = open_data(options["data"])
     data = limited(whole, options["limit"])
     x = first_input(data, feed)  # what is wrong with the data or the model is told first
     report = DataReport(options["as_json"])
-    with make_split() as split:
+    with make_split(_judged_on(whole, feed, options)) as split:
         split.infer(x)  # the export, and a plan, before anything counts
         if options["runtimes"]:
             split.wait_for_runtimes()
+        if options["max_accuracy_loss"] or options["codecs"]:
+            split.wait_for_codecs()
+            split.wait_for_plan()
         played = _run_over(split, data, feed, report)
         is_emulated = not split.emulation.is_off
         energy = counted(split.profile, options["boundary"])
+        losses = [Costs(*key, loss) for key, loss in split.accuracy_losses.items()]
     told = {"model": model, "data": encodable(data.name), "emulated": is_emulated, "energy": energy}
+    if losses:
+        told["accuracy_losses"] = [loss.as_dict() for loss in losses]
     if options["as_json"]:
         _print_json(told, report, played)
     else:
         click.echo(_title(whole, data))
         _print_text(report, played, data)
+        for loss in losses:
+            click.echo(str(loss))
         if options["weights"] == "random":
             click.echo(MEANINGLESS)
         click.echo(f"{where(is_emulated)}; {energy}")
     return 1 if report.unanswered else 0
+
+
+@dataclass(frozen=True)
+class Costs:
+    """What a codec at a cut, or a runtime on a tier, costs in accuracy."""
+
+    name: str
+    where: int | str
+    loss: Loss
+
+    def __str__(self) -> str:
+        where = f"at cut {self.where}" if isinstance(self.where, int) else f"on {self.where}"
+        return f"{self.name} {where} costs {self.loss} of accuracy"
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON; shares from 0 to 1."""
+        return {"name": self.name, "where": self.where, **asdict(self.loss)}
+
+
+class _JudgedOn:
+    """A data set as the model's inputs with their labels, read anew each time."""
+
+    def __init__(self, data: DataSet, feed: PictureFeed) -> None:
+        self._data, self._feed = data, feed
+
+    def __len__(self) -> int:
+        return len(self._data)
+
+    def __iter__(self) -> Iterator[tuple[Any, int | None]]:
+        for example in self._data:
+            yield self._feed.input(example.x), example.label
+
+
+def _judged_on(
+    data: DataSet | VideoStream, feed: PictureFeed, options: Mapping[str, Any]
+) -> Iterable[Any] | None:
+    """The examples that accuracy is measured on; None where nothing is granted."""
+    if options["max_accuracy_loss"] is None:
+        return None
+    if isinstance(data, VideoStream):
+        raise click.UsageError(
+            "--max-accuracy-loss needs a data set to measure on; a video is none: its frames can "
+            "be looked at once"
+        )
+    return _JudgedOn(data, feed)
 
 
 Played = tuple[Playback, float, float]  # with the deadline in seconds, and frames per second

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from edgesplit.cli.options import Finite
+
 if TYPE_CHECKING:
     from edgesplit.cli.picture_feed import PictureFeed
 
@@ -22,6 +24,13 @@ _OPTIONS = (
         "--limit",
         type=click.IntRange(1),
         help="With --data: so many examples, drawn by seed 0; of a video its first frames.",
+    ),
+    click.option(
+        "--max-accuracy-loss",
+        type=Finite(0, 1, min_open=True, max_open=True),
+        metavar="SHARE",
+        help="With --data: payloads may be rounded on their way where that is shown to cost no "
+        "more than this share of right answers, such as 0.005; --data is what it is shown on.",
     ),
     click.option(
         "--as-layers",
@@ -49,7 +58,7 @@ _OPTIONS = (
         help="With --data: their standard deviation.  [default: ImageNet's]",
     ),
 )
-_OF_DATA = ("limit", "as_layers", "size", "resize", "mean", "std")
+_OF_DATA = ("limit", "max_accuracy_loss", "as_layers", "size", "resize", "mean", "std")
 
 
 def data_options(command: _Command) -> _Command:

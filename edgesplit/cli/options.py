@@ -130,6 +130,15 @@ _SESSION = (
         "for none. Without it: the best of the host.",
     ),
     runtime_option("torch, and onnx where a host has it"),
+    click.option(
+        "--codec",
+        "codecs",
+        metavar="NAME",
+        multiple=True,
+        help="A codec that payloads may be written in, such as zstd, which loses nothing, or "
+        "int8-channel; give the option several times for several. Without it: the usual ones where "
+        "a loss of accuracy is granted, else none.",
+    ),
     click.option("--exact", is_flag=True, help="Use only runtimes that give torch's bits."),
     click.option(
         "--import",

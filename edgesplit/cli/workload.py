@@ -2,7 +2,7 @@
 
 import itertools
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -97,9 +97,11 @@ def run(ctx: click.Context, /, model: str, images: tuple[str, ...], **options: A
     from edgesplit.cli.data_command import run_data
 
     feed = picture_feed(options)
-    ctx.exit(
-        run_data(model, lambda: _split(model, _goal(options), options, feed.model), feed, options)
-    )
+
+    def make_split(examples: Iterable[Any] | None) -> "EdgeSplit":
+        return _split(model, _goal(options), options, feed.model, examples)
+
+    ctx.exit(run_data(model, make_split, feed, options))
 
 
 def _run_pictures(model: str, images: tuple[str, ...], options: Mapping[str, Any]) -> int:
@@ -196,6 +198,7 @@ def _goal(options: Mapping[str, Any]) -> "Goal":
         latency_limit_s=None if limit_ms is None else limit_ms / 1e3,
         min_end_layers=options["keep_layers"],
         boundary=options["boundary"],
+        max_accuracy_loss=options.get("max_accuracy_loss"),
     )
 
 
@@ -204,6 +207,7 @@ def _split(
     goal: "Goal",
     options: Mapping[str, Any],
     behind_layers: Callable[["nn.Module"], "nn.Module"] = lambda model: model,
+    examples: Iterable[Any] | None = None,
 ) -> "EdgeSplit":
     from edgesplit.caller.api import EdgeSplit
     from edgesplit.caller.inputs.zoo import load_model
@@ -215,7 +219,9 @@ def _split(
         meters=named_meters(options["meters"]),
         runtimes=options["runtimes"] or None,
         exact=options["exact"],
+        codecs=options["codecs"] or None,
         imports=options["imports"],
         transport_security=options["transport_security"],
     )
-    return EdgeSplit(module, goal, options["policy"], options["address"], config)
+    policy, address = options["policy"], options["address"]
+    return EdgeSplit(module, goal, policy, address, config, examples=examples)

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from edgesplit.caller.call_arguments import CallArguments, SignatureKey
+from edgesplit.caller.data.example import Example
 from edgesplit.core.accuracy import examples_needed
 from edgesplit.core.goal import Goal
 from edgesplit.errors import GoalError, InputError
@@ -33,9 +34,9 @@ class Batch:
 class Examples:
     """As `EdgeSplit(examples=...)` takes them: a data set, or any iterable that can begin anew.
 
-    Each is an input, or a pair (input, target); an input is a tensor, or a tuple of what infer()
-    takes. It has a batch dimension of size 1, or none. A target is a class's number, or whatever
-    `metric` takes.
+    Each is an input, or a pair (input, target), or an Example of open_data(). An input is a tensor,
+    or a tuple of what infer() takes; it has a batch dimension of size 1, or none. A target is a
+    class's number, or whatever `metric` takes.
     """
 
     def __init__(self, given: Iterable[Any], metric: Metric | None = None) -> None:
@@ -117,6 +118,8 @@ def _iterated(given: Any) -> Iterator[Any]:
 
 
 def _pair(one: Any) -> tuple[tuple[Any, ...], Any]:
+    if isinstance(one, Example):
+        return (one.x,), one.label
     given, target = one if isinstance(one, (tuple, list)) and len(one) == 2 else (one, None)
     args = tuple(given) if isinstance(given, (tuple, list)) else (given,)
     if not args or not isinstance(args[0], torch.Tensor):
