@@ -225,13 +225,13 @@ def _split_nibbles(joined: CodedBytes, count: int) -> CodedBytes:
 
 
 def _as_float16(flat: Floats32) -> CodedBytes:
-    if "torch" in sys.modules:
+    if sys.modules.get("torch") is not None:
         return _by_torch(flat, "float16")
     return flat.astype(np.float16).view(np.uint8)
 
 
 def _from_float16(coded: CodedBytes, flat: Floats32) -> None:
-    if "torch" in sys.modules:
+    if sys.modules.get("torch") is not None:
         _back_by_torch(coded, "float16", flat)
     else:
         np.copyto(flat, coded.view(np.float16))
@@ -239,7 +239,7 @@ def _from_float16(coded: CodedBytes, flat: Floats32) -> None:
 
 def _as_bfloat16(flat: Floats32) -> CodedBytes:
     """The upper halves, rounded to the nearest, ties to even."""
-    if "torch" in sys.modules:
+    if sys.modules.get("torch") is not None:
         return _by_torch(flat, "bfloat16")
     bits = flat.view(np.uint32)
     rounded = bits >> np.uint32(16)
@@ -251,7 +251,7 @@ def _as_bfloat16(flat: Floats32) -> CodedBytes:
 
 
 def _from_bfloat16(coded: CodedBytes, flat: Floats32) -> None:
-    if "torch" in sys.modules:
+    if sys.modules.get("torch") is not None:
         _back_by_torch(coded, "bfloat16", flat)
         return
     bits = flat.view(np.uint32)
