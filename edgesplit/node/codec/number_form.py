@@ -26,7 +26,7 @@ from edgesplit.node.transport.coded_size import (
 )
 
 Floats32 = NDArray[np.float32]
-_BLOCK = 1 << 15  # elements: 128 KiB of float32, which stay in the second cache
+_BLOCK = 1 << 16  # elements: 256 KiB of float32, which fit a second cache
 _SHORT = 1 << 9  # elements of a row
 _TINY = float(np.finfo(np.float32).tiny)  # the least scale: its reciprocal is finite
 _LARGEST = {"float16": 65504.0}  # what would become infinite is not encoded
