@@ -26,7 +26,7 @@ from edgesplit.node.transport.coded_size import (
 )
 
 Floats32 = NDArray[np.float32]
-_BLOCK = 1 << 15  # elements: 128 KiB of float32, which stay in the second cache
+_BLOCK = 1 << 16  # elements: 256 KiB of float32, which fit a second cache
 _SHORT = 1 << 9  # elements of a row
 _TINY = float(np.finfo(np.float32).tiny)  # the least scale: its reciprocal is finite
 _LARGEST = {"float16": 65504.0}  # what would become infinite is not encoded
@@ -225,13 +225,13 @@ def _split_nibbles(joined: CodedBytes, count: int) -> CodedBytes:
 
 
 def _as_float16(flat: Floats32) -> CodedBytes:
-    if "torch" in sys.modules:
+    if sys.modules.get("torch") is not None:
         return _by_torch(flat, "float16")
     return flat.astype(np.float16).view(np.uint8)
 
 
 def _from_float16(coded: CodedBytes, flat: Floats32) -> None:
-    if "torch" in sys.modules:
+    if sys.modules.get("torch") is not None:
         _back_by_torch(coded, "float16", flat)
     else:
         np.copyto(flat, coded.view(np.float16))
@@ -239,7 +239,7 @@ def _from_float16(coded: CodedBytes, flat: Floats32) -> None:
 
 def _as_bfloat16(flat: Floats32) -> CodedBytes:
     """The upper halves, rounded to the nearest, ties to even."""
-    if "torch" in sys.modules:
+    if sys.modules.get("torch") is not None:
         return _by_torch(flat, "bfloat16")
     bits = flat.view(np.uint32)
     rounded = bits >> np.uint32(16)
@@ -251,7 +251,7 @@ def _as_bfloat16(flat: Floats32) -> CodedBytes:
 
 
 def _from_bfloat16(coded: CodedBytes, flat: Floats32) -> None:
-    if "torch" in sys.modules:
+    if sys.modules.get("torch") is not None:
         _back_by_torch(coded, "bfloat16", flat)
         return
     bits = flat.view(np.uint32)

@@ -30,6 +30,12 @@ with tiers() as three:
     assert answer.values[0].strides == x.strides
     assert answer.values[1] == 43
     assert [(s.tier, s.start, s.stop) for s in answer.timings] == route
+    x = np.linspace(-3, 5, 4096, dtype=np.float32).reshape(64, 64).T
+    for codec in ("int8", "int4-channel+lz4", "float16+zstd", "bfloat16", "zstd"):
+        answer = three.infer([x, 7], route, codecs={"end": codec, "edge": codec})
+        assert np.allclose(answer.values[0], x + 36, atol=0.8)
+        assert answer.values[0].strides == x.strides
+        assert all(timing.codec_s > 0 for timing in answer.timings)
 """
 USES_A_PROGRAM = """
 import os
