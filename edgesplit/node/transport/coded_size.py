@@ -53,7 +53,7 @@ def scale_grid(form: str, shape: tuple[int, ...], strides: tuple[int, ...]) -> S
         return one
     dim = 1 if len(shape) in (4, 5) else len(shape) - 1
     channels = found.shape[dim]
-    if found.count < channels * LEAST_PER_CHANNEL:
+    if found.count < max(1, channels) * LEAST_PER_CHANNEL:  # an empty one may have no channels
         return one
     order = outermost_first(found.shape, strides)
     inner = math.prod(found.shape[d] for d in order[order.index(dim) + 1 :])
