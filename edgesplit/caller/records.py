@@ -14,11 +14,12 @@ COLUMNS = (
     *("id", "at_s", "model", "plan", "latency_s", "compute_s", "link_s"),
     *("end_energy_j", "end_energy_k2_j", "total_energy_j", "total_energy_k2_j"),
     *("boundary", "energy", "energy_scope", "energy_source", "energy_note", "emulated"),
-    *("finished_by", "why", "hedged", "met_limit"),
+    *("finished_by", "why", "hedged", "met_limit", "expected_loss"),
 )
 
 _AS_RECORDED = (
     *("id", "at_s", "model", "latency_s", "compute_s", "link_s", "finished_by", "why", "hedged"),
+    "expected_loss",
 )
 
 
@@ -32,8 +33,9 @@ def frame_of(records: Iterable[Record], boundary: str, is_emulated: bool) -> Dat
     EdgeSplit.metered() for sums. finished_by: the tier that ran the last layer, or `caller`; why:
     empty where that was planned, else what kept the planned tier from it. hedged: who ran layers
     twice, and whether its answer came first. met_limit: whether it took no longer than the goal's
-    latency limit; NaN: it has none. Per tier that took part:
-    TIER_compute_s, TIER_queue_s, TIER_sent_bytes, TIER_energy_j, TIER_energy_k2_j and
+    latency limit; NaN: it has none. expected_loss: the upper end of what the plan costs in
+    accuracy, as measured on examples; NaN: not known. Per tier that took part: TIER_compute_s,
+    TIER_codec_s, TIER_queue_s, TIER_sent_bytes, TIER_energy_j, TIER_energy_k2_j and
     TIER_energy_from (kind, source, scope), NaN where it did not.
     """
     columns: dict[str, list[object]] = {name: [] for name in COLUMNS}
@@ -71,6 +73,7 @@ def _row(record: Record) -> dict[str, object]:
     }
     for timing in record.timings:
         row[f"{timing.tier}_compute_s"] = timing.compute_s
+        row[f"{timing.tier}_codec_s"] = timing.codec_s
         row[f"{timing.tier}_queue_s"] = timing.queue_s
         row[f"{timing.tier}_sent_bytes"] = timing.sent_bytes
         energy = record.energy[timing.tier]

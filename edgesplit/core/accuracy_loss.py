@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from edgesplit.core.payload_codec import is_lossy
 from edgesplit.core.plan import Plan
 from edgesplit.core.profile import Profile
-from edgesplit.errors import PlanError
+from edgesplit.errors import PlanError, UnknownNameError
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,20 @@ def lossy_parts(plan: Plan, profile: Profile) -> Iterator[LossyPart]:
         if is_lossy(codec):
             sizes = profile.codec(codec)
             yield LossyPart(f"codec {codec!r} at cut {cut}", sizes.loss[cut] if sizes else None)
+
+
+def expected_loss(plan: Plan, profile: Profile) -> float:
+    """Of its lossy part, the upper end; 0 of an exact plan. NaN: not measured, or of several parts.
+
+    What is not the profile's any more is not known either.
+    """
+    try:
+        losses = [part.loss for part in lossy_parts(plan, profile)]
+    except UnknownNameError:  # a tier has left, or a runtime was given up
+        return math.nan
+    if not losses:
+        return 0.0
+    return losses[0] if len(losses) == 1 and losses[0] is not None else math.nan
 
 
 def granted_loss(plan: Plan, profile: Profile, max_loss: float | None) -> float:

@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from edgesplit.core.accuracy_loss import expected_loss
 from edgesplit.core.energy.energy import Energy, total
 from edgesplit.core.energy.request_energy import spent
 from edgesplit.core.goal import Goal
@@ -24,6 +25,7 @@ class Record:
     went as planned, else why another tier or the caller ran the layers. caller_hedge: see hedged.
     The caller's joules are not counted, nor those of a planned tier whose answer came second.
     met_limit: whether it took no longer than the goal's latency limit; None: it has none.
+    expected_loss: of accuracy by its plan, as measured on examples; NaN: not known.
     """
 
     id: str
@@ -39,6 +41,7 @@ class Record:
     why: str = ""
     caller_hedge: str = ""
     met_limit: bool | None = None
+    expected_loss: float = 0.0
 
     @property
     def codecs(self) -> tuple[str, ...]:
@@ -138,6 +141,7 @@ def record_of(done: Finished, profile: Profile, goal: Goal) -> Record:
         done.why or (done.timings[-1].failed_over if done.timings else ""),
         done.caller_hedge,
         None if goal.latency_limit_s is None else done.latency_s <= goal.latency_limit_s,
+        expected_loss(done.plan, profile),
     )
 
 

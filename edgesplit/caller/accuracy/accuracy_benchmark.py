@@ -72,13 +72,14 @@ class _Measured:
 
     def _losses_of(self, one: CodecSizes) -> tuple[float | None, ...]:
         known = ((cut, self.losses.get((one.codec, cut))) for cut in range(len(one.loss)))
-        return tuple(one.loss[cut] if loss is None else max(0.0, loss.upper) for cut, loss in known)
+        return tuple(one.loss[cut] if loss is None else _counted(loss) for cut, loss in known)
 
 
 class AccuracyBenchmark:
     """Of one session. send: sends a payload at cut 0 along a plan; what comes back is in no record.
 
-    Nothing is measured while no codec is wanted: see Config.wanted_codecs()."""
+    Nothing is measured while neither a codec nor a lossy runtime is wanted.
+    """
 
     def __init__(self, session: Session, config: Config, examples: Examples | None) -> None:
         self._session, self._config, self._examples = session, config, examples
@@ -169,7 +170,8 @@ class AccuracyBenchmark:
     def _look(self, one: _Measured) -> None:
         """Measure what is wanted and not known yet."""
         wanted = self._config.wanted_codecs(one.workload.goal)
-        if one.is_over or time.monotonic() < one.not_before_s or not wanted:
+        is_any_wanted = bool(wanted) or self._session.calibrates
+        if one.is_over or time.monotonic() < one.not_before_s or not is_any_wanted:
             one.settled.set()
             return
         told = {sizes.codec for sizes in one.workload.profile.codecs}
@@ -181,6 +183,7 @@ class AccuracyBenchmark:
         if new or tiers or told & one.dropped:
             self._tell(one, tuple(one.workload.profile.names) if new else tuple(tiers))
         while (candidate := self._candidate(one)) is not None:
+            one.settled.clear()
             self._measure(one, candidate)
         one.settled.set()
 
@@ -205,7 +208,7 @@ class AccuracyBenchmark:
             along = partial(self.send, one.workload, whole_on(candidate, one.workload))
             loss = meter.of_runtime(along, compute)
             one.losses[candidate.name, candidate.tier] = loss
-            self._tell_runtime(one, candidate, max(0.0, loss.upper))
+            self._tell_runtime(one, candidate, _counted(loss))
         _log.info("%s costs %s of accuracy (%s)", candidate.name, loss, candidate.plan)
 
     def _sizes(self, one: _Measured, codecs: Sequence[str]) -> tuple[CodecSizes, ...]:
@@ -250,6 +253,11 @@ class AccuracyBenchmark:
         offered = Offered(candidate.tier, candidate.name, times)
         self._session.planning.tell_runtime(one.workload.id, offered)
         one.workload.offer(offered)
+
+
+def _counted(loss: Loss) -> float:
+    """What plans count with: the upper end, from 0 to 1; 1 is more than any goal grants."""
+    return min(1.0, max(0.0, loss.upper))
 
 
 def whole_on(candidate: LossCandidate, workload: ActiveWorkload) -> Plan:

@@ -78,7 +78,7 @@ class _RelativeError:
         return mean_loss(self._errors)
 
 
-class _Measured:
+class _ByMetric:
     """By the user's metric: how much less the answers are worth."""
 
     def __init__(self, metric: Metric) -> None:
@@ -98,7 +98,7 @@ class _Measured:
 def tally_for(examples: Examples | None, result: Any) -> Tally:
     """A new tally for that model's results. examples None: nobody knows what would be right."""
     if examples is not None and examples.metric is not None:
-        return _Measured(examples.metric)
+        return _ByMetric(examples.metric)
     if not is_classified(result):
         return _RelativeError()
     return _TopOne() if examples is not None and examples.are_labelled else _Agreement()

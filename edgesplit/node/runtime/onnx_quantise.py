@@ -132,7 +132,7 @@ def _feeds(graph: OnnxGraph, calibration: Sequence[_Payload]) -> Iterator[dict[s
 
 
 @dataclass
-class _Reader:
+class _CalibrationReader:
     """What the tools read examples from."""
 
     feeds: Iterator[dict[str, Any]]
@@ -156,7 +156,7 @@ def _rounded_by_tools(model: "ModelProto", feeds: Iterator[dict[str, Any]]) -> "
             tools.quantize_static(
                 model,
                 path,
-                _Reader(feeds, read),
+                _CalibrationReader(feeds, read),
                 quant_format=tools.QuantFormat.QDQ,
                 op_types_to_quantize=list(QUANTISED),
                 per_channel=True,
