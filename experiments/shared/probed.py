@@ -65,7 +65,7 @@ def _digits(count: int) -> tuple[torch.Tensor, torch.Tensor]:
     order = torch.randperm(len(data.target), generator=torch.Generator().manual_seed(0))[:count]
     small = torch.as_tensor(data.images[order.numpy()], dtype=torch.float32)[:, None] / 8 - 1
     large = functional.interpolate(small, (PIXELS, PIXELS), mode="bilinear", align_corners=False)
-    return large.expand(-1, 3, -1, -1), torch.as_tensor(data.target[order.numpy()])
+    return large.expand(-1, 3, -1, -1).contiguous(), torch.as_tensor(data.target[order.numpy()])
 
 
 def _last_linear(model: nn.Module) -> nn.Linear:

@@ -12,6 +12,7 @@ from edgesplit.caller.data.example import Example
 from edgesplit.core.accuracy import examples_needed
 from edgesplit.core.goal import Goal
 from edgesplit.errors import GoalError, InputError
+from edgesplit.node.transport.tensors import laid
 
 # Of a data set: the first so many. An accuracy of 95 % is then known to one point.
 MOST_EXAMPLES = 2000
@@ -158,7 +159,13 @@ def _column(column: Sequence[Any], form: Any) -> Any:
         raise InputError(f"examples of different shapes cannot be one batch: {error}") from None
     if joined.shape != shape:
         return joined  # like() says what is wrong
-    return torch.empty_strided(shape, strides, dtype=dtype).copy_(joined)
+    made = laid(joined, shape, strides)
+    if not torch.equal(made, joined):  # the request repeats what this one does not
+        raise InputError(
+            f"requests repeat values in memory (strides {strides}), which these examples do not; "
+            "infer on x.contiguous()"
+        )
+    return made
 
 
 def _chunks(items: Iterator[Any], size: int) -> Iterator[list[Any]]:

@@ -63,6 +63,16 @@ def test_strides_are_the_requests():
     assert torch.equal(batch.arguments.args[0][0], given[0])
 
 
+def test_a_request_that_repeats_values_takes_examples_that_do_too():
+    grey = torch.rand(1, 1, 4, 4).expand(-1, 3, -1, -1)
+    other = torch.rand(1, 1, 4, 4).expand(-1, 3, -1, -1)
+    [batch] = Examples([other.contiguous()]).like(like(grey))
+    assert batch.arguments.args[0].stride() == grey.stride()
+    assert torch.equal(batch.arguments.args[0], other)
+    with pytest.raises(InputError, match="which these examples do not"):
+        list(Examples([torch.rand(1, 3, 4, 4)]).like(like(grey)))
+
+
 def test_of_a_large_data_set_the_first_ones_are_taken():
     examples = Examples([torch.zeros(1)] * (MOST_EXAMPLES + 7))
     assert examples.count == MOST_EXAMPLES == len(list(examples))
