@@ -9,6 +9,7 @@ from typing import Any
 
 from edgesplit.cluster.actors.workload import Activation
 from edgesplit.cluster.measure.runtimes import Offered, with_offer
+from edgesplit.core.accuracy_loss import granted_loss
 from edgesplit.core.cost import CostModel
 from edgesplit.core.failover import failover_timeouts
 from edgesplit.core.goal import Goal
@@ -16,7 +17,7 @@ from edgesplit.core.graph import Graph
 from edgesplit.core.hedge import HedgeRule, hedge_rules
 from edgesplit.core.layer_times import TORCH
 from edgesplit.core.payload_codec import AS_IS, CodecSizes, CodecSpeeds, is_lossy
-from edgesplit.core.plan import Plan
+from edgesplit.core.plan import Plan, Stage
 from edgesplit.core.profile import Link, Profile
 from edgesplit.core.tier import Tier
 from edgesplit.errors import PlanError
@@ -96,7 +97,8 @@ class ActiveWorkload:
     answer: the form of the answer. fails_over: whether another tier may run the layers of a
     planned one that fails; hedges: or of one that is late. activations: every plan that was in
     force, oldest first. used_s: perf_counter's, of the last request. route: that of the plan in
-    force, from activate() on: one reference, so that a request sees one plan.
+    force as far as its loss is granted, from activate() on: one reference, so that a request sees
+    one plan.
     """
 
     id: str
@@ -119,11 +121,13 @@ class ActiveWorkload:
         with self._changing:
             tier = with_offer(self.profile.tier(offered.tier), offered)
             self.profile = self.profile.with_tier(tier)
+            self._keep_to_grant()
 
     def set_codecs(self, codecs: Sequence[CodecSizes], speeds: CodecSpeeds) -> None:
         """Plans may from now on write payloads in these codecs, and in no others."""
         with self._changing:
             self.profile = self.profile.with_codecs(codecs, dict(speeds))
+            self._keep_to_grant()
 
     def join(self, tier: Tier, links: Sequence[Link], address: str) -> None:
         """Plans may from now on name a tier that has joined."""
@@ -139,14 +143,14 @@ class ActiveWorkload:
             if self.addresses != activation.addresses:
                 self.addresses = dict(activation.addresses)
                 self._routes.clear()
-            self.route = self._made(activation.plan, self.hedges)
+            self.route = self._made(self._granted(activation.plan), self.hedges)
 
     def set_goal(self, goal: Goal) -> None:
         """Take another goal: its latency limit bounds how long tiers are waited for."""
         with self._changing:
             self.goal = goal
             self._routes.clear()
-            self.route = self._made(self.route.plan, self.hedges)
+            self.route = self._made(self._granted(self.activations[-1].plan), self.hedges)
 
     def along(self, plan: Plan) -> Route:
         """The route of that plan as it is, without hedges; made once per plan."""
@@ -156,6 +160,32 @@ class ActiveWorkload:
                 self._routes.clear()
             route = self._routes[plan] = self._made(plan, hedges=False)
         return route
+
+    def _keep_to_grant(self) -> None:
+        if self.activations and (plan := self._granted(self.activations[-1].plan)) != (
+            self.route.plan
+        ):
+            self.route = self._made(plan, self.hedges)
+
+    def _granted(self, plan: Plan) -> Plan:
+        """The plan, without what it loses where the goal does not grant that as it is measured.
+
+        So it is until the scheduler has another plan, after another goal or a codec given up.
+        """
+        try:
+            granted_loss(plan, self.profile, self.goal.max_accuracy_loss)
+            return plan
+        except PlanError:
+            stages = tuple(replace(s, runtime=self._exact_runtime(s)) for s in plan.stages)
+            codecs = [AS_IS if is_lossy(codec) else codec for codec in plan.codecs]
+            return Plan(stages).coded(codecs)
+
+    def _exact_runtime(self, stage: Stage) -> str:
+        tier = self.profile.tier(stage.tier)
+        if not len(stage) or tier.loss_in(stage.runtime) is None:
+            return stage.runtime
+        quickest = tier.quickest_runtime
+        return TORCH if tier.loss_in(quickest) is not None else quickest
 
     def _made(self, plan: Plan, hedges: bool) -> Route:
         count = len(plan.stages) + 1  # the caller and each stage

@@ -14,12 +14,13 @@ _SCALED = ", scaled to another size"  # in a provenance
 def scaled(profile: Profile, graph: Graph, like: Graph) -> Profile:
     """The profile of `like` for the same layers at another size; torch's layer times alone.
 
-    A layer takes the longer the more bytes it reads and makes, weights left out.
+    A layer takes the longer the more bytes it reads and makes, weights left out. What codecs save
+    and cost there says nothing of this size: they are left out.
     """
     pairs = zip(_bytes_of_layers(graph), _bytes_of_layers(like), strict=True)
     factors = [new / max(1, old) for new, old in pairs]
     tiers = tuple(_scaled_tier(tier.on(TORCH), factors) for tier in profile.tiers)
-    return replace(profile, tiers=tiers, score_reference=None)
+    return replace(profile, tiers=tiers, score_reference=None, codecs=())
 
 
 def is_scaled(profile: Profile) -> bool:
@@ -48,4 +49,4 @@ def guessed(profile: Profile, n_layers: int) -> Profile:
         )
         for tier in profile.tiers
     )
-    return replace(profile, tiers=tiers, score_reference=None)
+    return replace(profile, tiers=tiers, score_reference=None, codecs=())

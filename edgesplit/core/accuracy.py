@@ -23,6 +23,16 @@ class Loss:
     upper: float
     count: int
 
+    @property
+    def most(self) -> float:
+        """What it is to be held for, from 0 to 1: the upper end; all where that is not known.
+
+        Example:
+            >>> paired_loss(worse=0, better=900, count=1000).most, UNKNOWN_LOSS.most
+            (0.0, 1.0)
+        """
+        return min(1.0, max(0.0, self.upper)) if math.isfinite(self.upper) else 1.0
+
     def __str__(self) -> str:
         return f"{self.share:.2%} ({self.lower:.2%} to {self.upper:.2%}, {self.count} examples)"
 

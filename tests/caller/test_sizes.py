@@ -7,8 +7,9 @@ from torch import nn
 
 from edgesplit import load_model
 from edgesplit.caller.active_workload import ShippedProgram, seen_to_vary
-from edgesplit.caller.like_profiles import is_scaled, scaled
+from edgesplit.caller.like_profiles import guessed, is_scaled, scaled
 from edgesplit.core.graph import Graph
+from edgesplit.core.payload_codec import CodecSizes
 from edgesplit.core.power import Power
 from edgesplit.core.profile import Profile, Tier
 from edgesplit.node.program.export import model as export_module
@@ -252,3 +253,10 @@ def test_other_dtypes_ranks_layouts_and_plain_values_are_no_other_sizes():
     ):
         assert seen_to_vary(known, (x, scale), {}) == ()
     assert seen_to_vary(known, (torch.randn(2, 5), 2.0), {}) == (frozenset({1}),)
+
+
+def test_what_a_codec_costs_at_one_size_is_not_known_of_another():
+    graph, like = Graph("g", ("a",), (8, 4), (0,)), Graph("g", ("a",), (4, 2), (0,))
+    coded = profile_of((0.1,)).with_codecs([CodecSizes("int8", (1.0, 1.0), (0.0, 0.0))], {})
+    assert scaled(coded, graph, like).codecs == ()
+    assert guessed(coded, 5).codecs == ()

@@ -7,6 +7,7 @@ import pytest
 
 from edgesplit.core.accuracy import (
     UNKNOWN_LOSS,
+    Loss,
     examples_needed,
     mean_loss,
     paired_loss,
@@ -35,6 +36,22 @@ def test_nothing_is_known_without_examples():
     assert paired_loss(0, 0, 0) == share_of(0, 0) == mean_loss([]) == UNKNOWN_LOSS
     assert UNKNOWN_LOSS.upper == math.inf
     assert mean_loss([0.1]).upper == math.inf
+
+
+@pytest.mark.parametrize(
+    ("loss", "most"),
+    [
+        (Loss(0.1, 0.05, 0.15, 9), 0.15),
+        (Loss(-0.2, -0.3, -0.1, 9), 0.0),
+        (Loss(3.0, 2.0, 4.0, 9), 1.0),
+        (UNKNOWN_LOSS, 1.0),
+        (mean_loss([0.1]), 1.0),
+        (mean_loss([0.1, math.nan]), 1.0),
+        (mean_loss([0.1, math.inf]), 1.0),
+    ],
+)
+def test_what_is_not_known_is_held_for_all_that_can_be_lost(loss, most):
+    assert loss.most == most
 
 
 def test_a_mean_of_equal_losses_is_sure():

@@ -14,7 +14,9 @@ from edgesplit.cluster.actors.workload import Loop, Workload
 from edgesplit.core.control.due import next_due_s
 from edgesplit.core.control.event import Action, Activate, Event
 from edgesplit.core.control.step import begin, step
+from edgesplit.core.payload_codec import CodecSpeed
 from edgesplit.core.policy import CostPolicy, Policy
+from edgesplit.core.profile import Profile
 from edgesplit.errors import ClusterError, EdgeSplitError
 
 _SAVE_S = 5.0  # beliefs that are older are soon learnt again
@@ -77,8 +79,9 @@ class ControlLoops:
             return self.begin(workload, version)
         state, kept_version = kept
         self._began_s = max(self._began_s, state.now_s - time.perf_counter())
-        # The goal may have changed since it was saved.
-        state = replace(state, pending=None, goal=workload.goal)
+        # The goal may have changed since it was saved, and a codec may have been given up.
+        profile = state.profile.with_codecs(workload.profile.codecs, _speeds(workload.profile))
+        state = replace(state, pending=None, goal=workload.goal, profile=profile)
         loop = self._take_up(Loop(workload, state), max(version, kept_version))
         again = [Activate(state.active, "the scheduler was restarted")] if state.active else []
         return loop, again
@@ -130,6 +133,10 @@ class ControlLoops:
         _log.warning(
             "an event is left out, as will be others of its kind (%s, %s): %s", *kind, error
         )
+
+
+def _speeds(profile: Profile) -> dict[str, tuple[CodecSpeed, ...]]:
+    return {tier.name: tier.codec_speeds for tier in profile.tiers}
 
 
 def _bounded(workload: Workload) -> Policy:

@@ -279,7 +279,7 @@ def _tier_of(name: str, layer_times: Sequence[LayerTimes], opened: Opened) -> Ti
     first = layer_times[0]
     tier = Tier(
         name, first.layer_s, opened.power, provenance=first.provenance, metering=opened.metering,
-        runtime=first.runtime, error=first.error,
+        runtime=first.runtime, error=first.error, loss=first.loss,
     )  # fmt: skip
     for times in layer_times[1:]:
         tier = tier.with_layer_times(times)

@@ -8,13 +8,16 @@ from control_cases import request, started
 from worlds import GOAL, VGG, chain
 
 from edgesplit.cluster.actors import recording
+from edgesplit.cluster.actors.checkpoint import Checkpoint
 from edgesplit.cluster.actors.loops import ControlLoops
 from edgesplit.cluster.actors.recording import Recorded, Recording
 from edgesplit.cluster.actors.workload import Workload
+from edgesplit.core.changed import changed
 from edgesplit.core.control.event import LinkProbed, Observed, Tick, TierLost
 from edgesplit.core.control.replay import replay
 from edgesplit.core.control.state import Settings
 from edgesplit.core.control.step import step
+from edgesplit.core.payload_codec import CodecSizes, CodecSpeed
 from edgesplit.core.policy import score
 
 
@@ -108,3 +111,18 @@ def test_a_request_is_kept_by_position():
     [packed] = kept.kept(state)[1]
     assert len(packed) < 400 < len(msgspec.msgpack.encode(event))
     assert isinstance(event, Observed)
+
+
+def test_a_restarted_scheduler_uses_no_codec_that_was_given_up_since_it_was_saved(monkeypatch):
+    cuts = len(VGG.payload_bytes)
+    given_up = CodecSizes("int8", VGG.payload_bytes, (0.0,) * cuts)
+    speed = CodecSpeed("zstd", 1e-4, 1e-10, 1e-4, 1e-10)
+    kept = CodecSizes("zstd", VGG.payload_bytes, (0.0,) * cuts)
+    saved = changed(started(), profile=chain(VGG).with_codecs([given_up], {}))
+    monkeypatch.setattr(Checkpoint, "load", lambda self, workload_id: (saved, 3))
+    known = chain(VGG).with_codecs([kept], {"end": [speed]})
+    found = ControlLoops("5e55")
+    found.resume(Workload("w", VGG, known, GOAL, score, Settings(), "score"), 2)
+    profile = found.known("w").state.profile
+    assert profile.codecs == (kept,)
+    assert profile.tier("end").codec_speeds == (speed,)

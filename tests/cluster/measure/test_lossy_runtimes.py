@@ -2,6 +2,7 @@
 
 import math
 import os
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -9,8 +10,14 @@ from torch import nn
 
 from edgesplit import Config, EdgeSplit
 from edgesplit.cluster.measure.graphs import GraphWriter
-from edgesplit.cluster.measure.runtimes import Offered, UnusedRuntimeWarning
+from edgesplit.cluster.measure.runtimes import (
+    Offered,
+    Runtimes,
+    RuntimeTask,
+    UnusedRuntimeWarning,
+)
 from edgesplit.core.layer_times import LayerTimes
+from edgesplit.core.power import Power
 from edgesplit.errors import RuntimeUnavailableError
 from edgesplit.node.process.imports import Imports
 from edgesplit.node.program.export.model import export
@@ -39,6 +46,39 @@ def test_layer_times_of_a_lossy_runtime_say_that_their_loss_is_not_known():
     assert offered.times == LayerTimes("onnx-int8", (0.1,), loss=math.inf)
     exact = Offered("end", "onnx", LayerTimes("onnx", (0.1,)))
     assert exact.without_known_loss() is exact
+
+
+class BareTier:
+    """A tier without torch that runs what it is asked to; it says whatever is waited for."""
+
+    def __init__(self):
+        self.actors = {"end": SimpleNamespace(refusal=SimpleNamespace(remote=lambda *asked: ""))}
+
+    def call(self, tier, method, *args):
+        return LayerTimes(args[1], (1.0,)) if method == "measure_runtime" else None
+
+    def ref(self, shared):
+        return shared
+
+    def get(self, call, what, *timeout):
+        return call
+
+
+@pytest.mark.parametrize("wanted", [("onnx-int8",), ("onnx-int8", "onnx"), ("onnx", "onnx-int8")])
+def test_a_tier_without_torch_has_nothing_lossy_that_passes_for_exact(monkeypatch, wanted):
+    monkeypatch.setattr("edgesplit.cluster.measure.runtimes.write_graph", lambda *args: object())
+    x, tier = torch.rand(1, 6), BareTier()
+    exported = export(nn.Sequential(nn.Linear(6, 6)).eval(), (x,))
+    task = RuntimeTask(
+        "w", exported.program, ("p", None), exported.flatten((x,)), None, calibration=object()
+    )
+    opened = {
+        "end": SimpleNamespace(has_torch=False, host="a", power=Power(1, 1, 1, 1), metering=None)
+    }
+    runtimes = Runtimes(tier, opened, Config(runtimes=wanted), tier.get)
+    [found] = runtimes.tiers(task)
+    assert found.loss_in("onnx-int8") == math.inf
+    assert found.loss_in("onnx") is None
 
 
 def settled(split, x):
