@@ -15,8 +15,8 @@ from experiments.shared.answer import ask
 from experiments.shared.report import Row
 from experiments.shared.scene import Scene
 
-SPREAD = (0.4, 0.65, 1.0, 1.6, 2.5)  # of the predicted rate: where it is measured
-LEAST, MOST = 0.2e6, 60e6  # bytes/s that the scenes can play faithfully
+SPREAD = (0.35, 0.55, 0.8, 1.0, 1.5)  # of the predicted rate: where it is measured
+LEAST, MOST = 0.2e6, 100e6  # bytes/s that the scenes can play faithfully
 
 
 @dataclass(frozen=True)

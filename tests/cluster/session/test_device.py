@@ -99,7 +99,7 @@ def test_the_doctor_is_content_with_it(venv):
     done = venv.run("edgesplit", "doctor", "--json")
     checks = {check["name"]: check for check in json.loads(done.stdout)["checks"]}
     assert done.returncode == 0, done.stdout
-    said = "not installed; this host can serve tiers in onnx"
+    said = "not installed; this host can serve tiers in onnx, onnx-int8"
     assert (checks["torch"]["mark"], checks["torch"]["found"]) == ("ok", said)
     marks = [checks[f"runtime {name}"]["mark"] for name in ("onnx", "compile", "cuda")]
     assert marks == ["ok", "advice", "advice"]
