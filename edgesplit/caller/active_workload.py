@@ -23,6 +23,7 @@ from edgesplit.core.tier import Tier
 from edgesplit.errors import PlanError
 from edgesplit.node.program.export.model import ExportedModel
 from edgesplit.node.program.program_file import DescribedProgram
+from edgesplit.node.runtime.lossy import is_lossy as is_lossy_runtime
 from edgesplit.node.transport import wire
 from edgesplit.node.transport.judge import AnswerForm
 
@@ -86,6 +87,11 @@ class Route:
 
     @cached_property
     def is_lossy(self) -> bool:
+        """Whether it may change results by more than rounding: a codec, or a runtime."""
+        return self.rounds_payloads or any(is_lossy_runtime(hop.runtime) for hop in self.hops)
+
+    @cached_property
+    def rounds_payloads(self) -> bool:
         """Whether a payload is written in a codec that may change it."""
         return any(is_lossy(codec) for codec in self.plan.codecs)
 

@@ -485,7 +485,7 @@ class EdgeSplit:
             >>> split.accuracy_losses  # nothing was granted
             {}
         """
-        return self._parts.threads.codecs.losses(self._used().id)
+        return dict(self._parts.threads.codecs.losses(self._used().id))
 
     def wait_for_plan(self, timeout_s: float = 60.0) -> bool:
         """Wait until the plan in force is settled; False where it is not after `timeout_s` seconds.

@@ -22,7 +22,7 @@ from edgesplit.config import Config
 from edgesplit.core.given import number_above_0
 from edgesplit.core.hedge import HedgeBudget
 from edgesplit.core.plan import Plan, parse_plan
-from edgesplit.errors import InputError
+from edgesplit.errors import InputError, RequestError
 from edgesplit.node.process.messages import warn
 from edgesplit.node.program.export.model_watch import ModelChangedWarning
 from edgesplit.node.program.program import Program
@@ -108,7 +108,8 @@ class Calls:
     def send_along(self, workload: ActiveWorkload, plan: Plan, values: list[Any]) -> list[Any]:
         """A payload at cut 0 along that plan, for measuring: no record, nothing is learnt from it.
 
-        The payload at the last cut. Raises RequestError, ClosedError.
+        The payload at the last cut. Raises RequestError, also where others than those tiers and
+        runtimes made it, ClosedError.
         """
         route, timeout_s = workload.along(plan), self._config.timeout_s
         specs, buffers = tensors.pack(values)
@@ -122,7 +123,10 @@ class Calls:
         )
         with RequestSender(self._client, self._shared) as sender:
             sender.send(pending)
-            return sender.receive(pending).values
+            outcome = sender.receive(pending)
+        if why := why_not_along(plan, outcome):
+            raise RequestError(f"a request to be measured did not go along {plan}: {why}")
+        return outcome.values
 
     def close(self) -> None:
         """End the connections; what is under way ends in an error."""
@@ -192,7 +196,7 @@ class Calls:
         self.history.add(pending, outcome)
         if pending.route.is_lossy:
             self._accuracy.answered(workload, pending.route.plan, pending.values, outcome.values)
-        elif not pending.route.is_torch_alone:
+        if not (pending.route.rounds_payloads or pending.route.is_torch_alone):
             self._check.answered(workload, pending.values, outcome.values, outcome.timings)
         if pending.updates_beliefs:
             self._watch.finished(workload.id, outcome.timings)
@@ -224,3 +228,18 @@ class Calls:
             if self._is_closed:
                 client.close()
         return client
+
+
+def why_not_along(plan: Plan, outcome: Outcome) -> str:
+    """Why an answer is not that plan's own; empty where it is.
+
+    What a tier cannot run in the planned runtime it runs in torch, or leaves to another.
+    """
+    if outcome.why:
+        return outcome.why
+    for stage, timing in zip(plan.stages, outcome.timings, strict=False):
+        if timing.failed_over or timing.hedged:
+            return f"{timing.failed_over or 'it was hedged'} at {timing.tier}"
+        if timing.runtime != stage.runtime:
+            return f"{timing.tier} used {timing.runtime} instead of {stage.runtime}"
+    return ""

@@ -9,6 +9,7 @@ from typing import TypeVar
 
 import torch
 
+from edgesplit.errors import ClosedError
 from edgesplit.node.transport.tensors import settle
 
 _T = TypeVar("_T")
@@ -22,14 +23,17 @@ class SettledThread:
         self._name, self._flushes_denormals = f"edgesplit-{name}", flushes_denormals
         self._is_patient = is_patient
         self._pool: ThreadPoolExecutor | None = None
+        self._is_closed = False
         self._lock = threading.Lock()
 
     def submit(self, function: Callable[[], _T], threads: int) -> "Future[_T]":
         """Have function() run there, one at a time; what it raises is the future's.
 
-        threads: that it computes on; those of the first call count.
+        threads: that it computes on; those of the first call count. Raises ClosedError.
         """
         with self._lock:
+            if self._is_closed:
+                raise ClosedError("this EdgeSplit is closed; make a new one")
             if self._pool is None:
                 begun_with, pool = torch.get_num_threads(), ThreadPoolExecutor(1, self._name)
                 try:
@@ -43,6 +47,7 @@ class SettledThread:
     def close(self) -> None:
         """Drop what waits, let what runs run out."""
         with self._lock:
+            self._is_closed = True
             if self._pool is not None:
                 self._pool.shutdown(wait=False, cancel_futures=True)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from edgesplit.errors import InputError
 
-_Z = 1.96  # of a normal distribution: 95 % lie within so many standard deviations
+Z = 1.96  # of a normal distribution: 95 % lie within so many standard deviations
 _OVER = 1e-12  # what rounding may add
 
 
@@ -40,11 +40,12 @@ class Loss:
 UNKNOWN_LOSS = Loss(0.0, -math.inf, math.inf, 0)
 
 
-def paired_loss(worse: int, better: int, count: int) -> Loss:
+def paired_loss(worse: int, better: int, count: int, z: float = Z) -> Loss:
     """Of `count` examples that both ways answered: those right before only, and after only.
 
     The interval is the adjusted Wald one for a difference of paired shares (Agresti and Min,
-    Statistics in Medicine 24, 2005): half an example is added to each of the four outcomes.
+    Statistics in Medicine 24, 2005): half an example is added to each of the four outcomes. z: so
+    many standard deviations wide to each side, here and below.
 
     Example:
         >>> print(paired_loss(worse=3, better=1, count=1000))
@@ -56,10 +57,10 @@ def paired_loss(worse: int, better: int, count: int) -> Loss:
     n, b, c = count + 2, worse + 0.5, better + 0.5
     middle = (b - c) / n
     deviation = math.sqrt(b + c - (b - c) ** 2 / n) / n
-    return Loss((worse - better) / count, middle - _Z * deviation, middle + _Z * deviation, count)
+    return Loss((worse - better) / count, middle - z * deviation, middle + z * deviation, count)
 
 
-def share_of(different: int, count: int) -> Loss:
+def share_of(different: int, count: int, z: float = Z) -> Loss:
     """Of `count` examples, those that are answered differently: the score interval (Wilson 1927).
 
     Example:
@@ -69,13 +70,13 @@ def share_of(different: int, count: int) -> Loss:
     _check(different, 0, count)
     if not count:
         return UNKNOWN_LOSS
-    share, z2 = different / count, _Z * _Z
+    share, z2 = different / count, z * z
     middle = (share + z2 / (2 * count)) / (1 + z2 / count)
-    half = _Z / (1 + z2 / count) * math.sqrt(share * (1 - share) / count + z2 / (4 * count**2))
+    half = z / (1 + z2 / count) * math.sqrt(share * (1 - share) / count + z2 / (4 * count**2))
     return Loss(share, max(0.0, middle - half), min(1.0, middle + half + _OVER), count)
 
 
-def mean_loss(losses: Sequence[float]) -> Loss:
+def mean_loss(losses: Sequence[float], z: float = Z) -> Loss:
     """Of losses per example: their mean, by the central limit theorem.
 
     Example:
@@ -87,7 +88,7 @@ def mean_loss(losses: Sequence[float]) -> Loss:
         return Loss(losses[0], -math.inf, math.inf, 1) if count else UNKNOWN_LOSS
     mean = math.fsum(losses) / count
     variance = math.fsum((loss - mean) ** 2 for loss in losses) / (count - 1)
-    half = _Z * math.sqrt(variance / count)
+    half = z * math.sqrt(variance / count)
     return Loss(mean, mean - half, mean + half, count)
 
 
@@ -99,8 +100,8 @@ def examples_needed(max_loss: float, are_labelled: bool) -> int:
         (390, 765)
     """
     if are_labelled:  # paired_loss(0, 0, count).upper, solved for count
-        return max(1, math.ceil(_Z / max_loss) - 2)
-    return max(1, math.ceil(_Z * _Z * (1 / max_loss - 1)))
+        return max(1, math.ceil(Z / max_loss) - 2)
+    return max(1, math.ceil(Z * Z * (1 / max_loss - 1)))
 
 
 def _check(first: int, second: int, count: int) -> None:

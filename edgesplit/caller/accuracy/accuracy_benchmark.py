@@ -4,21 +4,22 @@ Sizes and seconds of codecs first, so that lossless ones can be used. Then, one 
 loss of whatever the planner would use if it cost nothing: only that is measured on the examples.
 """
 
+import contextlib
 import itertools
 import logging
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import CancelledError
+from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
-
-import ray.exceptions
 
 from edgesplit.caller.accuracy.codec_sizes import EXAMPLES_SIZED, codec_sizes
 from edgesplit.caller.accuracy.examples import Examples
 from edgesplit.caller.accuracy.loss_meter import LossMeter
+from edgesplit.caller.accuracy.workload_accuracy import MeasuredLoss, PlanPart, WorkloadAccuracy
 from edgesplit.caller.active_workload import ActiveWorkload
 from edgesplit.caller.call_arguments import CallArguments
 from edgesplit.caller.settled_thread import SettledThread
@@ -27,7 +28,7 @@ from edgesplit.cluster.session.session import Session
 from edgesplit.config import Config
 from edgesplit.core.accuracy import Loss
 from edgesplit.core.codec_candidates import LossCandidate, next_to_measure
-from edgesplit.core.payload_codec import CodecSizes
+from edgesplit.core.payload_codec import CodecSizes, CodecSpeeds
 from edgesplit.core.plan import Plan, Stage
 from edgesplit.errors import ClosedError, EdgeSplitError, InputError
 from edgesplit.node.process.threads import begin
@@ -48,33 +49,6 @@ class AccuracyWarning(UserWarning):
     """
 
 
-@dataclass(eq=False)
-class _Measured:
-    """One workload, and what is known of its codecs.
-
-    losses: of a codec by its name and the cut, of a runtime by its name and the tier.
-    """
-
-    workload: ActiveWorkload
-    arguments: CallArguments
-    sizes: dict[str, CodecSizes] = field(default_factory=dict)
-    losses: dict[tuple[str, int | str], Loss] = field(default_factory=dict)
-    dropped: set[str] = field(default_factory=set)
-    asked: set[str] = field(default_factory=set)  # tiers whose seconds are known
-    settled: threading.Event = field(default_factory=threading.Event)
-    not_before_s: float = 0.0
-    is_over: bool = False
-
-    def codecs(self) -> tuple[CodecSizes, ...]:
-        """With the losses that were measured, without what was dropped."""
-        left = [one for codec, one in self.sizes.items() if codec not in self.dropped]
-        return tuple(replace(one, loss=self._losses_of(one)) for one in left)
-
-    def _losses_of(self, one: CodecSizes) -> tuple[float | None, ...]:
-        known = ((cut, self.losses.get((one.codec, cut))) for cut in range(len(one.loss)))
-        return tuple(one.loss[cut] if loss is None else _counted(loss) for cut, loss in known)
-
-
 class AccuracyBenchmark:
     """Of one session. send: sends a payload at cut 0 along a plan; what comes back is in no record.
 
@@ -84,7 +58,7 @@ class AccuracyBenchmark:
     def __init__(self, session: Session, config: Config, examples: Examples | None) -> None:
         self._session, self._config, self._examples = session, config, examples
         self.send: Send | None = None
-        self._all: dict[str, _Measured] = {}  # by workload
+        self._all: dict[str, WorkloadAccuracy] = {}  # by workload
         self._computing = SettledThread("accuracy", bool(config.flush_denormals), is_patient=True)
         self._stopped = threading.Event()
         self._changed = threading.Event()
@@ -105,7 +79,7 @@ class AccuracyBenchmark:
 
     def add(self, workload: ActiveWorkload, arguments: CallArguments) -> None:
         """Measure this workload's codecs. arguments: of its first request."""
-        self._all[workload.id] = _Measured(workload, arguments)
+        self._all[workload.id] = WorkloadAccuracy(workload, arguments)
         self._changed.set()
 
     def drop(self, workload_id: str) -> None:
@@ -126,23 +100,30 @@ class AccuracyBenchmark:
         one = self._all.get(workload_id)
         return one is None or one.settled.wait(timeout_s)
 
-    def losses(self, workload_id: str) -> dict[tuple[str, int | str], Loss]:
+    def losses(self, workload_id: str) -> Mapping[PlanPart, Loss]:
         """What was measured: of codecs by name and cut, of runtimes by name and tier."""
         one = self._all.get(workload_id)
-        return {} if one is None else dict(one.losses)
+        return {} if one is None else one.losses
 
-    def give_up(self, workload_id: str, codec: str, why: str) -> None:
-        """Use that codec for this workload no more, and say so. Any thread's; returns soon."""
+    def borne(self, workload_id: str, part: PlanPart) -> float | None:
+        """How far answers of requests along it may be from exact ones; None: it is not granted."""
         one = self._all.get(workload_id)
-        if one is None or codec in one.dropped:
+        return None if one is None else one.borne(part)
+
+    def give_up(self, workload_id: str, part: PlanPart, why: str) -> None:
+        """Use that codec at no cut, or that runtime on that tier, for this workload any more.
+
+        And say so. Any thread's; returns soon.
+        """
+        one = self._all.get(workload_id)
+        if one is None or not one.drop(part[0]):
             return
-        one.dropped.add(codec)
-        warnings.warn(
-            f"{codec} is not used for this model and input shape any more: {why}",
-            AccuracyWarning,
-            stacklevel=2,
-        )
-        self._changed.set()
+        try:
+            self._tell_dropped(one, part)
+        except EdgeSplitError as error:
+            _log.info("the scheduler is told once it is back: %s", error)
+        finally:
+            _warn(f"{part[0]} is not used for this model and input shape any more: {why}")
 
     # The thread
 
@@ -153,111 +134,143 @@ class AccuracyBenchmark:
             for one in list(self._all.values()):
                 try:
                     self._look(one)
-                except ClosedError:
-                    return
-                except (EdgeSplitError, ray.exceptions.RayError) as error:
+                except Exception as error:  # top of the thread's loop: the next one's turn comes
                     self._failed(one, error)
 
-    def _failed(self, one: _Measured, error: Exception) -> None:
+    def _failed(self, one: WorkloadAccuracy, error: Exception) -> None:
+        if isinstance(error, InputError) and one.has_examples:  # the user's to mend
+            one.has_examples = False
+            self._changed.set()  # what needs none goes on
+            _warn(f"nothing lossy is used that is not measured yet: {error}")
+            return
         one.not_before_s = time.monotonic() + _AGAIN_S
         one.settled.set()
-        if isinstance(error, InputError):  # of the examples: the user's to mend
-            one.is_over = True
-            warnings.warn(f"nothing lossy is used: {error}", AccuracyWarning, stacklevel=2)
-        else:
-            _log.warning("codecs are not measured now, payloads travel as they are: %s", error)
+        if self._stopped.is_set() or one.is_over:
+            return
+        is_known = isinstance(error, EdgeSplitError)
+        _log.warning("codecs are not measured now: %s", error, exc_info=None if is_known else error)
 
-    def _look(self, one: _Measured) -> None:
+    def _look(self, one: WorkloadAccuracy) -> None:
         """Measure what is wanted and not known yet."""
+        told = {sizes.codec for sizes in one.workload.profile.codecs}
+        if any(map(one.is_dropped, told)):  # it was not to be told then
+            self._tell(one, ())
         wanted = self._config.wanted_codecs(one.workload.goal)
         is_any_wanted = bool(wanted) or self._session.calibrates
         if one.is_over or time.monotonic() < one.not_before_s or not is_any_wanted:
             one.settled.set()
             return
-        told = {sizes.codec for sizes in one.workload.profile.codecs}
         new = [codec for codec in wanted if codec not in one.sizes]
         tiers = set(one.workload.profile.names) - one.asked
         if new:
             for sizes in self._sizes(one, new):
                 one.sizes[sizes.codec] = sizes
-        if new or tiers or told & one.dropped:
+        if one.forget_cut_short() or new or tiers:
             self._tell(one, tuple(one.workload.profile.names) if new else tuple(tiers))
         while (candidate := self._candidate(one)) is not None:
             one.settled.clear()
             self._measure(one, candidate)
         one.settled.set()
 
-    def _candidate(self, one: _Measured) -> LossCandidate | None:
+    def _candidate(self, one: WorkloadAccuracy) -> LossCandidate | None:
         goal, workload = one.workload.goal, one.workload
-        if self._examples is None or goal.max_accuracy_loss is None or one.is_over:
+        if self._examples is None or goal.max_accuracy_loss is None:
+            return None
+        if one.is_over or not one.has_examples:
             return None
         profile = self._session.planning.current_profile(workload.id)
         return next_to_measure(workload.graph, profile, goal)
 
-    def _measure(self, one: _Measured, candidate: LossCandidate) -> None:
+    def _measure(self, one: WorkloadAccuracy, candidate: LossCandidate) -> None:
         assert self._examples is not None, "there is a candidate"
         most = one.workload.goal.max_accuracy_loss or 0.0
         meter = LossMeter(one.workload, one.arguments.forms, self._examples, most)
         compute = partial(self._compute, one)
         if candidate.cut is not None:
-            loss = meter.of_codec(candidate.cut, candidate.name, compute)
-            one.losses[candidate.name, candidate.cut] = loss
+            found = meter.of_codec(candidate.cut, candidate.name, compute)
+            one.measured[candidate.name, candidate.cut] = found
             self._tell(one, ())
         else:
-            assert self.send is not None, "the session's calls are there"
-            along = partial(self.send, one.workload, whole_on(candidate, one.workload))
-            loss = meter.of_runtime(along, compute)
-            one.losses[candidate.name, candidate.tier] = loss
-            self._tell_runtime(one, candidate, _counted(loss))
-        _log.info("%s costs %s of accuracy (%s)", candidate.name, loss, candidate.plan)
+            part = candidate.name, candidate.tier
+            if not one.is_dropped(candidate.name):
+                one.measured[part] = self._of_runtime(one, candidate, meter)
+            self._tell_runtime(one, part)
+        _log.info("%s measured (%s): %s", candidate.name, candidate.plan, one.losses)
 
-    def _sizes(self, one: _Measured, codecs: Sequence[str]) -> tuple[CodecSizes, ...]:
+    def _of_runtime(
+        self, one: WorkloadAccuracy, candidate: LossCandidate, meter: LossMeter
+    ) -> MeasuredLoss:
+        assert self.send is not None, "the session's calls are there"
+        along = partial(self.send, one.workload, whole_on(candidate, one.workload))
+        return meter.of_runtime(along, partial(self._compute, one))
+
+    def _sizes(self, one: WorkloadAccuracy, codecs: Sequence[str]) -> tuple[CodecSizes, ...]:
         exported = one.workload.shipped.exported
         inputs = [exported.payload(arguments.leaves) for arguments in self._inputs(one)]
         compute = partial(self._compute, one)
         return codec_sizes((exported.program, one.workload.graph), inputs, codecs, compute)
 
-    def _inputs(self, one: _Measured) -> Iterator[CallArguments]:
+    def _inputs(self, one: WorkloadAccuracy) -> Iterator[CallArguments]:
         """Some examples, or the first request's input where there are none."""
-        if self._examples is None:
+        if self._examples is None or not one.has_examples:
             yield one.arguments
             return
         batches = itertools.islice(self._examples.like(one.arguments.forms), EXAMPLES_SIZED)
         yield from (batch.arguments for batch in batches)
 
-    def _compute(self, one: _Measured, function: Callable[[], _T]) -> _T:
+    def _compute(self, one: WorkloadAccuracy, function: Callable[[], _T]) -> _T:
         """Beside requests, which come first. Raises ClosedError at the end."""
-        if self._stopped.is_set() or one.is_over:
+        if not self._goes_on(one):
             raise ClosedError("the session ends")
         threads = self._session.threads(self._session.tiers.entry)
         try:
             return self._computing.submit(function, threads).result()
-        except RuntimeError as error:
-            if self._stopped.is_set():
-                raise ClosedError("the session ends") from error
-            raise
+        except CancelledError as error:
+            raise ClosedError("the session ends") from error
 
-    def _tell(self, one: _Measured, tiers: Sequence[str]) -> None:
+    def _tell(self, one: WorkloadAccuracy, tiers: Sequence[str]) -> None:
         """Everybody's: what is known now. tiers: that are asked first how quick they are."""
-        codecs = one.codecs()
-        named = tuple(sizes.codec for sizes in one.codecs())
-        speeds = self._session.codec_speeds(one.workload.id, named, tiers) if tiers else ()
+        speeds: CodecSpeeds = ()
+        if tiers:
+            named, goes_on = (
+                tuple(sizes.codec for sizes in one.codecs()),
+                partial(self._goes_on, one),
+            )
+            speeds = self._session.codec_speeds(one.workload.id, named, tiers, goes_on)
         one.asked.update(tier for tier, _ in speeds)
-        self._session.planning.tell_codecs(one.workload.id, codecs, speeds)
-        one.workload.set_codecs(codecs, speeds)
+        with one.telling:
+            codecs = one.codecs()
+            # First this process: what is not granted any more is left at once.
+            one.workload.set_codecs(codecs, speeds)
+            self._session.planning.tell_codecs(one.workload.id, codecs, speeds)
 
-    def _tell_runtime(self, one: _Measured, candidate: LossCandidate, loss: float) -> None:
-        """Everybody's: what a runtime costs on a tier."""
-        known = self._session.planning.known_profile(one.workload.id).tier(candidate.tier)
-        times = replace(known.times_in(candidate.name), loss=loss)
-        offered = Offered(candidate.tier, candidate.name, times)
-        self._session.planning.tell_runtime(one.workload.id, offered)
-        one.workload.offer(offered)
+    def _tell_runtime(self, one: WorkloadAccuracy, part: tuple[str, str]) -> None:
+        """Everybody's: what a runtime costs on a tier; all of the accuracy, if it was given up."""
+        (runtime, tier), found = part, one.found(part)
+        with one.telling:
+            is_known = found is not None and not one.is_dropped(runtime)
+            loss = found.loss.most if found is not None and is_known else 1.0
+            known = self._session.planning.known_profile(one.workload.id).tier(tier)
+            offered = Offered(tier, runtime, replace(known.times_in(runtime), loss=loss))
+            one.workload.offer(offered)
+            self._session.planning.tell_runtime(one.workload.id, offered)
+
+    def _tell_dropped(self, one: WorkloadAccuracy, part: PlanPart) -> None:
+        name, at = part
+        if isinstance(at, int):
+            self._tell(one, ())
+            return
+        for tier in one.workload.profile.tiers:
+            if name in tier.runtimes:
+                self._tell_runtime(one, (name, tier.name))
+
+    def _goes_on(self, one: WorkloadAccuracy) -> bool:
+        return not (self._stopped.is_set() or one.is_over)
 
 
-def _counted(loss: Loss) -> float:
-    """What plans count with: the upper end, from 0 to 1; 1 is more than any goal grants."""
-    return min(1.0, max(0.0, loss.upper))
+def _warn(text: str) -> None:
+    with contextlib.suppress(AccuracyWarning):  # where warnings are errors
+        warnings.warn(text, AccuracyWarning, stacklevel=3)
 
 
 def whole_on(candidate: LossCandidate, workload: ActiveWorkload) -> Plan:

@@ -81,7 +81,7 @@ class Examples:
 
     def __iter__(self) -> Iterator[tuple[tuple[Any, ...], Any]]:
         """(arguments, target) of each. Raises InputError for what is no example."""
-        for one in itertools.islice(_iterated(self._given), MOST_EXAMPLES):
+        for one in itertools.islice(_read(self._given), MOST_EXAMPLES):
             yield _pair(one)
 
     def like(self, wanted: SignatureKey) -> Iterator[Batch]:
@@ -116,6 +116,14 @@ def _iterated(given: Any) -> Iterator[Any]:
         yield from given
     else:
         yield from (given[number] for number in range(len(given)))
+
+
+def _read(given: Any) -> Iterator[Any]:
+    """The same. Raises InputError where the user's data set raises anything."""
+    try:
+        yield from _iterated(given)
+    except Exception as error:
+        raise InputError(f"the examples could not be read: {error!r}") from error
 
 
 def _pair(one: Any) -> tuple[tuple[Any, ...], Any]:
@@ -154,9 +162,12 @@ def _column(column: Sequence[Any], form: Any) -> Any:
     shape, strides, dtype = form
     parts = [one if one.dim() == len(shape) else one[None] for one in column]
     try:
-        joined = torch.cat(parts).to(dtype)
+        joined = torch.cat(parts).detach()
     except RuntimeError as error:
         raise InputError(f"examples of different shapes cannot be one batch: {error}") from None
+    if joined.is_floating_point() != dtype.is_floating_point:  # 0 to 1 would become 0, as uint8
+        raise InputError(f"examples are of {joined.dtype}, requests of {dtype}; give them alike")
+    joined = joined.to("cpu", dtype)
     if joined.shape != shape:
         return joined  # like() says what is wrong
     made = laid(joined, shape, strides)

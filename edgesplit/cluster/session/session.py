@@ -14,7 +14,7 @@ from edgesplit.cluster.actors.workload import TierKnown
 from edgesplit.cluster.measure.codecs import codec_speeds
 from edgesplit.cluster.measure.meters import TierMeters
 from edgesplit.cluster.measure.runtimes import Runtimes, RuntimeTask
-from edgesplit.cluster.ray.answers import answer
+from edgesplit.cluster.ray.answers import Get, answer
 from edgesplit.cluster.ray.connection import RayConnection
 from edgesplit.cluster.ray.nodes import Node
 from edgesplit.cluster.ray.shared_value import SharedValue
@@ -165,15 +165,16 @@ class Session:
 
         They are asked while the session is attached.
         """
+        now, get = self._membership.now, self._get(goes_on)
+        return Runtimes(now.call_log, self.tiers.opened, now.settings.config, get, self.tiers.mark)
 
+    def _get(self, goes_on: Callable[[], bool]) -> Get:
         def check() -> None:
             self._membership.check()
             if not goes_on():
                 raise ClosedError(CLOSED)
 
-        get = partial(answer, check=check)
-        now = self._membership.now
-        return Runtimes(now.call_log, self.tiers.opened, now.settings.config, get, self.tiers.mark)
+        return partial(answer, check=check)
 
     @property
     def calibrates(self) -> bool:
@@ -213,12 +214,16 @@ class Session:
             return Profile(self.runtimes().tiers(task), self.tiers.links())
 
     def codec_speeds(
-        self, workload_id: str, codecs: Sequence[str], tiers: Sequence[str]
+        self,
+        workload_id: str,
+        codecs: Sequence[str],
+        tiers: Sequence[str],
+        goes_on: Callable[[], bool] = lambda: True,
     ) -> CodecSpeeds:
-        """What codecs take on those of its tiers. Raises ClusterError."""
+        """What codecs take on those of its tiers, as runtimes(). Raises ClusterError."""
         with self.attached() as now, now.connection.sending():
             actors = {tier: now.call_log.actors[tier] for tier in tiers}
-            return codec_speeds(actors, workload_id, codecs, self._membership.answer)
+            return codec_speeds(actors, workload_id, codecs, self._get(goes_on))
 
     # Keeping what runs running
 

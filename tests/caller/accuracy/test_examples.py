@@ -108,6 +108,8 @@ def test_a_metric_needs_targets_and_examples():
     ("example", "request_args", "says"),
     [
         (torch.rand(3, 5), (torch.rand(1, 3, 4),), "examples look like"),
+        (torch.rand(3), (torch.ones(1, 3, dtype=torch.uint8),), "of torch.float32, requests of"),
+        (torch.ones(3, dtype=torch.uint8), (torch.rand(1, 3),), "of torch.uint8, requests of"),
         (torch.rand(3), (torch.rand(1, 3), torch.rand(1, 3)), "1 inputs, the requests 2"),
     ],
 )

@@ -180,7 +180,7 @@ def test_a_granted_codec_is_measured_used_watched_and_given_up():
             assert given_up(split, lambda: near(model, random))
         [warning] = [one for one in told if issubclass(one.category, AccuracyWarning)]
         assert "int8 is not used for this model and input shape any more" in str(warning.message)
-        assert "over the 2.00% that the goal grants" in str(warning.message)
+        assert "from exact ones, over 2.00%" in str(warning.message)
         for _ in range(5):
             split.infer(safe)
         assert not any(map(is_lossy, split.last_record.plan.codecs))
