@@ -105,7 +105,7 @@ def runtimes(log, hosts, wanted="torch-channels-last"):
     return Runtimes(log, opened, config, log.get, "emulated, ")
 
 
-TASK = SimpleNamespace(id="w", example=None, whole_s={})
+TASK = SimpleNamespace(id="w", example=None, whole_s={}, calibration=None)
 
 
 @pytest.mark.parametrize(

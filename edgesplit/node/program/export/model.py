@@ -210,7 +210,8 @@ def warm_up() -> None:
 
     Once in a process: an export on another thread changes the filters of warnings for all.
     """
-    linear = nn.utils.skip_init(nn.Linear, 2, 2)  # the random numbers of this process are others'
+    # Not initialised: the random numbers of this process are others'.
+    linear = nn.Linear(2, 2, device="meta").to_empty(device="cpu")
     with contextlib.suppress(ExportError):  # the first real export says what is wrong
         export(nn.Sequential(linear, nn.ReLU()), (torch.zeros(1, 2),))
 
