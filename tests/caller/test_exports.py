@@ -122,6 +122,7 @@ def test_a_kept_export_is_tried_once_the_tiers_are_ready():
 
 
 def test_warming_up_draws_none_of_the_programs_random_numbers():
+    warm_up.cache_clear()  # it is done once in a process
     before = torch.get_rng_state()
     warm_up()
     assert torch.equal(torch.get_rng_state(), before)
