@@ -11,6 +11,7 @@ from edgesplit.caller import exports as exports_module
 from edgesplit.caller.call_arguments import CallArguments
 from edgesplit.caller.exports import ModelExports
 from edgesplit.node.program import shipping
+from edgesplit.node.program.export.model import warm_up
 from edgesplit.node.program.export.model_watch import GivenModel
 from edgesplit.node.program.weight_file import storage_name
 
@@ -118,3 +119,10 @@ def test_a_kept_export_is_tried_once_the_tiers_are_ready():
         exports.of(CallArguments((x,), {}))
         exports.close()
     assert waited == [1], "the first one is made while they start"
+
+
+def test_warming_up_draws_none_of_the_programs_random_numbers():
+    warm_up.cache_clear()  # it is done once in a process
+    before = torch.get_rng_state()
+    warm_up()
+    assert torch.equal(torch.get_rng_state(), before)
