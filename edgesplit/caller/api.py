@@ -464,9 +464,10 @@ class EdgeSplit:
             raise ClusterError(f"runtimes are still being measured after {timeout_s:g} s")
 
     def wait_for_codecs(self, timeout_s: float = 600.0) -> None:
-        """Wait until the codecs that plans would use now are measured.
+        """Wait until what plans would use now is measured: codecs, and losses of accuracy.
 
-        For the input signature used last. Raises ClusterError after `timeout_s` seconds.
+        As tiers and links are believed now: when they change, others may be worth measuring. For
+        the input signature used last. Raises ClusterError after `timeout_s` seconds.
 
         Example:
             >>> split.wait_for_codecs(timeout_s=120)

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from torch import nn
 
-from edgesplit.caller.accuracy.accuracy_benchmark import AccuracyBenchmark
+from edgesplit.caller.accuracy.accuracy_benchmark import AccuracyBenchmark, AccuracyWarning
 from edgesplit.caller.accuracy.accuracy_watch import AccuracyWatch
 from edgesplit.caller.accuracy.examples import Examples
 from edgesplit.caller.answer_check import AnswerCheck
@@ -28,8 +28,10 @@ from edgesplit.config import Config
 from edgesplit.core.control.state import Settings
 from edgesplit.core.given import is_name
 from edgesplit.core.goal import Goal
+from edgesplit.core.payload_codec import is_lossy
 from edgesplit.core.policy import Policy, checked, policy_named
 from edgesplit.errors import GoalError, InputError
+from edgesplit.node.process.messages import warn
 from edgesplit.node.program.export.model import warm_up
 from edgesplit.node.program.export.model_watch import GivenModel
 from edgesplit.node.transport.tensors import flushes_denormals
@@ -90,6 +92,7 @@ def checked_setup(
     goal = is_a(Goal, "goal", goal) if goal is not None else Goal()
     config.check_tiers("memory_bytes", goal.memory_bytes)
     check_grant(goal, examples)
+    _warn_of_what_is_not_granted(goal, config)
     if not (address is None or is_name(address)):
         raise InputError(f"address must be host:port or None, given {address!r}")
     if not (isinstance(policy, str) or callable(policy)):
@@ -97,6 +100,19 @@ def checked_setup(
     options = replace(_options(goal, policy, config), examples=examples)
     progress = Progress(config.progress)
     return Setup(GivenModel(model), address, config, options, progress)
+
+
+def _warn_of_what_is_not_granted(goal: Goal, config: Config) -> None:
+    """Say what was named and cannot be used, since it is lossy."""
+    named = [codec for codec in config.codecs or () if is_lossy(codec)]
+    if goal.max_accuracy_loss is None and named:
+        warn(
+            f"{', '.join(named)}: not used, since nothing lossy is granted; give "
+            "Goal(max_accuracy_loss=...) and examples",
+            AccuracyWarning,
+        )
+    elif goal.max_accuracy_loss is not None and config.exact:
+        warn("max_accuracy_loss grants nothing beside exact=True", AccuracyWarning)
 
 
 def check_grant(goal: Goal, examples: Examples | None) -> None:

@@ -7,6 +7,7 @@ import threading
 import time
 import warnings
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -19,6 +20,7 @@ from edgesplit.caller.progress import Progress
 from edgesplit.caller.session_options import SessionOptions
 from edgesplit.caller.threads import Threads
 from edgesplit.cluster.actors.workload import Activation, Workload
+from edgesplit.cluster.measure.runtimes import Offered
 from edgesplit.cluster.session.session import Session
 from edgesplit.core.cost import CostModel
 from edgesplit.core.goal import Goal
@@ -217,8 +219,14 @@ class Workloads:
         self._threads.joining.add(workload_id, workload.join)
         self._threads.codecs.add(workload, arguments)
         if not runtimes_first and len(alike) < _BENCHMARKED:  # else they are measured already
-            self._threads.benchmark.add(task, workload.offer)
+            self._threads.benchmark.add(task, partial(self._offered, workload))
         return workload
+
+    def _offered(self, workload: ActiveWorkload, offered: Offered) -> None:
+        """A runtime was measured: what it costs in accuracy may be next."""
+        workload.offer(offered)
+        if offered.times is not None and offered.times.loss is not None:
+            self._threads.codecs.look_again(workload.id)
 
     def _calibration(self, shipped: ShippedProgram, arguments: CallArguments) -> list[list[Any]]:
         """Payloads at cut 0 of some examples; none where they are none of this workload's."""

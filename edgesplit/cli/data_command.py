@@ -77,6 +77,8 @@ def run_data(
         _print_text(report, played, data)
         for loss in losses:
             click.echo(str(loss))
+        if options["max_accuracy_loss"] and not losses:
+            click.echo("nothing lossy would pay on these links: no loss was measured")
         if options["weights"] == "random":
             click.echo(MEANINGLESS)
         click.echo(f"{where(is_emulated)}; {energy}")

@@ -57,7 +57,10 @@ class CodecChoice:
             sent = "; ".join(map(str, self.hops))
             lines.append(f"payloads: {sent}; codecs take {share:.1%} of the latency")
         if self.loss:
-            lines.append(f"costs up to {self.loss:.2%} of the accuracy, as measured")
+            lines.append(
+                f"costs at most {self.loss:.2%} of the accuracy: the upper end of the interval "
+                "(95 %) of what was measured on the examples"
+            )
         return lines + [f"codec {codec} is not used: {why}" for codec, why in self.unused]
 
 
@@ -100,7 +103,7 @@ def _not_granted(codec: CodecSizes, max_loss: float | None) -> str:
     pairs = zip(codec.loss, codec.payload_bytes, strict=True)
     known = [loss for loss, size in pairs if loss is not None and np.isfinite(size)]
     if not known:
-        return "what it costs in accuracy is not measured yet"
+        return "what it costs in accuracy is measured only where it would pay"
     return (
         f"it costs {min(known):.2%} of the accuracy at least where that is measured, "
         f"{max_loss:.2%} is granted"

@@ -4,7 +4,7 @@ A codec's name is a number form, an entropy coder, or both: `int8`, `zstd`, `int
 Entropy coders lose nothing. The bytes are made in node/codec/; nothing is encoded here.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from edgesplit.core.given import is_finite, is_number
 from edgesplit.errors import ProfileError
@@ -102,6 +102,16 @@ class CodecSpeed:
                 f"codec {self.codec!r} takes seconds of 0 or more, given {figures}; known codecs: "
                 f"{', '.join(CODECS)}"
             )
+
+    def slowed(self, factor: float) -> "CodecSpeed":
+        """The same on a tier that takes so many times the seconds."""
+        return replace(
+            self,
+            encode_s=self.encode_s * factor,
+            encode_s_per_byte=self.encode_s_per_byte * factor,
+            decode_s=self.decode_s * factor,
+            decode_s_per_byte=self.decode_s_per_byte * factor,
+        )
 
 
 CodecSpeeds = tuple[tuple[str, tuple[CodecSpeed, ...]], ...]  # of tiers, by name

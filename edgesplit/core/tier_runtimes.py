@@ -1,5 +1,6 @@
 """The runtimes that each tier can run layers in, side by side, for people to look at."""
 
+import math
 from dataclasses import dataclass
 
 from edgesplit.core.layer_times import TORCH, LayerTimes
@@ -53,5 +54,13 @@ def _values(tier: Tier, times: LayerTimes) -> dict[str, object]:
 
 
 def _text(tier: Tier, times: LayerTimes) -> str:
-    error = "" if times.error is None else f" (error {times.error:.1e})"
-    return f"{times.runtime} {times.total_s * tier.slowdown * 1e3:.2f} ms{error}"
+    return f"{times.runtime} {times.total_s * tier.slowdown * 1e3:.2f} ms{_error(times)}"
+
+
+def _error(times: LayerTimes) -> str:
+    """How far its results are off; of a lossy runtime what that costs."""
+    if times.loss is None:
+        return "" if times.error is None else f" (error {times.error:.1e})"
+    if math.isinf(times.loss):
+        return " (lossy: what it costs in accuracy is measured where it would pay)"
+    return f" (lossy: costs at most {times.loss:.2%} of the accuracy)"

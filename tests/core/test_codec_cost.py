@@ -239,7 +239,7 @@ def test_explain_shows_what_travels_how_and_why_not_otherwise():
     text = str(found)
     assert text.startswith("two: end:0-0 |int8| edge:0-2")
     assert "payloads: cut 0 as int8, 0.0 kB instead of 0.1 kB, 3.00 ms to write and read" in text
-    assert "costs up to 0.10% of the accuracy, as measured" in text
+    assert "costs at most 0.10% of the accuracy: the upper end of the interval" in text
     assert "codec zstd is not used: it does not pay" in text
     hop = found.as_dict()["codecs"]["hops"][0]
     assert (hop["codec"], hop["bytes"], hop["sent_bytes"]) == ("int8", 100.0, 25.0)
@@ -259,7 +259,7 @@ def test_explain_shows_what_travels_how_and_why_not_otherwise():
         (
             CHEAP.with_codecs([replace(CODECS[1], loss=(None,) * 3)], {}),
             GRANTED,
-            "int8 is not used: what it costs in accuracy is not measured yet",
+            "int8 is not used: what it costs in accuracy is measured only where it would pay",
         ),
         (
             BARE.with_codecs(CODECS, {"end": SPEEDS["end"]}),

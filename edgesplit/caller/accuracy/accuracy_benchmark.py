@@ -95,6 +95,13 @@ class AccuracyBenchmark:
             one.settled.clear()
         self._changed.set()
 
+    def look_again(self, workload_id: str) -> None:
+        """Something else may be worth measuring for that workload."""
+        one = self._all.get(workload_id)
+        if one is not None:
+            one.settled.clear()
+            self._changed.set()
+
     def wait(self, workload_id: str, timeout_s: float) -> bool:
         """Whether all that plans would use of that workload has been measured within the time."""
         one = self._all.get(workload_id)

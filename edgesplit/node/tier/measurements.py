@@ -128,14 +128,16 @@ class Measurements:
         return self._slowdown * float(self._held.on_worker(lambda: measure_segment(segment, forms)))
 
     def codec_speeds(self, workload_id: str, codecs: Sequence[str]) -> tuple[CodecSpeed, ...]:
-        """What each codec takes here, without the emulated slowdown; after profile() or expect().
+        """What each codec takes here, slowed as layer times are; after profile() or expect().
 
         On the example, and with torch on what layers make of it, so on real payloads of several
         sizes. In run slots beside requests, as measure_runtime().
         """
         workload = self._held.workloads[workload_id]
         payloads = coded_examples(workload, self._run_slot)
-        return measure_codecs(payloads, codecs, self._run_slot)
+        slowdown = self._profiled.get(workload_id, self._slowdown)
+        speeds = measure_codecs(payloads, codecs, self._run_slot)
+        return tuple(speed.slowed(slowdown) for speed in speeds)
 
     def warm_up(self, workload_id: str, start: int, stop: int, runtime: str = TORCH) -> None:
         """Run a prepared range once, between two requests, where that was not done yet.

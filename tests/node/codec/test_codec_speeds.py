@@ -5,7 +5,7 @@ import torch
 from runtime_cases import case
 from tiers import ServedHost
 
-from edgesplit.core.payload_codec import USUAL_CODECS
+from edgesplit.core.payload_codec import USUAL_CODECS, CodecSpeed
 from edgesplit.core.power import Power
 from edgesplit.node.codec.speeds import fitted, measure_codecs
 from edgesplit.node.meter.power_model import PowerModelMeter
@@ -13,6 +13,7 @@ from edgesplit.node.program.prepared_cache import PreparedCache
 from edgesplit.node.program.run_slot import unslotted
 from edgesplit.node.runtime.torch_engine import TorchEngine
 from edgesplit.node.tier.coded_examples import coded_examples
+from edgesplit.node.tier.emulate import TierEmulation
 from edgesplit.node.tier.held_programs import HeldPrograms
 from edgesplit.node.tier.measurements import Measurements
 from edgesplit.node.tier.router import ServeSettings
@@ -80,3 +81,18 @@ def test_a_tier_measures_on_its_compute_thread(workload):
         found = Measurements(served.server, held, served.address).codec_speeds("w", USUAL_CODECS)
         assert tuple(speed.codec for speed in found) == USUAL_CODECS
         assert served.compute.busy_s > 0
+
+
+def test_speeds_are_slowed_as_layer_times_are(workload, monkeypatch):
+    """Both are of the tier that is emulated: the planner adds them up."""
+    one = CodecSpeed("zstd", 0.001, 1e-9, 0.002, 3e-9)
+    monkeypatch.setattr(
+        "edgesplit.node.tier.measurements.measure_codecs", lambda payloads, codecs, slot: (one,)
+    )
+    meter = PowerModelMeter(Power(10.0, 5.0, 5.0, 1.0))
+    with ServedHost(ServeSettings("end"), meter) as served:
+        served.server.emulate(TierEmulation(slowdown=4.0))
+        held = HeldPrograms(served.server, None)
+        held.workloads["w"] = workload
+        [found] = Measurements(served.server, held, served.address).codec_speeds("w", ("zstd",))
+    assert found == CodecSpeed("zstd", 0.004, 4e-9, 0.008, 12e-9)
