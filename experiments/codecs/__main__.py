@@ -16,6 +16,7 @@ import click
 import torch
 
 from edgesplit import EdgeSplit
+from edgesplit.core.accuracy_loss import expected_loss
 from experiments.codecs.break_even import crossings, measured_rate
 from experiments.codecs.comparison import FLOOR, GOALS, best_pair, compared, settle, shape_all
 from experiments.codecs.picture import draw_codecs
@@ -106,16 +107,9 @@ def _at_rate(
         row: dict[str, Any] = {"model": name, "rate": rate, "goal": goal}
         row |= compared(split, pair, GOALS[goal], x, rounds)
         row["accuracy"] = known.accuracy
-        row["loss_upper"] = _loss(split, row["plan_with"], pair.with_codecs.plan)
+        row["loss_upper"] = expected_loss(pair.with_codecs.plan, pair.profile)
         journal.append({"kind": "row", "model": name, "rate": rate, "goal": goal, "row": row})
         advance()
-
-
-def _loss(split: EdgeSplit, text: str, plan: Any) -> float:
-    """The upper end of what the plan's codecs cost; they are one at most."""
-    measured = split.accuracy_losses
-    pairs = zip(plan.codecs, plan.cuts, strict=True)
-    return sum(max(0.0, measured[pair].upper) for pair in pairs if pair in measured)
 
 
 def _crossings(
