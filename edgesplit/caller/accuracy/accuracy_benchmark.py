@@ -91,9 +91,8 @@ class AccuracyBenchmark:
 
     def goal_changed(self) -> None:
         """Look again at once at what plans would use."""
-        for one in list(self._all.values()):
-            one.settled.clear()
-        self._changed.set()
+        for workload_id in list(self._all):
+            self.look_again(workload_id)
 
     def look_again(self, workload_id: str) -> None:
         """Something else may be worth measuring for that workload."""

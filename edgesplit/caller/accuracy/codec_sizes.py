@@ -2,18 +2,19 @@
 
 import math
 import statistics
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 from edgesplit.core.graph import Graph
 from edgesplit.core.payload_codec import CodecSizes, is_lossy
-from edgesplit.node.codec.payload import coded_bytes
+from edgesplit.node.codec.payload import sizes_of
 from edgesplit.node.program.program import Program
 from edgesplit.node.program.segment import LayerRun
 
 EXAMPLES_SIZED = 8  # payloads of so many examples are encoded
-_Run = Callable[[Callable[[], list[list[int]]]], list[list[int]]]
+_Sizes = Mapping[str, Sequence[int]]  # by codec, at each cut
+_Run = Callable[[Callable[[], _Sizes]], _Sizes]
 
 
 def codec_sizes(
@@ -27,23 +28,20 @@ def codec_sizes(
     """
     program, graph = of
     seen = [run(partial(_of_one, program, payload, codecs)) for payload in inputs]
-    columns = zip(*(zip(*one, strict=True) for one in seen), strict=True)
-    pairs = zip(codecs, columns, strict=True)
-    return tuple(_sizes(codec, graph, column) for codec, column in pairs)
+    return tuple(_sizes(codec, graph, [one[codec] for one in seen]) for codec in codecs)
 
 
-def _of_one(program: Program, payload: Sequence[Any], codecs: Sequence[str]) -> list[list[int]]:
-    """Per cut, the bytes in each codec."""
+def _of_one(program: Program, payload: Sequence[Any], codecs: Sequence[str]) -> _Sizes:
+    return sizes_of(_payloads(program, payload), codecs)
+
+
+def _payloads(program: Program, payload: Sequence[Any]) -> Iterator[Sequence[Any]]:
+    """At each cut of that input."""
     run = LayerRun(program.weights, program.switches)
     run.begin(program.live_values(0), payload)
-    sizes = [_in_each(payload, codecs)]
+    yield payload
     for number, layer in enumerate(program.structure.layers, 1):
-        sizes.append(_in_each(run.layer(layer, program.live_values(number)), codecs))
-    return sizes
-
-
-def _in_each(payload: Sequence[Any], codecs: Sequence[str]) -> list[int]:
-    return [coded_bytes(payload, codec) for codec in codecs]
+        yield run.layer(layer, program.live_values(number))
 
 
 def _sizes(codec: str, graph: Graph, seen: Sequence[Sequence[int]]) -> CodecSizes:
