@@ -15,7 +15,7 @@ from edgesplit.core.goal import Goal
 from edgesplit.core.layer_times import TORCH
 from edgesplit.core.payload_codec import CODECS, USUAL_CODECS, is_lossy
 from edgesplit.core.plan import TIER_NAME_HINT, is_tier_name
-from edgesplit.core.policy import plays
+from edgesplit.core.policies.policy import plays
 from edgesplit.core.power import Power
 from edgesplit.errors import ConfigError, ProfileError, UnknownNameError
 from edgesplit.node.meter.name import is_meter_name, meter_names

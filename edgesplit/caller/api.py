@@ -28,7 +28,7 @@ from edgesplit.core.given import is_finite, number_above_0
 from edgesplit.core.goal import Goal
 from edgesplit.core.graph import Graph
 from edgesplit.core.plan import Plan
-from edgesplit.core.policy import Policy
+from edgesplit.core.policies.policy import Policy
 from edgesplit.core.profile import Profile
 from edgesplit.core.record import Record
 from edgesplit.errors import (

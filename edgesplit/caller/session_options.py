@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from edgesplit.caller.accuracy.examples import Examples
 from edgesplit.core.control.state import Settings
 from edgesplit.core.goal import Goal
-from edgesplit.core.policy import Policy
+from edgesplit.core.policies.policy import Policy
 from edgesplit.node.program.export.snapshot import Mode
 
 

@@ -15,7 +15,7 @@ from edgesplit.core.plan import Plan
 from edgesplit.core.planner.choose import Decision, best_walk, choose
 from edgesplit.core.planner.route import best_route
 from edgesplit.core.planner.space import route_space
-from edgesplit.core.policy import only
+from edgesplit.core.policies.policy import only
 from edgesplit.core.profile import Profile
 from edgesplit.core.promise import Promise
 from edgesplit.core.provenances import provenance_dict, provenance_lines

@@ -17,7 +17,7 @@ from typing import Any
 import click
 import numpy as np
 
-from edgesplit.core.policy import decide
+from edgesplit.core.policies.policy import decide
 from experiments.control_plane.drive import Driven, Driver
 from experiments.control_plane.session import LAYERS, opened
 from experiments.planner.instances import realistic

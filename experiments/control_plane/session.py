@@ -25,7 +25,7 @@ from edgesplit.core.control.state import ControlState, Settings
 from edgesplit.core.control.step import begin, step
 from edgesplit.core.cost import CostModel
 from edgesplit.core.plan import Plan
-from edgesplit.core.policy import score
+from edgesplit.core.policies.policy import score
 from edgesplit.core.profile import Profile
 from edgesplit.core.tier_timing import TierTiming
 from experiments.planner.instances import realistic

@@ -20,7 +20,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from edgesplit.core.cost import CostModel
-from edgesplit.core.policy import decide
+from edgesplit.core.policies.policy import decide
 from experiments.planner.instances import (
     LIMIT_SHARES,
     Instance,

@@ -14,7 +14,7 @@ from edgesplit.core.control.event import Tick
 from edgesplit.core.control.simulate import World, simulate
 from edgesplit.core.control.state import ControlState, Settings, current_profile
 from edgesplit.core.control.step import begin, step
-from edgesplit.core.policy import decide, score
+from edgesplit.core.policies.policy import decide, score
 from experiments.planner.instances import Instance
 
 _RUN_S = 0.4  # of simulated requests, so that beliefs are not the calibrated figures

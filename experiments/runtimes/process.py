@@ -14,7 +14,7 @@ from typing import Any
 from edgesplit.core.goal import Goal
 from edgesplit.core.graph import Graph
 from edgesplit.core.layer_times import TORCH, LayerTimes
-from edgesplit.core.policy import decide
+from edgesplit.core.policies.policy import decide
 from edgesplit.core.power import Power
 from edgesplit.core.profile import Profile, Tier
 from edgesplit.errors import EdgeSplitError, RuntimeUnavailableError

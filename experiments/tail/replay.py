@@ -31,7 +31,7 @@ from edgesplit.core.failover import failover_timeouts
 from edgesplit.core.goal import Goal
 from edgesplit.core.hedge import HedgeBudget, HedgeRule, PayloadProgress, hedge_rules
 from edgesplit.core.plan import Plan
-from edgesplit.core.policy import score
+from edgesplit.core.policies.policy import score
 from edgesplit.core.tier_timing import TierTiming
 from edgesplit.node.tier.sent_request import LOOK_S, TELL_S
 from edgesplit.node.transport.wire import LATE

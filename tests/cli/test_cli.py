@@ -15,7 +15,7 @@ from edgesplit.core.cost import CostModel
 from edgesplit.core.goal import Goal
 from edgesplit.core.graph import Graph
 from edgesplit.core.plan import plan_along
-from edgesplit.core.policy import score
+from edgesplit.core.policies.policy import score
 from edgesplit.core.power import Power
 from edgesplit.core.profile import Link, Profile, Tier
 

@@ -15,7 +15,7 @@ from edgesplit.core.control.state import Settings
 from edgesplit.core.control.step import begin
 from edgesplit.core.goal import Goal
 from edgesplit.core.graph import Graph
-from edgesplit.core.policy import score
+from edgesplit.core.policies.policy import score
 from edgesplit.core.power import Power
 from edgesplit.core.profile import Link, Profile, Tier
 

@@ -8,7 +8,7 @@ from edgesplit.core.control.event import Observed, Prepare, Ready
 from edgesplit.core.control.state import ControlState, Settings
 from edgesplit.core.control.step import begin, step
 from edgesplit.core.plan import Plan
-from edgesplit.core.policy import score
+from edgesplit.core.policies.policy import score
 from edgesplit.core.tier_timing import TierTiming
 
 

@@ -16,7 +16,7 @@ from edgesplit.core.layer_times import LayerTimes
 from edgesplit.core.payload_codec import CodecSizes, CodecSpeed
 from edgesplit.core.plan import parse_plan
 from edgesplit.core.planner.choose import choose
-from edgesplit.core.policy import fixed, only
+from edgesplit.core.policies.policy import fixed, only
 from edgesplit.core.power import Power
 from edgesplit.core.profile import Link, Profile, Tier
 from edgesplit.core.scatter import assumed_scatter

@@ -10,7 +10,7 @@ from pathlib import Path
 from planner_cases import mobilenet_like, three_tiers, vgg_like, with_rows
 
 from edgesplit.core.goal import Goal
-from edgesplit.core.policy import decide
+from edgesplit.core.policies.policy import decide
 
 PATH = Path(__file__).with_name("golden_plans.csv")
 MODELS = {"vgg-like": vgg_like, "mobilenet-like": mobilenet_like}

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from edgesplit.core.fleet.pressure import Pressure
-from edgesplit.core.policy import decide
+from edgesplit.core.policies.policy import decide
 from experiments.fleet.bound import lp_bound
 from experiments.fleet.devices import GOAL, capacities, devices
 from experiments.fleet.plans import Fleet, routes

@@ -9,7 +9,7 @@ from concurrent.futures import Future
 from edgesplit.core.goal import Goal
 from edgesplit.core.graph import Graph
 from edgesplit.core.plan import Plan
-from edgesplit.core.policy import Policy
+from edgesplit.core.policies.policy import Policy
 from edgesplit.core.profile import Profile
 from edgesplit.errors import PlanError
 from edgesplit.node.process.threads import begin

@@ -15,7 +15,7 @@ from edgesplit.core.control.due import next_due_s
 from edgesplit.core.control.event import Action, Activate, Event
 from edgesplit.core.control.step import begin, step
 from edgesplit.core.payload_codec import CodecSpeed
-from edgesplit.core.policy import CostPolicy, Policy
+from edgesplit.core.policies.policy import CostPolicy, Policy
 from edgesplit.core.profile import Profile
 from edgesplit.errors import ClusterError, EdgeSplitError
 

@@ -10,7 +10,7 @@ from edgesplit.core.control.state import ControlState, Settings, current_profile
 from edgesplit.core.goal import Goal
 from edgesplit.core.graph import Graph
 from edgesplit.core.plan import Plan
-from edgesplit.core.policy import Policy, score
+from edgesplit.core.policies.policy import Policy, score
 from edgesplit.core.profile import Link, Profile
 from edgesplit.core.tier import Tier
 

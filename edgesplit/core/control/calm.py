@@ -15,7 +15,7 @@ from edgesplit.core.cost import Cost, CostModel
 from edgesplit.core.payload_codec import AS_IS
 from edgesplit.core.plan import Plan
 from edgesplit.core.planner.choose import Decision
-from edgesplit.core.policy import score
+from edgesplit.core.policies.policy import score
 
 # Times load_settle_s: a whole evaluation is made so often all the same, and hopes of better figures
 # looked into. Sessions settle at their own pace, so that those of one process do not all do it at

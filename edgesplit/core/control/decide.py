@@ -10,7 +10,7 @@ from edgesplit.core.cost import Cost, CostModel
 from edgesplit.core.payload_codec import AS_IS
 from edgesplit.core.plan import Plan, Stage
 from edgesplit.core.planner.choose import Decision
-from edgesplit.core.policy import CostPolicy
+from edgesplit.core.policies.policy import CostPolicy
 from edgesplit.core.profile import Profile, Tier
 from edgesplit.errors import PlanError
 

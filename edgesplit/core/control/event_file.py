@@ -18,7 +18,8 @@ from edgesplit.core.control.shown import Shown
 from edgesplit.core.control.state import ControlState
 from edgesplit.core.layer_times import are_seconds
 from edgesplit.core.plain_data import PlainDataError, codec, tagged
-from edgesplit.core.policy import policy_named, score
+from edgesplit.core.policies.named import policy_named
+from edgesplit.core.policies.policy import score
 from edgesplit.errors import EdgeSplitError, EventFileError
 
 FORMAT, VERSION = "edgesplit events", 5

@@ -7,7 +7,7 @@ import pytest
 from worlds import GOAL, VGG, chain
 
 from edgesplit.cluster.actors.bounded_policy import BoundedPolicy
-from edgesplit.core.policy import score
+from edgesplit.core.policies.policy import score
 from edgesplit.errors import PlanError
 
 

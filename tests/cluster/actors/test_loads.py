@@ -13,7 +13,7 @@ from edgesplit.cluster.actors.workload import TierHandle, Workload
 from edgesplit.core.control.state import Settings, current_profile
 from edgesplit.core.fleet.host_load import HostLoad
 from edgesplit.core.fleet.pressure import NO_PRESSURE
-from edgesplit.core.policy import score
+from edgesplit.core.policies.policy import score
 from edgesplit.node.process.imports import Imports
 from edgesplit.node.tier.tier_sessions import TierTold
 

@@ -18,7 +18,7 @@ from edgesplit.core.control.replay import replay
 from edgesplit.core.control.state import Settings
 from edgesplit.core.control.step import step
 from edgesplit.core.payload_codec import CodecSizes, CodecSpeed
-from edgesplit.core.policy import score
+from edgesplit.core.policies.policy import score
 
 
 def loops():

@@ -27,7 +27,7 @@ from edgesplit.core.control.step import begin, step
 from edgesplit.core.cost import CostModel
 from edgesplit.core.goal import Goal
 from edgesplit.core.plan import parse_plan
-from edgesplit.core.policy import fixed, score
+from edgesplit.core.policies.policy import fixed, score
 from edgesplit.core.tier_timing import TierTiming
 from edgesplit.errors import ConfigError, EventError, UnknownNameError
 

@@ -26,7 +26,7 @@ from edgesplit.core.explain import explain
 from edgesplit.core.goal import Goal
 from edgesplit.core.payload_codec import CodecSizes, CodecSpeed
 from edgesplit.core.plan import parse_plan
-from edgesplit.core.policy import score
+from edgesplit.core.policies.policy import score
 from edgesplit.core.record import Finished, record_of
 from edgesplit.core.tier_timing import TierTiming
 from edgesplit.errors import EventError, UnknownNameError

@@ -10,7 +10,7 @@ from edgesplit.core.control.event import Activate, GoalChanged, Prepare, Prepare
 from edgesplit.core.control.state import Settings
 from edgesplit.core.control.step import begin, step
 from edgesplit.core.goal import Goal
-from edgesplit.core.policy import score
+from edgesplit.core.policies.policy import score
 from edgesplit.errors import EventError
 
 LATENCY = Goal(end_energy=0.0, total_energy=0.0, latency=1.0)

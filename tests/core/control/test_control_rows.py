@@ -22,7 +22,7 @@ from edgesplit.core.control.step import begin, step
 from edgesplit.core.cost import CostModel
 from edgesplit.core.layer_times import LayerTimes
 from edgesplit.core.plan import parse_plan, plan_along
-from edgesplit.core.policy import fixed, score
+from edgesplit.core.policies.policy import fixed, score
 from edgesplit.core.tier_runtimes import TierRuntimes
 from edgesplit.errors import EventError, UnknownNameError
 

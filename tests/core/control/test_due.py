@@ -32,7 +32,7 @@ from edgesplit.core.control.simulate import World, simulate
 from edgesplit.core.control.state import ControlState, Settings
 from edgesplit.core.control.step import begin, step
 from edgesplit.core.fleet.host_load import HostLoad
-from edgesplit.core.policy import fastest, fixed, only, score
+from edgesplit.core.policies.policy import fastest, fixed, only, score
 
 TICK_S = 0.1
 

@@ -44,7 +44,8 @@ from edgesplit.core.layer_times import LayerTimes
 from edgesplit.core.payload_codec import CodecSizes, CodecSpeed
 from edgesplit.core.plain_data import tagged
 from edgesplit.core.plan import plan_along
-from edgesplit.core.policy import fixed, policy_named, score
+from edgesplit.core.policies.named import policy_named
+from edgesplit.core.policies.policy import fixed, score
 from edgesplit.core.power import Power
 from edgesplit.core.profile import Link, Tier
 from edgesplit.core.tier_timing import TierTiming

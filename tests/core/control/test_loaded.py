@@ -16,7 +16,7 @@ from edgesplit.core.control.step import begin, step
 from edgesplit.core.explain import explain
 from edgesplit.core.fleet.host_load import HostLoad
 from edgesplit.core.fleet.pressure import NO_PRESSURE
-from edgesplit.core.policy import score
+from edgesplit.core.policies.policy import score
 from edgesplit.errors import EventError, UnknownNameError
 
 BUSY, IDLE = HostLoad(utilisation=1.0), HostLoad(utilisation=0.0, temperature_c=40.0)

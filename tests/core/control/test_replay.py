@@ -12,7 +12,7 @@ from edgesplit.core.control.simulate import SimulatedRun, World, simulate
 from edgesplit.core.control.state import Settings
 from edgesplit.core.control.step import begin
 from edgesplit.core.cost import CostModel
-from edgesplit.core.policy import fixed, score
+from edgesplit.core.policies.policy import fixed, score
 
 MODELS = pytest.mark.parametrize("graph", [VGG, MOBILE], ids=lambda graph: graph.name)
 

@@ -15,7 +15,7 @@ from edgesplit.core.control.state import Settings, current_profile
 from edgesplit.core.control.step import begin, step
 from edgesplit.core.goal import Goal
 from edgesplit.core.plan import Plan, Stage, parse_plan
-from edgesplit.core.policy import score
+from edgesplit.core.policies.policy import score
 
 A, B = parse_plan("end:0-5 | cloud:5-16"), parse_plan("end:0-1 | cloud:1-16")
 SHORT, LONG = Stage("end", 0, 1), Stage("end", 0, 5)

@@ -13,7 +13,7 @@ from edgesplit.core.control.step import begin, step
 from edgesplit.core.cost import CostModel
 from edgesplit.core.explain import explain
 from edgesplit.core.plan import parse_plan
-from edgesplit.core.policy import fixed, score
+from edgesplit.core.policies.policy import fixed, score
 from edgesplit.errors import PlanError
 
 CHAIN = chain(MOBILE)

@@ -29,7 +29,7 @@ from edgesplit.core.control.step import begin, step
 from edgesplit.core.control.tiers import FORGET_S
 from edgesplit.core.fleet.host_load import HostLoad
 from edgesplit.core.plan import parse_plan
-from edgesplit.core.policy import score
+from edgesplit.core.policies.policy import score
 from edgesplit.core.profile import Link
 from edgesplit.errors import EventError, UnknownNameError
 

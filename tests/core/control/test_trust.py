@@ -12,7 +12,7 @@ from edgesplit.core.control.simulate import World, simulate
 from edgesplit.core.control.state import Settings
 from edgesplit.core.control.step import begin, step
 from edgesplit.core.control.trust import TRUSTED, Trust
-from edgesplit.core.policy import score
+from edgesplit.core.policies.policy import score
 
 
 def without(event, tier, reason):

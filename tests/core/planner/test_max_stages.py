@@ -14,7 +14,7 @@ from edgesplit.core.goal import Goal
 from edgesplit.core.graph import Graph
 from edgesplit.core.plan import parse_plan
 from edgesplit.core.planner.choose import choose, choose_fastest
-from edgesplit.core.policy import decide, fastest, score
+from edgesplit.core.policies.policy import decide, fastest, score
 from edgesplit.core.power import Power
 from edgesplit.core.profile import Link, Profile, Tier
 from edgesplit.core.scatter import assumed_scatter

@@ -9,7 +9,7 @@ from topologies import mesh
 from edgesplit.core.cost import CostModel
 from edgesplit.core.goal import Goal
 from edgesplit.core.plan import parse_plan
-from edgesplit.core.policy import decide
+from edgesplit.core.policies.policy import decide
 from experiments.shared.exhaustive import every_plan
 
 MOST = 4

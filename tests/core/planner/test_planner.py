@@ -19,7 +19,7 @@ from edgesplit.core.planner import choose as choosing
 from edgesplit.core.planner import limited, shortest
 from edgesplit.core.planner.choose import choose, choose_fastest
 from edgesplit.core.planner.space import window_min
-from edgesplit.core.policy import decide
+from edgesplit.core.policies.policy import decide
 from edgesplit.core.power import Power
 from edgesplit.core.profile import Link, Profile, Tier
 

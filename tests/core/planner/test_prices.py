@@ -13,7 +13,7 @@ from edgesplit.core.goal import Goal
 from edgesplit.core.graph import Graph
 from edgesplit.core.matrix import three_tier_matrix
 from edgesplit.core.plan import parse_plan
-from edgesplit.core.policy import decide
+from edgesplit.core.policies.policy import decide
 from edgesplit.core.power import Power
 from edgesplit.core.profile import Link, Profile, Tier
 from edgesplit.core.scatter import assumed_scatter

@@ -14,7 +14,8 @@ from edgesplit.core.graph import Graph
 from edgesplit.core.layer_times import LayerTimes
 from edgesplit.core.matrix import three_tier_matrix
 from edgesplit.core.plan import parse_plan
-from edgesplit.core.policy import decide, fastest, fixed, only, policy_named, score
+from edgesplit.core.policies.named import policy_named
+from edgesplit.core.policies.policy import decide, fastest, fixed, only, score
 from edgesplit.core.power import Power
 from edgesplit.core.profile import Link, Profile, Tier
 from edgesplit.errors import PlanError, UnknownNameError

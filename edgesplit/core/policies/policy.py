@@ -1,18 +1,18 @@
 """Policies: functions (graph, profile, goal) -> plan. `score` is the one to use; others compare."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from edgesplit.core.cost import CostModel
 from edgesplit.core.goal import Goal
 from edgesplit.core.graph import Graph
-from edgesplit.core.plan import Plan, parse_plan
+from edgesplit.core.plan import Plan
 from edgesplit.core.planner.choose import Decision, choose, choose_fastest, choose_within
 from edgesplit.core.planner.route import best_route
 from edgesplit.core.planner.shortest import shortest
 from edgesplit.core.planner.space import route_space
 from edgesplit.core.profile import Profile
-from edgesplit.errors import EdgeSplitError, PlanError, UnknownNameError
+from edgesplit.errors import EdgeSplitError, PlanError
 
 Policy = Callable[[Graph, Profile, Goal], Plan]
 
@@ -120,27 +120,3 @@ def checked(policy: Policy) -> Policy:
         return plan
 
     return ask
-
-
-def policy_named(text: str, tiers: Sequence[str]) -> Policy:
-    """The policy that `text` names: score, fastest, TIER-only, or a plan's text.
-
-    Raises UnknownNameError for another name or an unknown tier, PlanError for a malformed plan.
-    """
-    named: dict[str, Policy] = {"score": score, "fastest": fastest}
-    named |= {f"{tier}-only": only(tier) for tier in tiers}
-    if text in named:
-        return named[text]
-    node = text.removesuffix("-only")
-    if node != text and any(plays(node, tier) for tier in tiers):
-        return only(node)
-    if ":" not in text:
-        raise UnknownNameError(
-            f"no policy {text!r}; there are {', '.join(named)}, or a plan such as "
-            f"'{tiers[0]}:0-12 | {tiers[-1]}:12-38'"
-        )
-    plan = parse_plan(text)
-    for tier in plan.route:
-        if not any(plays(tier, one) for one in tiers):
-            raise UnknownNameError(f"plan {plan}: no tier {tier!r}; known: {', '.join(tiers)}")
-    return fixed(plan)

@@ -1,0 +1,1 @@
+"""Policies: functions (graph, profile, goal) -> plan. Ours, and published ones to compare with."""

@@ -1,0 +1,33 @@
+"""Policies by name: ours, the published ones, everything on one tier, or a plan's text."""
+
+from collections.abc import Sequence
+
+from edgesplit.core.plan import parse_plan
+from edgesplit.core.policies.policy import Policy, fastest, fixed, only, plays, score
+from edgesplit.core.policies.published import PUBLISHED
+from edgesplit.errors import UnknownNameError
+
+
+def policy_named(text: str, tiers: Sequence[str]) -> Policy:
+    """The policy that `text` names: score, fastest, a published one, TIER-only, or a plan's text.
+
+    Raises UnknownNameError for another name or an unknown tier, PlanError for a malformed plan.
+    """
+    named: dict[str, Policy] = {"score": score, "fastest": fastest}
+    named |= {name: one.policy for name, one in PUBLISHED.items()}
+    named |= {f"{tier}-only": only(tier) for tier in tiers}
+    if text in named:
+        return named[text]
+    node = text.removesuffix("-only")
+    if node != text and any(plays(node, tier) for tier in tiers):
+        return only(node)
+    if ":" not in text:
+        raise UnknownNameError(
+            f"no policy {text!r}; there are {', '.join(named)}, or a plan such as "
+            f"'{tiers[0]}:0-12 | {tiers[-1]}:12-38'"
+        )
+    plan = parse_plan(text)
+    for tier in plan.route:
+        if not any(plays(tier, one) for one in tiers):
+            raise UnknownNameError(f"plan {plan}: no tier {tier!r}; known: {', '.join(tiers)}")
+    return fixed(plan)
