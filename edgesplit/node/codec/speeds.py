@@ -1,7 +1,7 @@
 """What codecs take on this host: seconds, and per byte, fitted to payloads of several sizes."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from statistics import median
 from typing import Any
 
@@ -13,22 +13,22 @@ _ENOUGH_S = 0.3  # of one codec on one payload; three runs there are at least
 _LEAST_RUNS = 3
 
 Payload = Sequence[Any]
-Point = tuple[float, float, float]  # bytes as it is, seconds to encode, seconds to decode
+Point = tuple[float, float, float]  # bytes, seconds to encode, seconds to decode
 
 
 def measure_codecs(
-    payloads: Sequence[Payload],
+    payloads: Mapping[int, Payload],
     codecs: Sequence[str],
     run_slot: Callable[[Callable[[], Any]], Any] = lambda run: run(),
 ) -> tuple[CodecSpeed, ...]:
     """Each codec's seconds on this thread, in the order given. Medians of a few runs.
 
-    payloads: real ones, of different sizes: zeros would be quick to compress. run_slot: runs one
-    measurement after another, where others have to get their turns between.
+    payloads: real ones by their cut, of different sizes: zeros would be quick to compress.
+    run_slot: runs one measurement after another, where others have to get their turns between.
     """
-    sized = [(coded_bytes(payload, AS_IS), payload) for payload in payloads]
+    sized = [(coded_bytes(payload, AS_IS), payload) for payload in payloads.values()]
     return tuple(
-        _speed(codec, [_point(size, payload, codec, run_slot) for size, payload in sized])
+        _speed(codec, [_point(size, payload, codec, run_slot) for size, payload in sized], payloads)
         for codec in codecs
     )
 
@@ -38,25 +38,27 @@ def _point(
 ) -> Point:
     runs: list[tuple[float, float]] = []
     while len(runs) < _RUNS:
-        runs.append(run_slot(lambda: _timed(payload, codec)))
+        runs.append(run_slot(lambda: timed(payload, codec)[1:]))
         if len(runs) >= _LEAST_RUNS and sum(map(sum, runs)) > _ENOUGH_S:
             break
     encode_s, decode_s = (median(seconds) for seconds in zip(*runs, strict=True))
     return float(n_bytes), encode_s, decode_s
 
 
-def _timed(payload: Payload, codec: str) -> tuple[float, float]:
+def timed(payload: Payload, codec: str) -> Point:
+    """Bytes in that codec, seconds to encode and to decode, once."""
     began_s = time.perf_counter()
     coded = encode(payload, codec)
     encoded_s = time.perf_counter()
     decode(coded)
-    return encoded_s - began_s, time.perf_counter() - encoded_s
+    ended_s = time.perf_counter()
+    return coded_bytes(coded, AS_IS), encoded_s - began_s, ended_s - encoded_s
 
 
-def _speed(codec: str, points: Sequence[Point]) -> CodecSpeed:
+def _speed(codec: str, points: Sequence[Point], cuts: Iterable[int]) -> CodecSpeed:
     encoding = fitted([(size, encode_s) for size, encode_s, _ in points])
     decoding = fitted([(size, decode_s) for size, _, decode_s in points])
-    return CodecSpeed(codec, *encoding, *decoding)
+    return CodecSpeed(codec, *encoding, *decoding, cuts=tuple(cuts))
 
 
 def fitted(points: Sequence[tuple[float, float]]) -> tuple[float, float]:

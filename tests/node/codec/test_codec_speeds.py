@@ -45,12 +45,13 @@ def test_each_codec_is_measured_in_the_slots_that_are_given():
         slots.append(run)
         return run()
 
-    payloads = [[torch.randn(1, 8, n, n), 7] for n in (16, 64)]
+    payloads = {n: [torch.randn(1, 8, n, n), 7] for n in (16, 64)}
     found = measure_codecs(payloads, USUAL_CODECS, run_slot)
     assert tuple(speed.codec for speed in found) == USUAL_CODECS
     assert len(slots) >= 3 * 2 * len(USUAL_CODECS)
     for speed in found:
-        large = payload_bytes(forms_of(payloads[1]))
+        large = payload_bytes(forms_of(payloads[64]))
+        assert speed.cuts == (16, 64)
         assert speed.encode_s + large * speed.encode_s_per_byte > 0
         assert speed.decode_s + large * speed.decode_s_per_byte > 0
         assert speed.provenance == "measured"
@@ -67,10 +68,12 @@ def workload():
 
 def test_payloads_are_what_layers_make_of_the_example(workload):
     payloads = coded_examples(workload, unslotted)
-    sizes = [payload_bytes(forms_of(payload)) for payload in payloads]
+    sizes = [payload_bytes(forms_of(payload)) for payload in payloads.values()]
+    graph_bytes = [payload_bytes(forms) for forms in workload.forms]
+    assert sizes == [graph_bytes[cut] for cut in payloads]
     assert sizes == sorted(set(sizes))
     assert len(sizes) > 1
-    assert all(any(value.any() for value in payload) for payload in payloads)
+    assert all(any(value.any() for value in payload) for payload in payloads.values())
 
 
 def test_a_tier_measures_on_its_compute_thread(workload):
