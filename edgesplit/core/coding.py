@@ -123,15 +123,14 @@ def coding_s(
     raw_bytes: of the payload at each cut as it is. Payloads take their effort against that of those
     which the speed was measured on.
     """
-    encoding_s = (speed.encode_s + speed.encode_s_per_byte * raw_bytes) * slowdown
-    decoding_s = (speed.decode_s + speed.decode_s_per_byte * raw_bytes) * slowdown
-    if sizes is None or not sizes.effort:
-        return encoding_s, decoding_s
-    effort = np.array(sizes.effort).T
-    known = [cut for cut in speed.cuts if cut < len(raw_bytes)]
-    if known:
-        effort = effort / effort[:, known].mean(axis=1, keepdims=True)
-    return encoding_s * effort[0], decoding_s * effort[1]
+    encoding, decoding = speed.encode_s_per_byte * raw_bytes, speed.decode_s_per_byte * raw_bytes
+    if sizes is not None and sizes.effort:
+        effort = np.array(sizes.effort).T
+        known = [cut for cut in speed.cuts if cut < len(raw_bytes)]
+        if known:
+            effort = effort / effort[:, known].mean(axis=1, keepdims=True)
+        encoding, decoding = encoding * effort[0], decoding * effort[1]
+    return (speed.encode_s + encoding) * slowdown, (speed.decode_s + decoding) * slowdown
 
 
 def sent_bytes(graph: Graph, profile: Profile, codec: str, cut: int) -> float:

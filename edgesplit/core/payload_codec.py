@@ -48,8 +48,8 @@ class CodecSizes:
     loss: per cut the upper end of the accuracy that it costs there, from 0 to 1; None: not
         measured. Of a lossless codec 0 everywhere.
     spread_bytes: standard deviation of the bytes over the examples, per cut; empty: not known.
-    effort: per cut (encoding, decoding), the seconds that its payload takes over those that a line
-        over bytes says: zeros are quick to compress. Empty: as the line says.
+    effort: per cut (encoding, decoding), the seconds that its bytes take over those that bytes
+        take on the whole: zeros are quick to compress. Empty: 1 everywhere.
     Raises ProfileError where the lengths differ, or for what is no size, no loss or no effort.
     """
 

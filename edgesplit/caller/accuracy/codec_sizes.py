@@ -19,6 +19,7 @@ EXAMPLES_SIZED = 8  # payloads of so many examples are encoded
 _LEAST_TIMES = 3  # so often at least is each timed
 # What is quicker is the call and the clock, and no plan depends on it.
 _LEAST_TIMED_S = 1e-5
+_LEAST_EFFORT = 0.1
 _Points = list[list[Point]]  # per cut, of each codec
 _Run = Callable[[Callable[[], _Points]], _Points]
 
@@ -78,11 +79,15 @@ def _sizes(codec: str, graph: Graph, seen: Sequence[Sequence[Point]]) -> CodecSi
 
 
 def _efforts(seconds: Sequence[float], graph: Graph) -> list[float]:
-    """Seconds at each cut over what a line over bytes says; 1 for what is too quick to be timed."""
+    """Seconds per byte at each cut over those on the whole; 1 for what is too quick to be timed.
+
+    What a payload takes whatever its size is left out of it.
+    """
     points = list(zip(graph.payload_bytes, seconds, strict=True))
     fixed_s, s_per_byte = fitted([point for point in points if point[1] >= _LEAST_TIMED_S])
-    lines = (fixed_s + s_per_byte * size for size, _ in points)
     return [
-        one / line if one >= _LEAST_TIMED_S and line > 0 else 1.0
-        for one, line in zip(seconds, lines, strict=True)
+        max(_LEAST_EFFORT, (one - fixed_s) / (s_per_byte * size))
+        if one >= _LEAST_TIMED_S and s_per_byte * size > 0
+        else 1.0
+        for size, one in points
     ]

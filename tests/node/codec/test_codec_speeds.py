@@ -7,7 +7,7 @@ from tiers import ServedHost
 
 from edgesplit.core.payload_codec import USUAL_CODECS, CodecSpeed
 from edgesplit.core.power import Power
-from edgesplit.node.codec.speeds import fitted, measure_codecs
+from edgesplit.node.codec.speeds import fitted, last_cache_bytes, measure_codecs
 from edgesplit.node.meter.power_model import PowerModelMeter
 from edgesplit.node.program.prepared_cache import PreparedCache
 from edgesplit.node.program.run_slot import unslotted
@@ -99,3 +99,13 @@ def test_speeds_are_slowed_as_layer_times_are(workload, monkeypatch):
         held.workloads["w"] = workload
         [found] = Measurements(served.server, held, served.address).codec_speeds("w", ("zstd",))
     assert found == CodecSpeed("zstd", 0.004, 4e-9, 0.008, 12e-9)
+
+
+def test_the_largest_cache_is_what_linux_says(tmp_path):
+    assert last_cache_bytes(tmp_path) == 1 << 24
+    for name, size in (("index0", "32K"), ("index3", "2048K"), ("index4", "strange")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "size").write_text(f"{size}\n")
+    assert last_cache_bytes(tmp_path) == 2 << 20
+    (tmp_path / "index3" / "size").write_text("1048576K\n")
+    assert last_cache_bytes(tmp_path) == 1 << 26
