@@ -77,9 +77,17 @@ def predicted_s(profile: Profile, raw_bytes: Sequence[int], at: tuple[int, str])
 
 
 def measured_rate(
-    scene: Scene, split: EdgeSplit, x: torch.Tensor, crossing: Crossing, rounds: int
+    scene: Scene,
+    split: EdgeSplit,
+    inputs: Sequence[torch.Tensor],
+    crossing: Crossing,
+    rounds: int,
 ) -> Row:
-    """Where the difference of two plans, a line over 1 / rate, crosses zero."""
+    """Where the difference of two plans, a line over 1 / rate, crosses zero.
+
+    inputs take turns, since a codec makes more of one than of another. They should be the examples
+    whose bytes the profile has.
+    """
     names, n = split.profile.names, len(split.graph)
     plain = plan_along(names[:2], [crossing.cut], n)
     plans = plain, plain.coded([crossing.codec])
@@ -89,7 +97,7 @@ def measured_rate(
     expected_s = predicted_s(split.profile, split.graph.payload_bytes, at)
     for rate in rates:
         shape_all(scene, split, f"{rate / 1e6:.4f}MB/s")
-        difference_s, codec_s = _difference_s(split, x, plans, rounds)
+        difference_s, codec_s = _difference_s(split, inputs, plans, rounds)
         differences.append(difference_s)
         codings.append(codec_s)
     slope, offset = np.polyfit([1 / rate for rate in rates], differences, 1)
@@ -102,7 +110,7 @@ def measured_rate(
 
 
 def _difference_s(
-    split: EdgeSplit, x: torch.Tensor, plans: tuple[Plan, Plan], rounds: int
+    split: EdgeSplit, inputs: Sequence[torch.Tensor], plans: tuple[Plan, Plan], rounds: int
 ) -> tuple[float, float]:
     """Medians over rounds of what the codec adds to a request, and of its own seconds in that.
 
@@ -111,6 +119,7 @@ def _difference_s(
     """
     added, coding = list[float](), list[float]()
     for number in range(rounds + 1):
+        x = inputs[number % len(inputs)]
         plain, coded = (_beside_layers_s(split, x, plan) for plan in plans)
         if number and plain is not None and coded is not None:
             added.append(coded[0] - plain[0])
