@@ -80,7 +80,6 @@ def _measure(
     split = EdgeSplit(
         known.model, goal, address=place.address, config=config, examples=known.examples
     )
-    x = known.examples[0][0]
     with split:
         place.attach(split)
         for rate in rates:
