@@ -101,6 +101,7 @@ def _plain_workload(workload: "WorkloadStatus") -> dict[str, Any]:
     return {
         "id": workload.id,
         "graph": workload.graph,
+        "policy": workload.policy or None,
         "plan": str(active.plan) if active else None,
         "version": active.version if active else 0,
         "reason": active.reason if active else None,
@@ -182,8 +183,10 @@ def _workload_lines(workload: "WorkloadStatus") -> Iterator[str]:
         yield f"{workload.graph}: the first plan is being prepared"
     else:
         yield f"{workload.graph}: {active.plan}"
+        policy = workload.policy or "a function of the user's"
         yield (
-            f"  plan {active.version}, in force for {_duration(workload.active_s)}: {active.reason}"
+            f"  plan {active.version} by policy {policy}, in force for "
+            f"{_duration(workload.active_s)}: {active.reason}"
         )
     if workload.lost:
         yield f"  not planned with: {', '.join(workload.lost)}"

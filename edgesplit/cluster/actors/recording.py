@@ -73,8 +73,8 @@ class Recording:
 class Recorded:
     """What a scheduler hands out of one workload.
 
-    policy: as the user named it, empty for a function. start: the state before the first event; it
-    holds another policy, since a function may be of a module that only the caller has.
+    policy: as the user named it, empty for a function. start: the state before the first event; in
+    place of a function, which may be of a module that only the caller has, it holds `score`.
     """
 
     workload_id: str

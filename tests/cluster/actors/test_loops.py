@@ -1,24 +1,31 @@
 """The control loops of a scheduler without Ray: refused events, the ring of recorded ones."""
 
 import logging
+import pickle
 
 import msgspec
 import numpy as np
 from control_cases import request, started
+from learner_cases import TRIED, TriesOut
 from worlds import GOAL, VGG, chain
 
 from edgesplit.cluster.actors import recording
+from edgesplit.cluster.actors.bounded_policy import BoundedPolicy, bounded
 from edgesplit.cluster.actors.checkpoint import Checkpoint
 from edgesplit.cluster.actors.loops import ControlLoops
 from edgesplit.cluster.actors.recording import Recorded, Recording
-from edgesplit.cluster.actors.workload import Workload
+from edgesplit.cluster.actors.workload import Workload, recorded, status_of
 from edgesplit.core.changed import changed
 from edgesplit.core.control.event import LinkProbed, Observed, Tick, TierLost
+from edgesplit.core.control.event_file import EventLog, lines_of, read_lines
 from edgesplit.core.control.replay import replay
 from edgesplit.core.control.state import Settings
 from edgesplit.core.control.step import step
 from edgesplit.core.payload_codec import CodecSizes, CodecSpeed
+from edgesplit.core.plan import parse_plan
+from edgesplit.core.policies.checked import bare, checked
 from edgesplit.core.policies.policy import score
+from edgesplit.core.policies.published import PUBLISHED, Published
 
 
 def loops():
@@ -126,3 +133,40 @@ def test_a_restarted_scheduler_uses_no_codec_that_was_given_up_since_it_was_save
     profile = found.known("w").state.profile
     assert profile.codecs == (kept,)
     assert profile.tier("end").codec_speeds == (speed,)
+
+
+def test_a_published_policy_learns_and_its_recording_says_what_it_had_learned(monkeypatch):
+    monkeypatch.setitem(PUBLISHED, "tries", Published("tries", "made up", "nothing", TriesOut()))
+    found = ControlLoops("5e55")
+    workload = Workload("w", VGG, chain(VGG), GOAL, checked(TriesOut()), Settings(), "tries")
+    found.begin(workload, 0)
+    loop = found.known("w")
+    assert isinstance(loop.state.policy, BoundedPolicy)
+    for plan in TRIED[:2]:
+        at_s = found.now_s()
+        found.take("w", request(parse_plan(plan), chain(VGG), at_s))
+    assert status_of(loop, found.now_s()).policy == "tries"
+    known = bare(loop.state.policy.policy)
+    assert len(known.took) == 2
+    assert recorded(loop).start.policy == TriesOut()  # as it was before the first event
+    loop.recording = Recording()
+    log = EventLog("0.1.0", "5e55", "w", "tries", recorded(loop).start, ())
+    assert log.start.policy == known
+    back = read_lines(iter(list(lines_of(log))))
+    assert bare(back.start.policy) == known
+
+
+def test_what_a_function_had_learned_stays_in_its_session():
+    found = ControlLoops("5e55")
+    found.begin(Workload("w", VGG, chain(VGG), GOAL, checked(TriesOut()), Settings()), 0)
+    assert recorded(found.known("w")).start.policy is score
+
+
+def test_a_restarted_scheduler_goes_on_with_what_a_policy_had_learned(monkeypatch):
+    policy = bounded(checked(TriesOut(took=((TRIED[0], 9.0),))))
+    saved = pickle.loads(pickle.dumps((changed(started(), policy=policy), 3)))
+    monkeypatch.setattr(Checkpoint, "load", lambda self, workload_id: saved)
+    found = ControlLoops("5e55")
+    workload = Workload("w", VGG, chain(VGG), GOAL, checked(TriesOut()), Settings())
+    found.resume(workload, 2)
+    assert bare(found.known("w").state.policy.policy) == TriesOut(took=((TRIED[0], 9.0),))
