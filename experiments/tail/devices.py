@@ -38,7 +38,8 @@ def graph_of(model: str) -> tuple[Graph, tuple[int, ...]]:
     blocks = list(_BLOCKS[model]())
     sizes = (INPUT_BYTES, *(VALUE_BYTES * values for _, _, values in blocks))
     names = tuple(name for name, _, _ in blocks)
-    return Graph(model, names, sizes, (1,) * len(blocks)), tuple(macs for _, macs, _ in blocks)
+    macs = tuple(macs for _, macs, _ in blocks)
+    return Graph(model, names, sizes, (1,) * len(blocks), macs), macs
 
 
 def profile_of(model: str, trace_bytes_per_s: float) -> tuple[Graph, Profile]:
