@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from edgesplit.core.goal import Goal
     from edgesplit.core.graph import Graph
     from edgesplit.core.plan import Plan, Stage, parse_plan, plan_along
+    from edgesplit.core.policies.comparison import Comparison
     from edgesplit.core.power import Power
     from edgesplit.core.profile import Link, Profile, Tier
     from edgesplit.errors import EdgeSplitError
@@ -40,6 +41,7 @@ _HOMES = {
     "edgesplit.core.goal": ("Goal",),
     "edgesplit.core.graph": ("Graph",),
     "edgesplit.core.plan": ("Plan", "Stage", "parse_plan", "plan_along"),
+    "edgesplit.core.policies.comparison": ("Comparison",),
     "edgesplit.core.power": ("Power",),
     "edgesplit.core.profile": ("Link", "Profile", "Tier"),
     "edgesplit.errors": ("EdgeSplitError",),
@@ -59,6 +61,7 @@ __all__ = [
     "ALLOCATOR_ENV",
     "EMBEDDED_EMULATION",
     "AccuracyWarning",
+    "Comparison",
     "Config",
     "EdgeSplit",
     "EdgeSplitError",

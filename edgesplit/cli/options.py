@@ -6,6 +6,8 @@ from typing import Any, TypeVar
 
 import click
 
+from edgesplit.core.policies.published import PUBLISHED
+
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 LONGEST_S = 1e6  # some eleven days: no clock or wait of Python's overflows
 
@@ -112,8 +114,9 @@ _SESSION = (
         "--policy",
         default="score",
         show_default=True,
-        help="How the plan is chosen: score, fastest, TIER-only, or a plan such as "
-        "'end:0-5 | cloud:5-38'.",
+        metavar="NAME",
+        help="How the plan is chosen: score, fastest, TIER-only, a plan such as "
+        f"'end:0-5 | cloud:5-38', or a published policy: {', '.join(PUBLISHED) or 'none yet'}.",
     ),
     click.option(
         "--address",

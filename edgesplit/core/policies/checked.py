@@ -1,4 +1,4 @@
-"""A policy whose failures and wrong answers are PlanErrors that say so, whoever wrote it."""
+"""Policies whose failures and wrong answers are PlanErrors that say so: a user may write any."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

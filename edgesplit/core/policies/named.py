@@ -8,14 +8,19 @@ from edgesplit.core.policies.published import PUBLISHED
 from edgesplit.errors import UnknownNameError
 
 
+def named_policies(tiers: Sequence[str]) -> dict[str, Policy]:
+    """Every policy that has a name, by it: ours, everything on one of `tiers`, published ones."""
+    named: dict[str, Policy] = {"score": score, "fastest": fastest}
+    named |= {f"{tier}-only": only(tier) for tier in tiers}
+    return named | {name: one.policy for name, one in PUBLISHED.items()}
+
+
 def policy_named(text: str, tiers: Sequence[str]) -> Policy:
-    """The policy that `text` names: score, fastest, a published one, TIER-only, or a plan's text.
+    """The policy that `text` names: score, fastest, TIER-only, a published one, or a plan's text.
 
     Raises UnknownNameError for another name or an unknown tier, PlanError for a malformed plan.
     """
-    named: dict[str, Policy] = {"score": score, "fastest": fastest}
-    named |= {name: one.policy for name, one in PUBLISHED.items()}
-    named |= {f"{tier}-only": only(tier) for tier in tiers}
+    named = named_policies(tiers)
     if text in named:
         return named[text]
     node = text.removesuffix("-only")
