@@ -1,8 +1,9 @@
 """What options of several commands take: numbers in their range, and options shared by commands."""
 
 import math
+import re
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import click
 
@@ -23,6 +24,20 @@ class Finite(click.FloatRange):
         if not math.isfinite(found):
             self.fail(f"{value!r} is not a finite number", param, ctx)
         return found
+
+
+class Duration(click.ParamType):  # type: ignore[type-arg]  # of newer versions
+    """A time such as 90s, 15m or 1h; a number alone is of seconds."""
+
+    name = "time"
+    _SECONDS: ClassVar = {"": 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Its seconds; wrong usage for what is no time above 0."""
+        found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-z]*)\s*", str(value).lower())
+        if found is None or found[2] not in self._SECONDS or not float(found[1]):
+            self.fail(f"{value!r} is no time above 0, such as 90s, 15m or 1h", param, ctx)
+        return min(LONGEST_S, float(found[1]) * self._SECONDS[found[2]])
 
 
 class RuntimeName(click.ParamType):  # type: ignore[type-arg]  # of newer versions

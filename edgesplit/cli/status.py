@@ -186,7 +186,7 @@ def _workload_lines(workload: "WorkloadStatus") -> Iterator[str]:
         policy = workload.policy or "a function of the user's"
         yield (
             f"  plan {active.version} by policy {policy}, in force for "
-            f"{_duration(workload.active_s)}: {active.reason}"
+            f"{duration(workload.active_s)}: {active.reason}"
         )
     if workload.lost:
         yield f"  not planned with: {', '.join(workload.lost)}"
@@ -223,7 +223,7 @@ def _watts(power: "Power") -> str:
     )
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
     """Such as 12 s, 5 min 03 s, 2 h 10 min."""
     minutes, rest = divmod(int(seconds), 60)
     if not minutes:

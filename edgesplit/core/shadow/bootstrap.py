@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from edgesplit.core.cost import Array
+
 _DRAWS = 2000
 _LEAST_BLOCKS = 10  # of fewer there is no interval to speak of
 _LEVEL = 0.95
@@ -33,33 +35,39 @@ class Saving:
         return self.low is None or self.high is None or self.low <= 0 <= self.high
 
 
-def block_length(count: int) -> int:
-    """Of so many requests: the square root, which grows with them as the number of blocks does."""
-    return max(1, math.isqrt(count))
+@dataclass(frozen=True)
+class Blocks:
+    """Which blocks are drawn, the same for all that is compared: equal rows get equal intervals.
+
+    length: requests of a block. draws: (draws, blocks), where each block begins, as a share of all.
+    """
+
+    length: int
+    draws: NDArray[np.float64]
+
+    def saving(self, old: Array, new: Array) -> Saving:
+        """What `new` saves over `old` in the mean. Both: of the same requests, in order of time."""
+        share = _share(float(old.sum()), float(new.sum()))
+        if self.draws.shape[1] < _LEAST_BLOCKS:
+            return Saving(share)
+        starts = (self.draws * len(old)).astype(int)
+        sums = [self._sums(values)[starts].sum(axis=1).tolist() for values in (old, new)]
+        shares = sorted(map(_share, *sums))
+        outside = int((1 - _LEVEL) / 2 * len(shares))
+        return Saving(share, shares[outside], shares[-1 - outside])
+
+    def _sums(self, values: Array) -> Array:
+        """Of the block that begins at each place."""
+        length, count = min(self.length, len(values)), len(values)
+        until = np.concatenate([[0.0], np.cumsum(np.concatenate([values, values[:length]]))])
+        sums: Array = until[length : length + count] - until[:count]
+        return sums
 
 
-def saving(
-    old: NDArray[np.float64], new: NDArray[np.float64], generator: np.random.Generator
-) -> Saving:
-    """What `new` saves over `old` in the mean. Both: of the same requests, in order of time."""
-    share = _share(float(old.sum()), float(new.sum()))
-    length = block_length(len(old))
-    blocks = math.ceil(len(old) / length)
-    if blocks < _LEAST_BLOCKS:
-        return Saving(share)
-    starts = generator.integers(0, len(old), (_DRAWS, blocks))
-    sums = (_block_sums(values, length)[starts].sum(axis=1) for values in (old, new))
-    shares = sorted(_share(float(a), float(b)) for a, b in zip(*sums, strict=True))
-    outside = int((1 - _LEVEL) / 2 * _DRAWS)
-    return Saving(share, shares[outside], shares[-1 - outside])
-
-
-def _block_sums(values: NDArray[np.float64], length: int) -> NDArray[np.float64]:
-    """Of the block that begins at each place."""
-    count, again = len(values), np.concatenate([values, values[:length]])
-    until = np.concatenate([[0.0], np.cumsum(again)])
-    sums: NDArray[np.float64] = until[length : length + count] - until[:count]
-    return sums
+def blocks_of(count: int, generator: np.random.Generator) -> Blocks:
+    """Of so many requests, each block of their square root: length and number grow together."""
+    length = max(1, math.isqrt(count))
+    return Blocks(length, generator.random((_DRAWS, math.ceil(count / length))))
 
 
 def _share(old: float, new: float) -> float:

@@ -3,10 +3,12 @@
 And what that would have taken, under the conditions that the request met.
 """
 
+import math
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
+from edgesplit.core.control.event import Observed
 from edgesplit.core.control.event_file import EventLog
 from edgesplit.core.cost import CostModel
 from edgesplit.core.graph import Graph
@@ -24,6 +26,8 @@ from edgesplit.core.shadow.history import (
 from edgesplit.core.shadow.shadow import Shadow, shadows
 from edgesplit.errors import PlanError
 
+MOST_REQUESTS = 4000  # that are looked at: some milliseconds each, and more hardly narrow intervals
+
 
 @dataclass(frozen=True)
 class Way:
@@ -31,6 +35,15 @@ class Way:
 
     plan: Plan
     spent: Spent
+
+
+@dataclass(frozen=True)
+class Window:
+    """What of a recording is looked at: requests since a moment of its clock, each `every`-th."""
+
+    since_s: float
+    every: int
+    until_s: float
 
 
 @dataclass
@@ -41,46 +54,54 @@ class Played:
     it had no plan that could run. best: along the plan of least score under what was met.
     """
 
+    window: Window
     requests: list[PastRequest] = field(default_factory=list)
     left_out: Counter[str] = field(default_factory=Counter)
     ways: dict[str, list[Way | None]] = field(default_factory=dict)
     best: list[Way] = field(default_factory=list)
 
 
+def window_of(log: EventLog, since_s: float) -> Window:
+    """The requests since then; of very many every second, third and so on."""
+    events = [event for event, _ in log.entries if event.at_s >= since_s]
+    count = sum(isinstance(event, Observed) for event in events)
+    until_s = events[-1].at_s if events else log.start.now_s
+    return Window(since_s, max(1, math.ceil(count / MOST_REQUESTS)), until_s)
+
+
 def played(
     log: EventLog,
     policies: Mapping[str, Policy],
-    since_s: float,
-    progress: Callable[[float], None] = lambda share: None,
+    window: Window,
+    progress: Callable[[float], None] = lambda at_s: None,
 ) -> Played:
-    """The requests since that moment of the events' clock, of very many every second, third, ...
+    """The requests in the window. Policies that learn do so from all events.
 
-    Policies that learn do so from all events. progress: is told which share is done. Raises
-    EventFileError for an event that cannot be played.
+    progress: is called with the time of each moment. Raises EventFileError for an event that cannot
+    be played.
     """
-    there = sum(isinstance(event, Observed) for event, _ in log.entries if event.at_s >= since_s)
-    found, told, last = Played(every=max(1, math.ceil(there / MOST_REQUESTS))), shadows(policies), None
-    graph, count = log.start.graph, 0
+    found, told, last, count = Played(window), shadows(policies), None, 0
     for moment in history(log):
-        is_due = moment.at_s >= since_s
+        progress(moment.at_s)
+        is_due = moment.at_s >= window.since_s
         if last is not None and is_due:  # of before, by which the first requests are sent
             told, last = _looked(told, last), None
         match moment:
             case Evaluation():
                 told, last = (_looked(told, moment), None) if is_due else (told, moment)
             case PastRequest():
-                if is_due:
-                    _take(found, graph, moment, told)
-                told = {name: shadow.told(graph, moment) for name, shadow in told.items()}
+                count += is_due
+                if is_due and count % window.every == 0:
+                    _take(found, log.start.graph, moment, told)
+                told = {name: one.told(log.start.graph, moment) for name, one in told.items()}
             case LeftOut():
                 found.left_out[moment.why] += is_due
     return found
 
 
-def along(graph: Graph, requests: Collection[PastRequest], plan: Plan) -> list[Way | None]:
+def along(graph: Graph, requests: Iterable[PastRequest], plan: Plan) -> list[Way | None]:
     """All of the requests along that plan."""
-    models = (CostModel(graph, request.met, request.goal) for request in requests)
-    return [_way(m, request, plan) for m, request in zip(models, requests, strict=True)]
+    return [_way(CostModel(graph, one.met, one.goal), one, plan) for one in requests]
 
 
 def _looked(told: Mapping[str, Shadow], moment: Evaluation) -> dict[str, Shadow]:

@@ -5,7 +5,7 @@ plan differs by, under the conditions that each request met.
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import astuple, dataclass
 
 import numpy as np
@@ -13,9 +13,9 @@ import numpy as np
 from edgesplit.core.control.event_file import EventLog
 from edgesplit.core.energy.provenance import predicted
 from edgesplit.core.policies.policy import Policy
-from edgesplit.core.shadow.bootstrap import Saving, block_length, saving
+from edgesplit.core.shadow.bootstrap import Blocks, Saving, blocks_of
 from edgesplit.core.shadow.history import PastRequest, Spent
-from edgesplit.core.shadow.played import Way, along, played
+from edgesplit.core.shadow.played import Way, Window, along, played, window_of
 from edgesplit.core.shadow.static import best_static
 from edgesplit.errors import EventFileError
 
@@ -44,12 +44,14 @@ class Regret:
     policy: the session's, empty for a function. began_s, ended_s: of the requests looked at, on
     the clock of the events. left_out: requests that say nothing of other plans, by the reason.
     block: requests that the bootstrap keeps together. static: the best plan for all of them, in
-    hindsight; clairvoyant: the best one for each. shadows: of every policy, least score first.
+    hindsight; clairvoyant: the best one for each. shadows: of every policy, least score first;
+    without_plan: policies that never had a plan that could run.
     """
 
     graph: str
     policy: str
     energy: str
+    window: Window
     began_s: float
     ended_s: float
     requests: int
@@ -59,50 +61,55 @@ class Regret:
     static: ShadowOutcome
     clairvoyant: ShadowOutcome
     shadows: tuple[ShadowOutcome, ...]
-    without_plan: tuple[str, ...] = ()
+    without_plan: tuple[str, ...]
 
 
 def regret(
-    log: EventLog, policies: Mapping[str, Policy], generator: np.random.Generator, since_s: float
+    log: EventLog,
+    policies: Mapping[str, Policy],
+    generator: np.random.Generator,
+    since_s: float,
+    progress: Callable[[float], None] = lambda at_s: None,
 ) -> Regret:
     """Give the events to the policies, and look at the requests since that moment of their clock.
 
-    The same for the same log and generator. Raises EventFileError where no request can be compared,
-    or an event cannot be played.
+    The same for the same log and generator. progress: as of played(). Raises EventFileError where
+    no request can be compared, or an event cannot be played.
     """
-    found = played(log, policies, since_s)
-    requests = found.requests
+    found = played(log, policies, window_of(log, since_s), progress)
+    graph, requests = log.start.graph, found.requests
+    left_out = {reason: count for reason, count in found.left_out.items() if count}
     if not requests:
-        why = "".join(f"; {count} {reason}" for reason, count in found.left_out.items() if count)
-        raise EventFileError(f"no request to compare with came back as planned in that time{why}")
-    table = _Table(requests, generator)
-    static = along(log.start.graph, requests, best_static(log.start.graph, requests))
+        why = "".join(f"; {count} {reason}" for reason, count in left_out.items())
+        raise EventFileError(f"no request came back as planned in that time{why}")
+    table, last = _Table(requests, blocks_of(len(requests), generator)), requests[-1]
     ways = {name: ways for name, ways in found.ways.items() if any(ways)}
     shadows = [table.outcome(name, each) for name, each in ways.items()]
     return Regret(
-        log.start.graph.name,
-        log.policy,
-        predicted(requests[-1].met, requests[-1].goal.boundary),
-        requests[0].at_s,
-        requests[-1].at_s,
-        len(requests),
-        {reason: count for reason, count in found.left_out.items() if count},
-        block_length(len(requests)),
-        table.outcome("as run", [Way(request.plan, request.spent) for request in requests]),
-        table.outcome("best static", static),
-        table.outcome("clairvoyant", found.best),
-        tuple(sorted(shadows, key=lambda one: one.mean.score)),
-        tuple(name for name in found.ways if name not in ways),
+        graph=graph.name,
+        policy=log.policy,
+        energy=predicted(last.met, last.goal.boundary),
+        window=found.window,
+        began_s=requests[0].at_s,
+        ended_s=last.at_s,
+        requests=len(requests),
+        left_out=left_out,
+        block=table.blocks.length,
+        ran=table.outcome("as run", [Way(one.plan, one.spent) for one in requests]),
+        static=table.outcome("best static", along(graph, requests, best_static(graph, requests))),
+        clairvoyant=table.outcome("clairvoyant", found.best),
+        shadows=tuple(sorted(shadows, key=lambda one: one.mean.score)),
+        without_plan=tuple(name for name in found.ways if name not in ways),
     )
 
 
 class _Table:
     """Of requests in order of time; all outcomes are compared with what was run."""
 
-    def __init__(self, requests: Sequence[PastRequest], generator: np.random.Generator) -> None:
+    def __init__(self, requests: Sequence[PastRequest], blocks: Blocks) -> None:
+        self.blocks = blocks
         self._ran = np.array([request.spent.score for request in requests])
         self._limits = [request.goal.latency_limit_s for request in requests]
-        self._generator = generator
 
     def outcome(self, policy: str, ways: Sequence[Way | None]) -> ShadowOutcome:
         """Of one policy; some of its ways are there."""
@@ -118,6 +125,6 @@ class _Table:
             len(there),
             plans,
             Spent(*rows.mean(axis=0).tolist()),
-            saving(ran, rows[:, 3], self._generator),
+            self.blocks.saving(ran, rows[:, 3]),
             sum(late) / len(late) if late else None,
         )

@@ -2,6 +2,7 @@
 
 import logging
 import pickle
+import zlib
 
 import msgspec
 import numpy as np
@@ -64,7 +65,11 @@ def test_what_is_left_out_is_not_recorded():
     loop = found.known("w")
     found.take("w", Tick(found.now_s()))
     found.take("w", Tick(-9.0))
-    assert len(loop.recording.kept(loop.state)[1]) == 1
+    assert len(events_of(loop.recording, loop.state)) == 1
+
+
+def events_of(kept, state):
+    return Recorded("w", "score", *kept.kept(state)).events()
 
 
 def played(count, kept=None):
@@ -83,18 +88,25 @@ def test_events_that_are_kept_lead_to_the_state_now(monkeypatch):
     monkeypatch.setattr(recording, "_TOGETHER", 10)
     monkeypatch.setattr(recording, "MOST_EVENTS", 95)
     kept, state = played(233)
-    start, packed = kept.kept(state)
-    events = [event for event, _ in Recorded("w", "score", start, packed).events()]
+    events = [event for event, _ in events_of(kept, state)]
     assert 85 <= len(events) <= 95
-    assert replay(start, events)[-1][0] == state
+    assert replay(kept.kept(state)[0], events)[-1][0] == state
 
 
 def test_a_recording_takes_no_more_bytes_than_it_may(monkeypatch):
     monkeypatch.setattr(recording, "_TOGETHER", 10)
-    monkeypatch.setattr(recording, "MOST_BYTES", 20_000)
+    monkeypatch.setattr(recording, "MOST_BYTES", 6_000)
     kept, state = played(300)
     packed = kept.kept(state)[1]
-    assert 10_000 < sum(map(len, packed)) < 20_000
+    assert 3_000 < sum(map(len, packed)) < 6_000
+    assert len(events_of(kept, state)) < 300
+    assert replay(kept.kept(state)[0], [e for e, _ in events_of(kept, state)])[-1][0] == state
+
+
+def test_a_recording_of_a_steady_session_takes_a_hundred_bytes_per_event():
+    kept, state = played(2000)
+    packed = kept.kept(state)[1]
+    assert sum(map(len, packed)) < 100 * len(events_of(kept, state))
 
 
 def test_of_no_events_the_state_now_is_the_start():
@@ -105,7 +117,7 @@ def test_of_no_events_the_state_now_is_the_start():
 def test_numpys_numbers_are_kept_and_what_is_no_number_ends_what_was_kept():
     kept, state = played(3)
     kept.add(state, LinkProbed(np.float64(1.0), "end", "edge", np.int64(9), 1.0, 0.1), ())
-    assert len(kept.kept(state)[1]) == 4
+    assert len(events_of(kept, state)) == 4
     kept.add(state, LinkProbed(2.0, "end", "edge", object(), 1.0, 0.1), ())
     assert kept.kept(state) == (state, ())
 
@@ -115,7 +127,7 @@ def test_a_request_is_kept_by_position():
     kept = Recording()
     event = request(state.active, chain(VGG), 1.0)
     kept.add(state, event, ())
-    [packed] = kept.kept(state)[1]
+    [packed] = msgspec.msgpack.decode(zlib.decompress(kept.kept(state)[1][0]))
     assert len(packed) < 400 < len(msgspec.msgpack.encode(event))
     assert isinstance(event, Observed)
 
