@@ -13,7 +13,7 @@ from edgesplit.core.planner.choose import Decision
 from edgesplit.core.policies.learning import is_followed
 from edgesplit.core.policies.policy import CostPolicy
 from edgesplit.core.profile import Profile, Tier
-from edgesplit.errors import PlanError
+from edgesplit.errors import EdgeSplitError, PlanError
 
 _TOLD = math.log(1.05)  # a change below 5 % is not given as a reason
 
@@ -66,7 +66,7 @@ def _decision(state: ControlState, model: CostModel, limit_s: float | None) -> D
             return state.policy.decision(model, limit_s)
         goal = replace(state.goal, latency_limit_s=limit_s)
         plan = state.policy(state.graph, model.profile, goal)
-    except PlanError:  # the policy has no plan under these conditions: keep what there is
+    except EdgeSplitError:  # the policy has no plan under these conditions: keep what there is
         return None
     cost = cost_of(state, model, plan)
     return None if cost is None else Decision(cost, is_proved=False)

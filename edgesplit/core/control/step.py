@@ -73,7 +73,7 @@ from edgesplit.core.graph import Graph
 from edgesplit.core.plan import Plan
 from edgesplit.core.policies.learning import is_followed, learns
 from edgesplit.core.profile import Profile
-from edgesplit.errors import PlanError
+from edgesplit.errors import EdgeSplitError
 
 Step = tuple[ControlState, tuple[Action, ...]]
 
@@ -195,7 +195,7 @@ def _learned(state: ControlState, event: Observed) -> Chooser:
         return state.policy
     try:
         return state.policy.after(state.graph, current_profile(state), event.timings)
-    except PlanError:
+    except EdgeSplitError:
         return state.policy
 
 

@@ -13,7 +13,7 @@ from edgesplit.core.policies.checked import checked
 from edgesplit.core.policies.learning import after, is_followed
 from edgesplit.core.policies.policy import Policy
 from edgesplit.core.shadow.history import PastRequest
-from edgesplit.errors import PlanError
+from edgesplit.errors import EdgeSplitError
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Shadow:
         """After a request of the session, along its plan: what a policy that learns makes of it."""
         try:
             learned = after(self.policy, graph, request.believed, request.timings)
-        except PlanError:
+        except EdgeSplitError:
             return self
         return self if learned is self.policy else changed(self, policy=learned)
 

@@ -26,7 +26,7 @@ from edgesplit.core.plan import parse_plan
 from edgesplit.core.policies.checked import bare, checked
 from edgesplit.core.policies.learning import after, is_followed, learns
 from edgesplit.core.policies.policy import fastest, fixed, only, score
-from edgesplit.errors import PlanError
+from edgesplit.errors import PlanError, UnknownNameError
 
 V = chain(VGG)
 END, SHARED, CLOUD = map(parse_plan, TRIED)
@@ -214,3 +214,18 @@ def test_it_follows_a_change_by_what_requests_took():
     late = [switch.plan for switch in run.switches if switch.at_s > 4.0]
     assert late
     assert "cloud" not in late[-1].route
+
+
+def test_a_policy_that_knows_no_tier_of_these_keeps_the_plan_in_force():
+    choice = END
+
+    class Strays(TriesOut):
+        def __call__(self, graph, profile, goal):
+            if choice is None:
+                raise UnknownNameError("no tier 'edge-2'")
+            return choice
+
+    state = started(Strays())
+    choice = None
+    state, actions = step(state, Tick(1.1))
+    assert (state.active, state.decided_s, actions) == (END, 1.1, ())
