@@ -19,6 +19,8 @@ from edgesplit.core.printable import printable
 from edgesplit.core.shadow.bootstrap import Saving
 from edgesplit.core.shadow.regret import Regret, ShadowOutcome, regret
 
+_SAVES = "saves of that (95%)"
+
 
 @click.command("regret", short_help="What other policies would have cost on your own requests.")
 @click.argument("file", type=click.Path(path_type=Path), required=False)
@@ -38,7 +40,8 @@ def show_regret(file: Path | None, last_s: float | None, as_json: bool, **which:
     Each policy is told what happened to the session and chooses beside it, by the rules of the
     control loop: score, fastest, all on one tier, and the published ones. `as run` is what was
     measured. All else is modelled, under the rates and slowdowns that each request's own timings
-    show. Intervals are of 95 %; ~ marks what may as well be noise.
+    show. The table ends with two yardsticks: the best one plan in hindsight, and a clairvoyant
+    planner, which knows what each request will meet.
 
     The session is not disturbed: it keeps its last 40,000 events, in at most 4 MB, and all is
     worked out by this command. Runs on a node of the cluster. FILE is one that `edgesplit events
@@ -102,12 +105,12 @@ def _table(found: Regret) -> Iterator[str]:
     rows = [found.ran, *found.shadows, found.static, found.clairvoyant]
     names = max(len(row.policy) for row in rows)
     savings = ["measured", *(_saved(row.saved) for row in rows[1:])]
-    width = max([17, *map(len, savings)])
+    width = max(map(len, (_SAVES, *savings)))
     has_limit = any(row.late is not None for row in rows)
     late = f" {'late':>6}" if has_limit else ""
     yield (
         f"{'':{names}} {'score':>7} {'latency':>11} {'end':>10} {'all tiers':>10}{late} "
-        f"{'saves of what ran':>{width}}  along"
+        f"{_SAVES:>{width}}  along"
     )
     for row, saved in zip(rows, savings, strict=True):
         spent = row.mean
@@ -122,8 +125,8 @@ def _table(found: Regret) -> Iterator[str]:
 
 
 def _saved(saved: Saving) -> str:
-    """Such as `1.2 % (0.3 to 2.0)`."""
-    share = f"{100 * saved.share:.1f} %"
+    """Such as `1.2% (0.3 to 2.0)`."""
+    share = f"{saved.share:.1%}"
     if saved.low is None or saved.high is None:
         return f"~ {share}"
     mark = "~ " if saved.is_within_noise else ""
@@ -143,18 +146,25 @@ def _told(found: Regret) -> Iterator[str]:
     above = own.mean.score / best.mean.score - 1 if best.mean.score > 0 else 0.0
     yield ""
     yield (
-        f"clairvoyant knows what each request will meet: it would have saved {_saved(best.saved)} "
-        f"of the score, {(own.mean.latency_s - best.mean.latency_s) * 1e3:.2f} ms and "
-        f"{own.mean.end_energy_j - best.mean.end_energy_j:.4f} J of the end tier per request; what "
-        f"ran is {above:.1%} above it"
+        f"clairvoyant: the best plan for each request, which knows what it will meet, "
+        f"{_words(best)}: {(own.mean.latency_s - best.mean.latency_s) * 1e3:.2f} ms and "
+        f"{own.mean.end_energy_j - best.mean.end_energy_j:.4f} J of the end tier per request. The "
+        f"regret of what ran is {above:.1%}"
     )
-    yield (
-        f"best static, the one best plan in hindsight, would have saved {_saved(static.saved)}: "
-        f"{static.plans[0][0]}"
-    )
+    yield f"best static: the best one plan in hindsight, {static.plans[0][0]}, {_words(static)}"
     if best.saved.low is None:
         yield "too few requests for intervals"
     yield (
-        "modelled, but for `as run`: what was measured + what another plan differs by in the cost "
-        f"model; intervals from blocks of {found.block} requests. {found.energy}"
+        "as run is measured; all else is modelled: what was measured + what another plan differs "
+        f"by in the cost model. Intervals of 95%, from blocks of {found.block} requests; ~ may be "
+        f"noise. {found.energy}"
     )
+
+
+def _words(row: ShadowOutcome) -> str:
+    """What it would have saved, or cost more."""
+    saved = row.saved
+    what = "would have saved" if saved.share >= 0 else "would have cost"
+    more = "of the score" if saved.share >= 0 else "more"
+    noise = ", which may be noise" if saved.is_within_noise else ""
+    return f"{what} {abs(saved.share):.1%} {more}{noise}"

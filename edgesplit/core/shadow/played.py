@@ -43,7 +43,6 @@ class Window:
 
     since_s: float
     every: int
-    until_s: float
 
 
 @dataclass
@@ -63,10 +62,9 @@ class Played:
 
 def window_of(log: EventLog, since_s: float) -> Window:
     """The requests since then; of very many every second, third and so on."""
-    events = [event for event, _ in log.entries if event.at_s >= since_s]
+    events = (event for event, _ in log.entries if event.at_s >= since_s)
     count = sum(isinstance(event, Observed) for event in events)
-    until_s = events[-1].at_s if events else log.start.now_s
-    return Window(since_s, max(1, math.ceil(count / MOST_REQUESTS)), until_s)
+    return Window(since_s, max(1, math.ceil(count / MOST_REQUESTS)))
 
 
 def played(
