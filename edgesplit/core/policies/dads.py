@@ -22,13 +22,13 @@ from edgesplit.core.given import number_above_0
 from edgesplit.core.goal import Goal
 from edgesplit.core.graph import Graph
 from edgesplit.core.plan import Plan
-from edgesplit.core.policies.dag import Dag, Seconds
+from edgesplit.core.policies.dag import Dag, SplitSeconds
 from edgesplit.core.policies.uplink import Uplink, allowed_cuts, least_plan, uplinks
 from edgesplit.core.profile import Profile
 from edgesplit.errors import PlanError
 
 Where = TypeVar("Where")
-Split = tuple[Where, Seconds]
+Split = tuple[Where, SplitSeconds]
 # For each row (a, c) of weights the split of least a * T_e + T_t + c * T_c.
 Solve = Callable[[Array], Sequence[Split[Where]]]
 # The grid: in steps of half a power of 2, so many to either side; each next one so much finer.
@@ -55,7 +55,7 @@ class Dads:
         model = CostModel(graph, profile, goal)
         ways = uplinks(model)
         chains = _chains(model, ways)
-        lights = [light(chain) for chain in chains]
+        lights = list(map(light, chains))
         values = np.full((len(ways), len(graph) + 1), np.inf)
         for row, (cut, seconds) in enumerate(lights):
             if max(seconds) < 1 / self.rate_per_s:

@@ -11,7 +11,7 @@ from math import inf
 from edgesplit.core.policies.max_flow import Arc, FlowNetwork
 from edgesplit.errors import PlanError
 
-Seconds = tuple[float, float, float]  # edge, upload, cloud
+SplitSeconds = tuple[float, float, float]  # edge, upload, cloud
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Dag:
     def __len__(self) -> int:
         return len(self.edge_s)
 
-    def seconds(self, on_edge: frozenset[int]) -> Seconds:
+    def seconds(self, on_edge: frozenset[int]) -> SplitSeconds:
         """Of the edge, the uploads and the cloud, with these vertices on the edge."""
         sent = {u for u, v in self.arcs if u in on_edge and v not in on_edge}
         cloud = set(range(len(self))) - on_edge

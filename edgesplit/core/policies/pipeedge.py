@@ -42,7 +42,7 @@ def pipeline(model: CostModel) -> tuple[Plan, float]:
 
     Raises PlanError where no plan fits into the tiers' memory, or keeps the goal's min_end_layers.
     """
-    table = _Table(model)
+    table = _PeriodTable(model)
     table.fill()
     key = min(table.periods, key=lambda key: (table.periods[key][-1], key[0].bit_count(), key))
     period_s = float(table.periods[key][-1])
@@ -58,7 +58,7 @@ def pipeline(model: CostModel) -> tuple[Plan, float]:
     return plan.on(profile.runtimes), period_s
 
 
-class _Table:
+class _PeriodTable:
     """h by devices used and the last one, each for all cuts; and where each entry is from."""
 
     def __init__(self, model: CostModel) -> None:

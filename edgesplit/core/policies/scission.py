@@ -18,12 +18,12 @@ from edgesplit.core.cost import Array, CostModel
 from edgesplit.core.goal import Goal
 from edgesplit.core.graph import Graph
 from edgesplit.core.plan import Plan, plan_along
+from edgesplit.core.planner.growth import Ints
 from edgesplit.core.policies.policy import plays
 from edgesplit.core.policies.uplink import Uplink, uplink
 from edgesplit.core.profile import Profile
 from edgesplit.errors import PlanError
 
-Ints = NDArray[np.intp]
 Mask = NDArray[np.bool_]
 
 
