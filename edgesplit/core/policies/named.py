@@ -5,18 +5,19 @@ from collections.abc import Sequence
 from edgesplit.core.plan import parse_plan
 from edgesplit.core.policies.policy import Policy, fastest, fixed, only, plays, score
 from edgesplit.core.policies.published import PUBLISHED
+from edgesplit.core.policies.trivial import RandomPlan
 from edgesplit.errors import UnknownNameError
 
 
 def named_policies(tiers: Sequence[str]) -> dict[str, Policy]:
     """Every policy that has a name, by it: ours, everything on one of `tiers`, published ones."""
-    named: dict[str, Policy] = {"score": score, "fastest": fastest}
+    named: dict[str, Policy] = {"score": score, "fastest": fastest, "random": RandomPlan()}
     named |= {f"{tier}-only": only(tier) for tier in tiers}
     return named | {name: one.policy for name, one in PUBLISHED.items()}
 
 
 def policy_named(text: str, tiers: Sequence[str]) -> Policy:
-    """The policy that `text` names: score, fastest, TIER-only, a published one, or a plan's text.
+    """The policy that `text` names: score, fastest, random, TIER-only, a published one, or a plan.
 
     Raises UnknownNameError for another name or an unknown tier, PlanError for a malformed plan.
     """

@@ -21,13 +21,14 @@ from edgesplit.errors import PlanError
 class Uplink:
     """A way from the first to the last tier of `route`, the tiers' numbers in the profile.
 
-    ping_s: the latencies of all its links, there and back. s_per_byte: of a payload, there. A route
-    of one tier is no way at all: everything stays.
+    ping_s: the latencies of all its links, there and back. s_per_byte: of a payload, there.
+    reply_s_per_byte: of the answer, back. A route of one tier is no way at all: everything stays.
     """
 
     route: tuple[int, ...]
     ping_s: float = 0.0
     s_per_byte: float = 0.0
+    reply_s_per_byte: float = 0.0
 
     @property
     def server(self) -> int:
@@ -54,7 +55,7 @@ def uplink(
     route = [source, target] if is_direct else best_route(model, source, target, avoid)
     if route is None:
         return None
-    ping_s = s_per_byte = 0.0
+    ping_s = s_per_byte = reply_s_per_byte = 0.0
     for here, there in pairwise(route):
         out = profile.link(names[here], names[there])
         back = profile.link(names[there], names[here])
@@ -62,7 +63,8 @@ def uplink(
         assert back is not None, "every link has its reverse"
         ping_s += out.latency_s + back.latency_s
         s_per_byte += 1 / out.bytes_per_s
-    return Uplink(tuple(route), ping_s, s_per_byte)
+        reply_s_per_byte += 1 / back.bytes_per_s
+    return Uplink(tuple(route), ping_s, s_per_byte, reply_s_per_byte)
 
 
 def uplinks(model: CostModel) -> tuple[Uplink, ...]:
