@@ -130,8 +130,8 @@ _SESSION = (
         default="score",
         show_default=True,
         metavar="NAME",
-        help="How the plan is chosen: score, fastest, TIER-only, a plan such as "
-        f"'end:0-5 | cloud:5-38', or a published policy: {', '.join(PUBLISHED) or 'none yet'}.",
+        help="How the plan is chosen: score, fastest, random, TIER-only, a plan such as "
+        f"'end:0-5 | cloud:5-38', or a published policy: {', '.join(PUBLISHED)}.",
     ),
     click.option(
         "--address",

@@ -1,7 +1,7 @@
 """Policies that learn from requests. What they have learned is their value: nothing changes."""
 
 from collections.abc import Sequence
-from typing import Protocol, TypeGuard
+from typing import Protocol, TypeGuard, runtime_checkable
 
 from edgesplit.core.goal import Goal
 from edgesplit.core.graph import Graph
@@ -11,6 +11,7 @@ from edgesplit.core.profile import Profile
 from edgesplit.core.tier_timing import TierTiming
 
 
+@runtime_checkable
 class LearningPolicy(Protocol):
     """A policy, and what becomes of it after a request."""
 

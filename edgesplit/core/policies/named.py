@@ -10,10 +10,10 @@ from edgesplit.errors import UnknownNameError
 
 
 def named_policies(tiers: Sequence[str]) -> dict[str, Policy]:
-    """Every policy that has a name, by it: ours, everything on one of `tiers`, published ones."""
-    named: dict[str, Policy] = {"score": score, "fastest": fastest, "random": RandomPlan()}
-    named |= {f"{tier}-only": only(tier) for tier in tiers}
-    return named | {name: one.policy for name, one in PUBLISHED.items()}
+    """By name those worth comparing: ours, everything on one of `tiers`, published ones."""
+    named: dict[str, Policy] = {"score": score, "fastest": fastest}
+    named |= {name: one.policy for name, one in PUBLISHED.items()}
+    return named | {f"{tier}-only": only(tier) for tier in tiers}
 
 
 def policy_named(text: str, tiers: Sequence[str]) -> Policy:
@@ -21,7 +21,7 @@ def policy_named(text: str, tiers: Sequence[str]) -> Policy:
 
     Raises UnknownNameError for another name or an unknown tier, PlanError for a malformed plan.
     """
-    named = named_policies(tiers)
+    named = {"random": RandomPlan(), **named_policies(tiers)}
     if text in named:
         return named[text]
     node = text.removesuffix("-only")
