@@ -13,7 +13,7 @@ TRIED = ("end:0-16", "end:0-8 | edge:8-16", "end:0-0 | edge:0-0 | cloud:0-16")
 class TriesOut:
     """Each plan once, then the one that took least; a plan that it does not know is not learnt.
 
-    took: (plan, seconds) of those tried. slowdowns: of `cloud`, as believed at each request.
+    took: (plan, seconds) of those tried. slowdowns: of the last tier, as believed at each request.
     """
 
     took: tuple[tuple[str, float], ...] = ()
@@ -30,5 +30,5 @@ class TriesOut:
             raise PlanError("there is nothing to learn from a request without timings")
         ran = " | ".join(f"{t.tier}:{t.start}-{t.stop}" for t in timings)
         took = {**dict(self.took), ran: timings[0].own_s}
-        slowdowns = (*self.slowdowns, profile.tier("cloud").slowdown)
+        slowdowns = (*self.slowdowns, profile.tiers[-1].slowdown)
         return replace(self, took=tuple(took.items()), slowdowns=slowdowns)

@@ -57,6 +57,11 @@ class Recording:
         self._stretches: deque[_Stretch] = deque()
         self._count = self._bytes = 0  # of all stretches
 
+    @property
+    def count(self) -> int:
+        """How many events are kept."""
+        return self._count
+
     def add(self, before: ControlState, event: Event, actions: Sequence[Action]) -> None:
         """Keep what happened in that state and what was done about it; drop the oldest for it.
 
