@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from edgesplit.core.policies.comparison import Comparison
     from edgesplit.core.power import Power
     from edgesplit.core.profile import Link, Profile, Tier
+    from edgesplit.core.shadow.outcome import Regret
     from edgesplit.errors import EdgeSplitError
     from edgesplit.node.process.allocator import ALLOCATOR_ENV
     from edgesplit.node.program.export.model_watch import ModelChangedWarning
@@ -44,6 +45,7 @@ _HOMES = {
     "edgesplit.core.policies.comparison": ("Comparison",),
     "edgesplit.core.power": ("Power",),
     "edgesplit.core.profile": ("Link", "Profile", "Tier"),
+    "edgesplit.core.shadow.outcome": ("Regret",),
     "edgesplit.errors": ("EdgeSplitError",),
     "edgesplit.node.process.allocator": ("ALLOCATOR_ENV",),
     "edgesplit.node.tier.emulate": ("Emulation", "LinkShape"),
@@ -78,6 +80,7 @@ __all__ = [
     "Power",
     "Preprocessing",
     "Profile",
+    "Regret",
     "Stage",
     "Tier",
     "TrainingModeWarning",

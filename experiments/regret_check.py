@@ -21,7 +21,8 @@ from edgesplit.cluster.session.status import cluster_status
 from edgesplit.core.control.event import Observed
 from edgesplit.core.control.event_file import EventLog
 from edgesplit.core.policies.policy import fixed
-from edgesplit.core.shadow.regret import Regret, regret
+from edgesplit.core.shadow.outcome import Regret
+from edgesplit.core.shadow.regret import regret
 from experiments.shared.out import out_option
 from experiments.shared.plain_errors import plain_errors
 from experiments.shared.report import Row, print_rows, write_rows
@@ -74,8 +75,8 @@ def compared(logs: Mapping[str, EventLog]) -> list[Row]:
 def _regret(log: EventLog) -> Regret:
     policies = {plan: fixed(parse_plan(plan)) for plan in PLANS}
     requests = [event for event, _ in log.entries if isinstance(event, Observed)]
-    since_s = requests[min(_WARM_UP, len(requests) - 1)].at_s
-    return regret(log, policies, np.random.default_rng(0), since_s)
+    settled_s = requests[-1].at_s - requests[min(_WARM_UP, len(requests) - 1)].at_s
+    return regret(log, policies, np.random.default_rng(0), settled_s)
 
 
 def _row(ran: str, predicted: str, found: Mapping[str, Regret]) -> Row:

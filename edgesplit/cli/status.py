@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edgesplit.core.printable import duration
+
 if TYPE_CHECKING:
     from edgesplit.cluster.actors.workload import WorkloadStatus
     from edgesplit.cluster.session.status import (
@@ -221,15 +223,6 @@ def _watts(power: "Power") -> str:
         f"compute {power.compute_w:g} W, transmit {power.transmit_w:g} W, "
         f"receive {power.receive_w:g} W, wait {power.wait_w:g} W"
     )
-
-
-def duration(seconds: float) -> str:
-    """Such as 12 s, 5 min 03 s, 2 h 10 min."""
-    minutes, rest = divmod(int(seconds), 60)
-    if not minutes:
-        return f"{rest} s"
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s"
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:

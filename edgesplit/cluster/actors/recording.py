@@ -9,12 +9,14 @@ import zlib
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
+from importlib.metadata import version
 from operator import attrgetter
 from typing import Any
 
 import msgspec
 
 from edgesplit.core.control.event import ACTIONS, EVENTS, Action, Event, Observed
+from edgesplit.core.control.event_file import EventLog
 from edgesplit.core.control.state import ControlState
 from edgesplit.core.tier_timing import TierTiming
 
@@ -115,6 +117,11 @@ class Recorded:
     policy: str
     start: ControlState
     packed: tuple[bytes, ...]
+
+    def log(self, session_id: str) -> EventLog:
+        """The same with whose it is."""
+        about = (version("edgesplit"), session_id, self.workload_id, self.policy)
+        return EventLog(*about, self.start, tuple(self.events()))
 
     def events(self) -> list[tuple[Event, tuple[Action, ...]]]:
         """Each event with what was done about it."""

@@ -1,7 +1,7 @@
 """Intervals of a mean saving, from requests in a row: a paired bootstrap of whole blocks.
 
 Requests that follow each other are alike, so that single ones, drawn independently, would make an
-interval too narrow. Blocks go round: the last request is followed by the first (circular block
+interval too narrow. BlockDraws go round: the last request is followed by the first (circular block
 bootstrap, Politis and Romano 1992).
 """
 
@@ -36,7 +36,7 @@ class Saving:
 
 
 @dataclass(frozen=True)
-class Blocks:
+class BlockDraws:
     """Which blocks are drawn, the same for all that is compared: equal rows get equal intervals.
 
     length: requests of a block. draws: (draws, blocks), where each block begins, as a share of all.
@@ -64,10 +64,10 @@ class Blocks:
         return sums
 
 
-def blocks_of(count: int, generator: np.random.Generator) -> Blocks:
+def blocks_of(count: int, generator: np.random.Generator) -> BlockDraws:
     """Of so many requests, each block of their square root: length and number grow together."""
     length = max(1, math.isqrt(count))
-    return Blocks(length, generator.random((_DRAWS, math.ceil(count / length))))
+    return BlockDraws(length, generator.random((_DRAWS, math.ceil(count / length))))
 
 
 def _share(old: float, new: float) -> float:

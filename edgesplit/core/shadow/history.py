@@ -27,7 +27,7 @@ from edgesplit.errors import EdgeSplitError, EventFileError, PlanError
 
 
 @dataclass(frozen=True)
-class Spent:
+class RequestCost:
     """What one request took and cost: seconds, joules of the end tier and of all, the score."""
 
     latency_s: float
@@ -51,10 +51,10 @@ class PastRequest:
     believed: Profile
     met: Profile
     goal: Goal
-    spent: Spent
-    modelled: Spent
+    spent: RequestCost
+    modelled: RequestCost
 
-    def along(self, plan: Plan, other: Spent) -> Spent:
+    def along(self, plan: Plan, other: RequestCost) -> RequestCost:
         """What it would have taken along a plan; other: what the model says of that.
 
         What the model leaves unexplained of the request, such as waiting, is taken to stay.
@@ -62,7 +62,7 @@ class PastRequest:
         if plan == self.plan:
             return self.spent
         columns = zip(*map(astuple, (self.spent, other, self.modelled)), strict=True)
-        return Spent(*(spent + new - old for spent, new, old in columns))
+        return RequestCost(*(spent + new - old for spent, new, old in columns))
 
 
 @dataclass(frozen=True)
@@ -142,12 +142,12 @@ def _request(
                        modelled)  # fmt: skip
 
 
-def spent_of(cost: Cost) -> Spent:
+def spent_of(cost: Cost) -> RequestCost:
     """The same by the cost model."""
-    return Spent(cost.latency_s, cost.end_energy_j, cost.total_energy_j, cost.score)
+    return RequestCost(cost.latency_s, cost.end_energy_j, cost.total_energy_j, cost.score)
 
 
-def _measured(record: Record, modelled: Spent, model: CostModel) -> Spent:
+def _measured(record: Record, modelled: RequestCost, model: CostModel) -> RequestCost:
     """What a request took; its price as modelled, and its joules where a meter missed some."""
     end_j, total_j = record.end_energy_j, record.total_energy_j
     counted = (t.energy_j > 0 for t in record.timings if t.busy_s > 0)  # not so of NaN
@@ -160,7 +160,7 @@ def _measured(record: Record, modelled: Spent, model: CostModel) -> Spent:
         + goal.total_energy * (total_j - modelled.total_energy_j) / reference.total_energy_j
         + goal.latency * (record.latency_s - modelled.latency_s) / reference.latency_s
     )
-    return Spent(record.latency_s, end_j, total_j, score)
+    return RequestCost(record.latency_s, end_j, total_j, score)
 
 
 def _plan_of(timings: tuple[TierTiming, ...], plans: list[Plan]) -> Plan:

@@ -19,7 +19,7 @@ from edgesplit.core.shadow.history import (
     Evaluation,
     LeftOut,
     PastRequest,
-    Spent,
+    RequestCost,
     history,
     spent_of,
 )
@@ -30,11 +30,11 @@ MOST_REQUESTS = 4000  # that are looked at: some milliseconds each, and more har
 
 
 @dataclass(frozen=True)
-class Way:
+class Course:
     """Along which plan a request goes, and what that takes."""
 
     plan: Plan
-    spent: Spent
+    spent: RequestCost
 
 
 @dataclass(frozen=True)
@@ -46,18 +46,18 @@ class Window:
 
 
 @dataclass
-class Played:
+class PlayedRequests:
     """What requests took, and would have taken; each list has one entry per request.
 
-    left_out: requests that say nothing of other plans, by the reason. ways: by policy; None where
-    it had no plan that could run. best: along the plan of least score under what was met.
+    left_out: requests that say nothing of other plans, by the reason. courses: by policy; None
+    where it had no plan that could run. best: along the plan of least score under what was met.
     """
 
     window: Window
     requests: list[PastRequest] = field(default_factory=list)
     left_out: Counter[str] = field(default_factory=Counter)
-    ways: dict[str, list[Way | None]] = field(default_factory=dict)
-    best: list[Way] = field(default_factory=list)
+    courses: dict[str, list[Course | None]] = field(default_factory=dict)
+    best: list[Course] = field(default_factory=list)
 
 
 def window_of(log: EventLog, since_s: float) -> Window:
@@ -72,13 +72,13 @@ def played(
     policies: Mapping[str, Policy],
     window: Window,
     progress: Callable[[float], None] = lambda at_s: None,
-) -> Played:
+) -> PlayedRequests:
     """The requests in the window. Policies that learn do so from all events.
 
     progress: is called with the time of each moment. Raises EventFileError for an event that cannot
     be played.
     """
-    found, told, last, count = Played(window), shadows(policies), None, 0
+    found, told, last, count = PlayedRequests(window), shadows(policies), None, 0
     for moment in history(log):
         progress(moment.at_s)
         is_due = moment.at_s >= window.since_s
@@ -90,16 +90,17 @@ def played(
             case PastRequest():
                 count += is_due
                 if is_due and count % window.every == 0:
-                    _take(found, log.start.graph, moment, told)
+                    plans = {name: shadow.plan for name, shadow in told.items()}
+                    _take(found, log.start.graph, moment, plans)
                 told = {name: one.told(log.start.graph, moment) for name, one in told.items()}
             case LeftOut():
                 found.left_out[moment.why] += is_due
     return found
 
 
-def along(graph: Graph, requests: Iterable[PastRequest], plan: Plan) -> list[Way | None]:
+def along(graph: Graph, requests: Iterable[PastRequest], plan: Plan) -> list[Course | None]:
     """All of the requests along that plan."""
-    return [_way(CostModel(graph, one.met, one.goal), one, plan) for one in requests]
+    return [_course(CostModel(graph, one.met, one.goal), one, plan) for one in requests]
 
 
 def _looked(told: Mapping[str, Shadow], moment: Evaluation) -> dict[str, Shadow]:
@@ -107,20 +108,21 @@ def _looked(told: Mapping[str, Shadow], moment: Evaluation) -> dict[str, Shadow]
     return {name: shadow.looked(moment.state, model) for name, shadow in told.items()}
 
 
-def _take(found: Played, graph: Graph, request: PastRequest, told: Mapping[str, Shadow]) -> None:
+def _take(
+    found: PlayedRequests, graph: Graph, request: PastRequest, plans: Mapping[str, Plan | None]
+) -> None:
+    """One more request. plans: in force for each policy."""
     model = CostModel(graph, request.met, request.goal)
-    plans = {shadow.plan for shadow in told.values() if shadow.plan is not None}
-    ways = {plan: _way(model, request, plan) for plan in plans}
-    for name, shadow in told.items():
-        way = ways[shadow.plan] if shadow.plan is not None else None
-        found.ways.setdefault(name, []).append(way)
+    courses = {plan: _course(model, request, plan) for plan in {*plans.values()} if plan}
+    for name, plan in plans.items():
+        found.courses.setdefault(name, []).append(courses[plan] if plan else None)
     best = choose(model).cost
-    found.best.append(Way(best.plan, request.along(best.plan, spent_of(best))))
+    found.best.append(Course(best.plan, request.along(best.plan, spent_of(best))))
     found.requests.append(request)
 
 
-def _way(model: CostModel, request: PastRequest, plan: Plan) -> Way | None:
+def _course(model: CostModel, request: PastRequest, plan: Plan) -> Course | None:
     try:
-        return Way(plan, request.along(plan, spent_of(model.cost(plan))))
+        return Course(plan, request.along(plan, spent_of(model.cost(plan))))
     except PlanError:
         return None
