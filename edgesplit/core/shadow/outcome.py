@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 
 from edgesplit.core.printable import duration
 from edgesplit.core.shadow.bootstrap import Saving
-from edgesplit.core.shadow.history import RequestCost
+from edgesplit.core.shadow.past_request import RequestCost
 
 _SAVES = "saves of that (95%)"
 

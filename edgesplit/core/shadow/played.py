@@ -15,14 +15,8 @@ from edgesplit.core.graph import Graph
 from edgesplit.core.plan import Plan
 from edgesplit.core.planner.choose import choose
 from edgesplit.core.policies.policy import Policy
-from edgesplit.core.shadow.history import (
-    Evaluation,
-    LeftOut,
-    PastRequest,
-    RequestCost,
-    history,
-    spent_of,
-)
+from edgesplit.core.shadow.history import Evaluation, LeftOut, Returned, history
+from edgesplit.core.shadow.past_request import PastRequest, RequestCost, past_request, spent_of
 from edgesplit.core.shadow.shadow import Shadow, shadows
 from edgesplit.errors import PlanError
 
@@ -87,12 +81,11 @@ def played(
         match moment:
             case Evaluation():
                 told, last = (_looked(told, moment), None) if is_due else (told, moment)
-            case PastRequest():
+            case Returned():
                 count += is_due
                 if is_due and count % window.every == 0:
-                    plans = {name: shadow.plan for name, shadow in told.items()}
-                    _take(found, log.start.graph, moment, plans)
-                told = {name: one.told(log.start.graph, moment) for name, one in told.items()}
+                    _take(found, moment, {name: shadow.plan for name, shadow in told.items()})
+                told = {name: shadow.told(moment) for name, shadow in told.items()}
             case LeftOut():
                 found.left_out[moment.why] += is_due
     return found
@@ -108,11 +101,14 @@ def _looked(told: Mapping[str, Shadow], moment: Evaluation) -> dict[str, Shadow]
     return {name: shadow.looked(moment.state, model) for name, shadow in told.items()}
 
 
-def _take(
-    found: PlayedRequests, graph: Graph, request: PastRequest, plans: Mapping[str, Plan | None]
-) -> None:
+def _take(found: PlayedRequests, returned: Returned, plans: Mapping[str, Plan | None]) -> None:
     """One more request. plans: in force for each policy."""
-    model = CostModel(graph, request.met, request.goal)
+    try:
+        request = past_request(returned)
+    except PlanError:
+        found.left_out["along plans that cannot be modelled any more"] += 1
+        return
+    model = CostModel(returned.after.graph, request.met, request.goal)
     courses = {plan: _course(model, request, plan) for plan in {*plans.values()} if plan}
     for name, plan in plans.items():
         found.courses.setdefault(name, []).append(courses[plan] if plan else None)

@@ -14,8 +14,8 @@ from edgesplit.core.control.event_file import EventLog
 from edgesplit.core.energy.provenance import predicted
 from edgesplit.core.policies.policy import Policy
 from edgesplit.core.shadow.bootstrap import BlockDraws, blocks_of
-from edgesplit.core.shadow.history import PastRequest, RequestCost
 from edgesplit.core.shadow.outcome import Regret, ShadowOutcome
+from edgesplit.core.shadow.past_request import PastRequest, RequestCost
 from edgesplit.core.shadow.played import Course, along, played, window_of
 from edgesplit.core.shadow.static import best_static
 from edgesplit.errors import EventFileError

@@ -7,12 +7,11 @@ from edgesplit.core.changed import changed
 from edgesplit.core.control.decide import candidate, cost_of, is_worth
 from edgesplit.core.control.state import ControlState
 from edgesplit.core.cost import CostModel
-from edgesplit.core.graph import Graph
 from edgesplit.core.plan import Plan
 from edgesplit.core.policies.checked import checked
-from edgesplit.core.policies.learning import after, is_followed
+from edgesplit.core.policies.learning import is_followed, learns
 from edgesplit.core.policies.policy import Policy
-from edgesplit.core.shadow.history import PastRequest
+from edgesplit.core.shadow.history import Returned
 from edgesplit.errors import EdgeSplitError
 
 
@@ -40,13 +39,16 @@ class Shadow:
             return changed(self, plan=best.plan)
         return self
 
-    def told(self, graph: Graph, request: PastRequest) -> "Shadow":
+    def told(self, request: Returned) -> "Shadow":
         """After a request of the session, along its plan: what a policy that learns makes of it."""
+        if not learns(self.policy):
+            return self
+        graph = request.after.graph
         try:
-            learned = after(self.policy, graph, request.believed, request.timings)
+            learned = self.policy.after(graph, request.believed, request.timings)
         except EdgeSplitError:
             return self
-        return self if learned is self.policy else changed(self, policy=learned)
+        return changed(self, policy=learned)
 
 
 def shadows(policies: Mapping[str, Policy]) -> dict[str, Shadow]:

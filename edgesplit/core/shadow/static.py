@@ -9,7 +9,7 @@ from edgesplit.core.plan import Plan
 from edgesplit.core.planner.choose import choose
 from edgesplit.core.policies.hindsight import Hindsight
 from edgesplit.core.profile import Profile
-from edgesplit.core.shadow.history import PastRequest
+from edgesplit.core.shadow.past_request import PastRequest
 
 
 def best_static(graph: Graph, requests: Sequence[PastRequest]) -> Plan:

@@ -12,7 +12,8 @@ from edgesplit.core.cost import CostModel
 from edgesplit.core.payload_codec import CodecSizes, CodecSpeed
 from edgesplit.core.plan import parse_plan
 from edgesplit.core.policies.policy import fixed
-from edgesplit.core.shadow.history import Evaluation, LeftOut, PastRequest, history, spent_of
+from edgesplit.core.shadow.history import Evaluation, LeftOut, Returned, history
+from edgesplit.core.shadow.past_request import past_request, spent_of
 from edgesplit.errors import EventFileError
 
 V = chain(VGG)
@@ -29,7 +30,7 @@ def with_joules(event, joules=0.5):
 def only_request(state, event):
     """The one request of a recording."""
     [found] = [one for one in history(made_log(state, [event])) if not isinstance(one, Evaluation)]
-    return found
+    return past_request(found) if isinstance(found, Returned) else found
 
 
 def test_a_request_shows_the_slowdowns_and_rates_that_it_met():
@@ -40,7 +41,6 @@ def test_a_request_shows_the_slowdowns_and_rates_that_it_met():
     assert found.met.tier("cloud").slowdown == 1.0
     assert found.met.link("end", "edge").bytes_per_s == pytest.approx(1e7, rel=0.02)
     assert found.met.link("edge", "cloud") == V.link("edge", "cloud")
-    assert found.believed.tier("edge").slowdown == 1.0
     assert found.plan == SHARED
     assert found.modelled.latency_s == pytest.approx(found.spent.latency_s, rel=0.01)
 
@@ -111,7 +111,7 @@ def test_a_request_along_an_earlier_plan_and_in_a_codec_is_known_by_its_plan():
 def test_the_plan_in_force_is_the_one_that_was_whatever_would_be_chosen_now():
     log = simulated_log(steady(changes=((3.0, throttled(V)),), pause_s=0.1), 8.0)
     moments = list(history(replace(log, policy="")))
-    ran = [one.plan for one in moments if isinstance(one, PastRequest)]
+    ran = [one.plan for one in moments if isinstance(one, Returned)]
     assert len(set(ran)) == 2
     seen = [one.state.active for one in moments if isinstance(one, Evaluation)]
     assert set(seen) == set(ran)
@@ -122,8 +122,9 @@ def test_the_plan_in_force_is_the_one_that_was_whatever_would_be_chosen_now():
 def test_a_tier_that_no_plan_could_use_has_no_links():
     state = started(fixed(SHARED))
     log = made_log(state, [TierLost(0.2, "cloud"), request(SHARED, V, 0.5)])
-    [found] = [one for one in history(log) if isinstance(one, PastRequest)]
-    assert found.met.link("edge", "cloud") is None
+    [found] = [one for one in history(log) if isinstance(one, Returned)]
+    assert past_request(found).met.link("edge", "cloud") is None
+    assert found.believed.tier("edge").slowdown == 1.0
 
 
 def test_an_event_that_cannot_be_played_is_told():
