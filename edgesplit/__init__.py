@@ -23,8 +23,10 @@ if TYPE_CHECKING:
     from edgesplit.core.goal import Goal
     from edgesplit.core.graph import Graph
     from edgesplit.core.plan import Plan, Stage, parse_plan, plan_along
+    from edgesplit.core.policies.comparison import Comparison
     from edgesplit.core.power import Power
     from edgesplit.core.profile import Link, Profile, Tier
+    from edgesplit.core.shadow.outcome import Regret
     from edgesplit.errors import EdgeSplitError
     from edgesplit.node.process.allocator import ALLOCATOR_ENV
     from edgesplit.node.program.export.model_watch import ModelChangedWarning
@@ -40,8 +42,10 @@ _HOMES = {
     "edgesplit.core.goal": ("Goal",),
     "edgesplit.core.graph": ("Graph",),
     "edgesplit.core.plan": ("Plan", "Stage", "parse_plan", "plan_along"),
+    "edgesplit.core.policies.comparison": ("Comparison",),
     "edgesplit.core.power": ("Power",),
     "edgesplit.core.profile": ("Link", "Profile", "Tier"),
+    "edgesplit.core.shadow.outcome": ("Regret",),
     "edgesplit.errors": ("EdgeSplitError",),
     "edgesplit.node.process.allocator": ("ALLOCATOR_ENV",),
     "edgesplit.node.tier.emulate": ("Emulation", "LinkShape"),
@@ -59,6 +63,7 @@ __all__ = [
     "ALLOCATOR_ENV",
     "EMBEDDED_EMULATION",
     "AccuracyWarning",
+    "Comparison",
     "Config",
     "EdgeSplit",
     "EdgeSplitError",
@@ -75,6 +80,7 @@ __all__ = [
     "Power",
     "Preprocessing",
     "Profile",
+    "Regret",
     "Stage",
     "Tier",
     "TrainingModeWarning",

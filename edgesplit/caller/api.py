@@ -10,6 +10,7 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from torch import nn
 
 from edgesplit.caller.accuracy.examples import Metric, checked_examples
@@ -22,15 +23,20 @@ from edgesplit.cluster.measure.calibrate import Blocks, Calibrated, calibrate
 from edgesplit.cluster.ray.fork import FORKS
 from edgesplit.config import Config
 from edgesplit.core.accuracy import Loss
+from edgesplit.core.cost import CostModel
 from edgesplit.core.energy.window import tier_window
 from edgesplit.core.explain import Explanation, explain
 from edgesplit.core.given import is_finite, number_above_0
 from edgesplit.core.goal import Goal
 from edgesplit.core.graph import Graph
 from edgesplit.core.plan import Plan
+from edgesplit.core.policies.comparison import Comparison, compare
+from edgesplit.core.policies.named import named_policies
 from edgesplit.core.policies.policy import Policy
 from edgesplit.core.profile import Profile
 from edgesplit.core.record import Record
+from edgesplit.core.shadow.outcome import Regret
+from edgesplit.core.shadow.regret import regret
 from edgesplit.errors import (
     ClosedError,
     ClusterError,
@@ -65,8 +71,8 @@ class EdgeSplit:
     model: any nn.Module that torch.export captures. It runs in eval mode, or as it is with
         Config(mode="as-is"). If nobody else holds it, it is given up once it is copied.
     goal: what plans are chosen for.
-    policy: 'score', 'fastest', 'TIER-only', a plan's text, or a function (graph, profile, goal) ->
-        plan.
+    policy: 'score', 'fastest', 'TIER-only', a published policy's name (docs/usage.md), a plan's
+        text, or a function (graph, profile, goal) -> plan.
     address: the Ray cluster to join: HOST:PORT; "auto" for the one on this machine; "local" for
         emulated tiers on this machine. None: the cluster that RAY_ADDRESS, this process or this
         host's node file names, else emulated tiers. A process can be in one cluster only.
@@ -534,6 +540,38 @@ class EdgeSplit:
         stands = self._parts.session.planning.standing(workload.id)
         met = self._parts.calls.history.met_limit(workload.id, self._goal)
         return explain(workload.graph, stands.profile, self._goal, stands, met)
+
+    def compare_policies(self) -> Comparison:
+        """What each policy would choose as things are now: ours, one tier each, published ones.
+
+        With the modelled cost of each choice by this session's goal, and how long choosing took.
+        Raises ClusterError while the scheduler is away.
+
+        Example:
+            >>> split.compare_policies().choices[0].cost.score > 0
+            True
+        """
+        workload = self._used()
+        profile = self._parts.session.planning.standing(workload.id).profile
+        model = CostModel(workload.graph, profile, self._goal)
+        return compare(model, named_policies(profile.names), time.perf_counter)
+
+    def regret(self, last_s: float | None = None) -> Regret:
+        """What every policy would have cost on this session's own requests, and what was left.
+
+        Gives the last 40,000 events of the control loop to each policy: some milliseconds per
+        policy and second of the session, in this process. last_s: only requests of the last
+        seconds. What was run is measured, all else modelled. Raises ClusterError while the
+        scheduler is away, EdgeSplitError where there is no request to compare with.
+
+        Example:
+            >>> split.regret(last_s=3600).ran.requests > 0
+            True
+        """
+        since_s = None if last_s is None else number_above_0("last_s", last_s, InputError)
+        log = self._parts.session.planning.recorded(self._used().id)
+        policies = named_policies(log.start.profile.names)
+        return regret(log, policies, np.random.default_rng(0), since_s)
 
     @property
     def switches(self) -> tuple[tuple[float, Plan, str], ...]:

@@ -29,8 +29,9 @@ from edgesplit.core.control.state import Settings
 from edgesplit.core.given import is_name
 from edgesplit.core.goal import Goal
 from edgesplit.core.payload_codec import is_lossy
+from edgesplit.core.policies.checked import checked
 from edgesplit.core.policies.named import policy_named
-from edgesplit.core.policies.policy import Policy, checked
+from edgesplit.core.policies.policy import Policy
 from edgesplit.errors import GoalError, InputError
 from edgesplit.node.process.messages import warn
 from edgesplit.node.program.export.model import warm_up

@@ -18,6 +18,7 @@ from edgesplit.cli.events import events, replay
 from edgesplit.cli.host import doctor
 from edgesplit.cli.meters import meters
 from edgesplit.cli.node import node
+from edgesplit.cli.regret import show_regret
 from edgesplit.cli.status import status
 from edgesplit.cli.testbed import testbed
 from edgesplit.cli.workload import demo, plan, run
@@ -83,6 +84,7 @@ _COMMANDS = (
     status,
     events,
     replay,
+    show_regret,
     cache,
 )
 for _command in _COMMANDS:

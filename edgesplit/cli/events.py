@@ -15,7 +15,7 @@ from edgesplit.core.control.replay import ReplayedDecision, Verdict, decisions
 from edgesplit.core.printable import printable
 from edgesplit.errors import EventFileError
 
-_LIMIT_S = 60.0
+LIMIT_S = 60.0
 _VERBS = {"prepare": "prepare", "activate": "put in force", "keep": "keep"}
 
 
@@ -36,7 +36,7 @@ def events(out: Path, address: str | None, session_id: str | None, workload_id: 
     from edgesplit.cluster.session.recordings import recorded_events
 
     writable_file(out)
-    with at_most(_LIMIT_S):
+    with at_most(LIMIT_S):
         log = recorded_events(address, session_id, workload_id)
     try:
         out.write_text("".join(lines_of(log)), encoding="utf-8")
@@ -60,7 +60,7 @@ def replay(file: Path, as_json: bool) -> None:
     \b
     Example: edgesplit replay session.events
     """
-    log = _read(file)
+    log = read_log(file)
     played = list(decisions(log))
     if as_json:
         click.echo(json.dumps(_plain(log, played), indent=1))
@@ -69,7 +69,8 @@ def replay(file: Path, as_json: bool) -> None:
             click.echo(printable(line))
 
 
-def _read(file: Path) -> EventLog:
+def read_log(file: Path) -> EventLog:
+    """The recording in that file. Raises EventFileError, which names it."""
     try:
         with file.open(encoding="utf-8", newline="\n") as text:
             return read_lines(iter(lambda: text.readline(MOST_LINE_CHARACTERS + 1), ""))

@@ -1,10 +1,13 @@
 """What options of several commands take: numbers in their range, and options shared by commands."""
 
 import math
+import re
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import click
+
+from edgesplit.core.policies.published import PUBLISHED
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 LONGEST_S = 1e6  # some eleven days: no clock or wait of Python's overflows
@@ -21,6 +24,20 @@ class Finite(click.FloatRange):
         if not math.isfinite(found):
             self.fail(f"{value!r} is not a finite number", param, ctx)
         return found
+
+
+class Duration(click.ParamType):  # type: ignore[type-arg]  # of newer versions
+    """A time such as 90s, 15m or 1h; a number alone is of seconds."""
+
+    name = "time"
+    _SECONDS: ClassVar = {"": 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Its seconds; wrong usage for what is no time above 0."""
+        found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-z]*)\s*", str(value).lower())
+        if found is None or found[2] not in self._SECONDS or not float(found[1]):
+            self.fail(f"{value!r} is no time above 0, such as 90s, 15m or 1h", param, ctx)
+        return min(LONGEST_S, float(found[1]) * self._SECONDS[found[2]])
 
 
 class RuntimeName(click.ParamType):  # type: ignore[type-arg]  # of newer versions
@@ -112,8 +129,9 @@ _SESSION = (
         "--policy",
         default="score",
         show_default=True,
-        help="How the plan is chosen: score, fastest, TIER-only, or a plan such as "
-        "'end:0-5 | cloud:5-38'.",
+        metavar="NAME",
+        help="How the plan is chosen: score, fastest, random, TIER-only, a plan such as "
+        f"'end:0-5 | cloud:5-38', or a published policy: {', '.join(PUBLISHED)}.",
     ),
     click.option(
         "--address",

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edgesplit.core.printable import duration
+
 if TYPE_CHECKING:
     from edgesplit.cluster.actors.workload import WorkloadStatus
     from edgesplit.cluster.session.status import (
@@ -101,6 +103,7 @@ def _plain_workload(workload: "WorkloadStatus") -> dict[str, Any]:
     return {
         "id": workload.id,
         "graph": workload.graph,
+        "policy": workload.policy or None,
         "plan": str(active.plan) if active else None,
         "version": active.version if active else 0,
         "reason": active.reason if active else None,
@@ -182,8 +185,10 @@ def _workload_lines(workload: "WorkloadStatus") -> Iterator[str]:
         yield f"{workload.graph}: the first plan is being prepared"
     else:
         yield f"{workload.graph}: {active.plan}"
+        policy = workload.policy or "a function of the user's"
         yield (
-            f"  plan {active.version}, in force for {_duration(workload.active_s)}: {active.reason}"
+            f"  plan {active.version} by policy {policy}, in force for "
+            f"{duration(workload.active_s)}: {active.reason}"
         )
     if workload.lost:
         yield f"  not planned with: {', '.join(workload.lost)}"
@@ -218,15 +223,6 @@ def _watts(power: "Power") -> str:
         f"compute {power.compute_w:g} W, transmit {power.transmit_w:g} W, "
         f"receive {power.receive_w:g} W, wait {power.wait_w:g} W"
     )
-
-
-def _duration(seconds: float) -> str:
-    """Such as 12 s, 5 min 03 s, 2 h 10 min."""
-    minutes, rest = divmod(int(seconds), 60)
-    if not minutes:
-        return f"{rest} s"
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s"
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:

@@ -30,6 +30,13 @@ _SETTLE_S = 20.0  # twice what preparing a plan may take
 @click.option(
     "--batch", type=click.IntRange(1), default=1, show_default=True, help="Inputs per request."
 )
+@click.option(
+    "--compare",
+    "is_compared",
+    is_flag=True,
+    help="Print, instead of S(i, j), what each policy would choose: score, fastest, all on one "
+    "tier, and the published ones, with modelled costs and the time that choosing took.",
+)
 @session_options
 def plan(model: str, image: str | None, input_shape: str, batch: int, **options: Any) -> None:
     """Time the tiers, then show where to cut MODEL, and why.
@@ -40,6 +47,7 @@ def plan(model: str, image: str | None, input_shape: str, batch: int, **options:
 
     \b
     Example: edgesplit plan vgg16 --latency-limit-ms 800 --keep-layers 1
+             edgesplit plan mobilenet_v2 --compare
     """
     from edgesplit.caller.inputs.images import allow_pixels
     from edgesplit.cli.answers import example_input, where
@@ -55,16 +63,18 @@ def plan(model: str, image: str | None, input_shape: str, batch: int, **options:
         split.wait_for_runtimes()
         split.wait_for_plan(_SETTLE_S)
         explanation, is_emulated = split.explain(), not split.emulation.is_off
+        compared = split.compare_policies() if options["is_compared"] else None
         matrix = None
-        if len(explanation.profile.tiers) == 3:
+        if len(explanation.profile.tiers) == 3 and (compared is None or options["as_json"]):
             costs = CostModel(split.graph, explanation.profile, goal)
             matrix = split_matrix(costs, explanation.chosen.plan)
         if options["as_json"]:
             found = {"model": model, "emulated": is_emulated, "input_shape": list(x.shape)}
             found |= explanation.as_dict() | {"matrix": matrix.as_dict() if matrix else None}
+            found |= {"policies": compared.as_dict()["policies"]} if compared else {}
             click.echo(json.dumps(found, indent=1))
         else:
-            click.echo(f"{explanation}\n\n{matrix or ''}\n{where(is_emulated)}")
+            click.echo(f"{explanation}\n\n{compared or matrix or ''}\n{where(is_emulated)}")
 
 
 @click.command()

@@ -31,3 +31,12 @@ def _escaped(character: str) -> str:
     if "\udc80" <= character <= "\udcff":  # Python's stand-in for a byte that is no text
         return f"\\x{ord(character) - 0xDC00:02x}"
     return character.encode("unicode_escape").decode()
+
+
+def duration(seconds: float) -> str:
+    """Such as 12 s, 5 min 03 s, 2 h 10 min."""
+    minutes, rest = divmod(int(seconds), 60)
+    if not minutes:
+        return f"{rest} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s"

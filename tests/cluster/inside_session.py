@@ -66,7 +66,7 @@ def loop_state(split):
 
     def look(actor):
         loop = actor._sessions[session_id].loops.known(workload)
-        return loop.state, len(loop.recording.kept(loop.state)[1])
+        return loop.state, loop.recording.count
 
     return ray.get(scheduler_of(split).__ray_call__.remote(look), timeout=30)
 

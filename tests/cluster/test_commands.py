@@ -139,6 +139,18 @@ def test_the_same_as_json(invoke):
     assert is_running == (not told["why_not_running"])
 
 
+def test_policies_are_compared(invoke):
+    told = json.loads(invoke("plan", MODEL, "--compare", "--json").stdout)
+    by_name = {row["policy"]: row for row in told["policies"]}
+    assert {"score", "fastest", "end-only", "edge-only", "cloud-only"} <= set(by_name)
+    assert by_name["score"]["cost"]["score"] <= by_name["end-only"]["cost"]["score"]
+    assert told["matrix"] is not None
+    found = invoke("plan", MODEL, "--compare", "--policy", "cloud-only")
+    assert "what each policy would choose now" in found.stdout.lower()
+    assert "S(i, j)" not in found.stdout
+    assert not {"end-only", "cloud-only"} - {row.split(" ")[0] for row in found.stdout.splitlines()}
+
+
 def test_a_given_policy_is_answered_with_its_plan(invoke):
     found = invoke("plan", MODEL, "--policy", "cloud-only")
     first = found.stdout.splitlines()[0]

@@ -8,7 +8,7 @@ import time
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 
-from edgesplit.cluster.actors.bounded_policy import BoundedPolicy
+from edgesplit.cluster.actors.bounded_policy import bounded
 from edgesplit.cluster.actors.checkpoint import Checkpoint
 from edgesplit.cluster.actors.workload import Loop, Workload
 from edgesplit.core.control.due import next_due_s
@@ -16,6 +16,7 @@ from edgesplit.core.control.event import Action, Activate, Event
 from edgesplit.core.control.step import begin, step
 from edgesplit.core.payload_codec import CodecSpeed
 from edgesplit.core.policies.policy import CostPolicy, Policy
+from edgesplit.core.policies.published import PUBLISHED
 from edgesplit.core.profile import Profile
 from edgesplit.errors import ClusterError, EdgeSplitError
 
@@ -140,6 +141,7 @@ def _speeds(profile: Profile) -> dict[str, tuple[CodecSpeed, ...]]:
 
 
 def _bounded(workload: Workload) -> Policy:
-    """Its policy, as the scheduler may ask it."""
-    is_ours = workload.policy_name or isinstance(workload.policy, CostPolicy)
-    return workload.policy if is_ours else BoundedPolicy(workload.policy)
+    """Its policy, as the scheduler may ask it: a user's and a published one with a time limit."""
+    is_named = bool(workload.policy_name) and workload.policy_name not in PUBLISHED
+    is_ours = is_named or isinstance(workload.policy, CostPolicy)
+    return workload.policy if is_ours else bounded(workload.policy)

@@ -5,11 +5,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from edgesplit.cluster.actors.bounded_policy import BoundedPolicy
 from edgesplit.cluster.actors.recording import Recorded, Recording
 from edgesplit.core.control.state import ControlState, Settings, current_profile
 from edgesplit.core.goal import Goal
 from edgesplit.core.graph import Graph
 from edgesplit.core.plan import Plan
+from edgesplit.core.policies.checked import bare
 from edgesplit.core.policies.policy import Policy, score
 from edgesplit.core.profile import Link, Profile
 from edgesplit.core.tier import Tier
@@ -63,12 +65,14 @@ class TierHandle:
 class WorkloadStatus:
     """One workload as it is seen now.
 
-    activation: the plan in force, for active_s seconds; None until the first one is ready.
-    profile: as it is believed. lost: tiers that no plan may use: gone, or in doubt.
+    policy: as the user named it, empty for a function. activation: the plan in force, for active_s
+    seconds; None until the first one is ready. profile: as it is believed. lost: tiers that no plan
+    may use: gone, or in doubt.
     """
 
     id: str
     graph: str
+    policy: str
     activation: Activation | None
     active_s: float
     profile: Profile
@@ -94,12 +98,17 @@ def status_of(loop: Loop, now_s: float) -> WorkloadStatus:
     active_s = now_s - loop.activation.at_s if loop.activation else 0.0
     profile = current_profile(loop.state)
     lost = tuple(sorted(loop.state.lost | loop.state.away))
-    name = loop.workload.graph.name
-    return WorkloadStatus(loop.workload.id, name, loop.activation, active_s, profile, lost)
+    names = (loop.workload.graph.name, loop.workload.policy_name)
+    return WorkloadStatus(loop.workload.id, *names, loop.activation, active_s, profile, lost)
 
 
 def recorded(loop: Loop) -> Recorded:
-    """Its last events, to be replayed without what only its own session has."""
+    """Its last events, to be replayed without what only its own session has.
+
+    A policy that has a name is there as it had learned until then.
+    """
     start, packed = loop.recording.kept(loop.state)
     workload = loop.workload
-    return Recorded(workload.id, workload.policy_name, replace(start, policy=score), packed)
+    policy = start.policy.policy if isinstance(start.policy, BoundedPolicy) else start.policy
+    start = replace(start, policy=bare(policy) if workload.policy_name else score)
+    return Recorded(workload.id, workload.policy_name, start, packed)

@@ -5,10 +5,12 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from edgesplit.cluster.actors.recording import Recorded
 from edgesplit.cluster.actors.workload import Activation, TierHandle, TierKnown, Workload
 from edgesplit.cluster.measure.runtimes import Offered, with_offer
 from edgesplit.cluster.ray.answers import CONTROL_TIMEOUT_S
 from edgesplit.cluster.session.membership import ClusterMembership
+from edgesplit.core.control.event_file import EventLog
 from edgesplit.core.control.standing import Standing
 from edgesplit.core.goal import Goal
 from edgesplit.core.payload_codec import CodecSizes, CodecSpeeds
@@ -97,6 +99,13 @@ class Planning:
         with self._membership.attached() as now:
             call = now.scheduler.standing.remote(workload_id)
             return self._membership.answer(call, "the scheduler")  # type: ignore[no-any-return]
+
+    def recorded(self, workload_id: str) -> EventLog:
+        """The last events of the workload's control loop, and the state from which they start."""
+        with self._membership.attached() as now:
+            call = now.scheduler.recorded.remote(workload_id)
+            found: Recorded = self._membership.answer(call, "the scheduler")
+            return found.log("")
 
     def excluded_tiers(self, workload_id: str) -> tuple[str, ...]:
         """Tiers that the workload's plans leave out now."""

@@ -1,6 +1,5 @@
 """What the scheduler of a running cluster has recorded: the last events of one workload."""
 
-from importlib.metadata import version
 from typing import Any
 
 import ray
@@ -32,8 +31,7 @@ def recorded_events(
         if actor is None:
             raise ClusterError("the scheduler has just ended, with all that it had recorded")
         found: Recorded = _get(actor.recorded.remote(session, workload), _TRANSFER_TIMEOUT_S)
-    log = (found.workload_id, found.policy, found.start, tuple(found.events()))
-    return EventLog(version("edgesplit"), session, *log)
+    return found.log(session)
 
 
 def _known(session_id: str | None) -> list[tuple[str, str]]:

@@ -56,6 +56,26 @@ def profile_if_suspicions_hold(profile: Profile, beliefs: Beliefs, since_s: floa
     return replace(profile, tiers=tuple(tiers), links=tuple(links))
 
 
+def profile_as_met(profile: Profile, before: Beliefs, after: Beliefs) -> Profile:
+    """`profile` with what was measured between the two beliefs as it was measured last.
+
+    So a request's own timings show what it met, by the rules that beliefs are learnt by; what they
+    do not show stays as believed.
+    """
+    tiers, links = list(profile.tiers), list(profile.links)
+    for i, tier in enumerate(tiers):
+        now = after.tiers[tier.name].slowdown
+        if now.count > before.tiers[tier.name].slowdown.count:
+            tiers[i] = replace(tier, slowdown=now.last)
+    for i, link in enumerate(links):
+        old, new = before.links[link.pair], after.links[link.pair]
+        if new.rate.count > old.rate.count:
+            links[i] = replace(links[i], bytes_per_s=new.rate.last)
+        if new.latency.count > old.latency.count:
+            links[i] = replace(links[i], latency_s=new.latency.last)
+    return replace(profile, tiers=tuple(tiers), links=tuple(links))
+
+
 def optimistic_profile(
     calibrated: Profile, now: Profile, stale: Iterable[str | Pair], factor: float
 ) -> Profile:

@@ -10,9 +10,10 @@ from edgesplit.core.cost import Cost, CostModel
 from edgesplit.core.payload_codec import AS_IS
 from edgesplit.core.plan import Plan, Stage
 from edgesplit.core.planner.choose import Decision
+from edgesplit.core.policies.learning import is_followed
 from edgesplit.core.policies.policy import CostPolicy
 from edgesplit.core.profile import Profile, Tier
-from edgesplit.errors import PlanError
+from edgesplit.errors import EdgeSplitError, PlanError
 
 _TOLD = math.log(1.05)  # a change below 5 % is not given as a reason
 
@@ -36,7 +37,8 @@ def candidate(state: ControlState, model: CostModel, current: Cost | None) -> Co
     """The policy's choice under the model's profile, None where it has none that can run.
 
     A plan within the latency limit is only left for one with headroom below it: near the limit,
-    noise would make plans feasible and infeasible by turns.
+    noise would make plans feasible and infeasible by turns. A policy that is followed decides by
+    the limit itself.
     """
     decision = candidate_decision(state, model, current)
     return None if decision is None else decision.cost
@@ -47,7 +49,7 @@ def candidate_decision(
 ) -> Decision | None:
     """The same, and whether no plan scores less."""
     limit = state.goal.latency_limit_s
-    if limit is None or current is None or current.limited_s > limit:
+    if limit is None or current is None or current.limited_s > limit or is_followed(state.policy):
         return _decision(state, model, limit)
     return _decision(state, model, _with_headroom(limit, state.settings))
 
@@ -64,7 +66,7 @@ def _decision(state: ControlState, model: CostModel, limit_s: float | None) -> D
             return state.policy.decision(model, limit_s)
         goal = replace(state.goal, latency_limit_s=limit_s)
         plan = state.policy(state.graph, model.profile, goal)
-    except PlanError:  # the policy has no plan under these conditions: keep what there is
+    except EdgeSplitError:  # the policy has no plan under these conditions: keep what there is
         return None
     cost = cost_of(state, model, plan)
     return None if cost is None else Decision(cost, is_proved=False)
@@ -100,7 +102,12 @@ def has_doubts(state: ControlState) -> bool:
 
 
 def holds(state: ControlState, plan: Plan, current: Cost | None) -> bool:
-    """True if the switch would also be worth it, were all that is in doubt true."""
+    """True if the switch would also be worth it, were all that is in doubt true.
+
+    Where the policy is followed: if the plan can run.
+    """
+    if is_followed(state.policy):
+        return cost_of(state, model_of(state, current_profile(state)), plan) is not None
     since_s = state.now_s - state.settings.probe_timeout_s
     model = model_of(
         state, profile_if_suspicions_hold(current_profile(state), state.beliefs, since_s)
@@ -127,6 +134,8 @@ def reason(state: ControlState, best: Cost, current: Cost | None) -> str:
     """For people: what has changed since the last choice, and what the switch brings."""
     if state.active is None:
         return f"first plan: score {best.score:.3f}"
+    if current is not None and is_followed(state.policy):
+        return f"as the policy chose: score {current.score:.3f} -> {best.score:.3f}"
     now = Basis(state.goal, current_profile(state), state.away)
     cause = _rows(state.active, best.plan, state.basis, now)
     cause = cause or _codecs(state.active, best.plan, state.basis, now)

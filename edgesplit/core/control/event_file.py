@@ -6,8 +6,8 @@ line one event and what was done about it. Reading makes the declared values onl
 
 import json
 import math
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, is_dataclass, replace
 from itertools import islice
 from typing import Any
 
@@ -18,8 +18,10 @@ from edgesplit.core.control.shown import Shown
 from edgesplit.core.control.state import ControlState
 from edgesplit.core.layer_times import are_seconds
 from edgesplit.core.plain_data import PlainDataError, codec, tagged
+from edgesplit.core.policies.checked import bare, checked
+from edgesplit.core.policies.learning import learns
 from edgesplit.core.policies.named import policy_named
-from edgesplit.core.policies.policy import score
+from edgesplit.core.policies.policy import Policy, score
 from edgesplit.errors import EdgeSplitError, EventFileError
 
 FORMAT, VERSION = "edgesplit events", 6
@@ -37,7 +39,8 @@ class EventLog:
     """What happened to one workload's control loop, and what it asked for each time.
 
     edgesplit: the version that recorded it. policy: as the user named it; empty for a function,
-    which no file can hold: `start` holds the policy `score` then.
+    which no file can hold: `start` holds the policy `score` then. What a named policy had learned
+    before the first event is in the file, where it is plain data.
     """
 
     edgesplit: str
@@ -58,6 +61,7 @@ def lines_of(log: EventLog) -> Iterator[str]:
         "workload": log.workload_id,
         "policy": log.policy,
         "events": len(log.entries),
+        "learned": _learned(bare(log.start.policy)) if log.policy else None,
     }
     yield _line(head)
     yield _line(codec(ControlState).encode(log.start))
@@ -71,10 +75,7 @@ def read_lines(lines: Iterable[str]) -> EventLog:
     head = _head(next(numbered, (1, ""))[1])
     number, text = next(numbered, (2, ""))
     state = _checked(_value(number, text, codec(ControlState).decode))
-    try:
-        policy = policy_named(head["policy"], state.profile.names) if head["policy"] else score
-    except EdgeSplitError as error:
-        raise EventFileError(f"line 1: {error}") from error
+    policy = _policy(head, state.profile.names)
     wanted = head["events"]
     entries = tuple(_value(n, line, _entry) for n, line in islice(numbered, wanted))
     if len(entries) < wanted:
@@ -85,6 +86,27 @@ def read_lines(lines: Iterable[str]) -> EventLog:
         raise EventFileError(f"line {wanted + 3}: more follows than the {wanted} events announced")
     about = (head["edgesplit"], head["session"], head["workload"], head["policy"])
     return EventLog(*about, replace(state, policy=policy), entries)
+
+
+def _learned(policy: Policy) -> Any:
+    """What a policy has learned, as plain data; None where it learns nothing, or cannot be so."""
+    if not (learns(policy) and is_dataclass(policy)):
+        return None
+    try:
+        return codec(type(policy)).encode(policy)
+    except (TypeError, ValueError):  # a field of no declared plain type
+        return None
+
+
+def _policy(head: Mapping[str, Any], tiers: Sequence[str]) -> Policy:
+    """The policy of that name, as it had learned. Raises EventFileError."""
+    try:
+        policy = policy_named(head["policy"], tiers) if head["policy"] else score
+        if head.get("learned") is not None and learns(policy) and is_dataclass(policy):
+            policy = codec(type(policy)).decode(head["learned"])
+    except (EdgeSplitError, PlainDataError) as error:
+        raise EventFileError(f"line 1: {error}") from error
+    return checked(policy)  # what a stranger's file says that it has learned may make no sense
 
 
 def _line(data: Any) -> str:

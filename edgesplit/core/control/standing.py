@@ -6,6 +6,7 @@ from edgesplit.core.control.decide import candidate, chosen, cost_of, holds, is_
 from edgesplit.core.control.state import ControlState, current_profile
 from edgesplit.core.cost import Cost, CostModel
 from edgesplit.core.plan import Plan
+from edgesplit.core.policies.learning import is_followed
 from edgesplit.core.profile import Profile
 
 
@@ -62,7 +63,7 @@ def _kept(state: ControlState, best: Cost, entered: Cost | None, current: Cost |
     if refused is not None and refused.plan == best.plan and state.now_s < refused.until_s:
         wait_s = refused.until_s - state.now_s
         return f"it could not be prepared, and is tried again in {wait_s:.0f} s"
-    if entered is None or current is None:
+    if entered is None or current is None or is_followed(state.policy):
         return ""
     if entered.plan == state.active:
         return f"its latency is within {margin:.0%} of the limit, which noise would break"

@@ -71,7 +71,9 @@ from edgesplit.core.cost import Cost, CostModel
 from edgesplit.core.goal import Goal
 from edgesplit.core.graph import Graph
 from edgesplit.core.plan import Plan
+from edgesplit.core.policies.learning import is_followed, learns
 from edgesplit.core.profile import Profile
+from edgesplit.errors import EdgeSplitError
 
 Step = tuple[ControlState, tuple[Action, ...]]
 
@@ -82,8 +84,8 @@ def begin(
     """The first state and the preparation of the first plan.
 
     profile: as calibrated; where it has no score reference, its own all-on-end plan gives one for
-    good. policy: chooses by the goal's score; a gain is measured in that score. Raises PlanError
-    where the policy has no plan that fits.
+    good. policy: whatever it chooses by, a gain is measured in the goal's score, unless the policy
+    is followed (core/policies/learning.py). Raises PlanError where it has no plan that fits.
     """
     profile = replace(profile, score_reference=CostModel(graph, profile, goal).score_reference)
     beliefs = believe(profile, at_s)
@@ -130,13 +132,15 @@ def _take(state: ControlState, event: Event) -> tuple[ControlState, bool, list[A
     """What the event itself changes; True if it calls for a decision now."""
     match event:
         case Observed():
+            policy = _learned(state, event)
             beliefs = learn_request(state.beliefs, state.profile, event.timings, event.at_s)
             gap_s = event.at_s - state.requested_s
             trusts = after_request(state.trusts, event.timings, event.at_s)
             is_news = doubted(trusts) != doubted(state.trusts)
             state = changed(
-                state, beliefs=beliefs, trusts=trusts, request_gap_s=gap_s, requested_s=event.at_s
-            )
+                state, policy=policy, beliefs=beliefs, trusts=trusts, request_gap_s=gap_s,
+                requested_s=event.at_s,
+            )  # fmt: skip
             return state, is_news, []
         case Transferring():
             return changed(state, beliefs=learn_transferring(state.beliefs, event)), False, []
@@ -180,6 +184,19 @@ def _take(state: ControlState, event: Event) -> tuple[ControlState, bool, list[A
             return _refuse(state, event.plan), False, []
         case Tick():
             return _timed_out(state), False, []
+
+
+def _learned(state: ControlState, event: Observed) -> Chooser:
+    """The policy after a request, by what was believed before it; as it was where it cannot learn.
+
+    One that does not learn costs a look at its type.
+    """
+    if not learns(state.policy):
+        return state.policy
+    try:
+        return state.policy.after(state.graph, current_profile(state), event.timings)
+    except EdgeSplitError:
+        return state.policy
 
 
 def _without_row(state: ControlState, event: RowDropped) -> ControlState:
@@ -240,6 +257,8 @@ def _decide(state: ControlState, is_urgent: bool) -> tuple[ControlState, list[Ac
     state = _review_pending(state, model, best, current)
     if best is None or state.pending or best.plan == state.active or _is_refused(state, best.plan):
         return state, []
+    if is_followed(state.policy):
+        return _prepare(state, best, current)
     if not is_worth(state, best, current):
         return state, []
     if current is not None:
@@ -255,10 +274,15 @@ def _decide(state: ControlState, is_urgent: bool) -> tuple[ControlState, list[Ac
 def _review_pending(
     state: ControlState, model: CostModel, best: Cost | None, current: Cost | None
 ) -> ControlState:
-    """Drop a preparation that is no longer better than what runs, or clearly not the best."""
+    """Drop a preparation that is no longer better than what runs, or clearly not the best.
+
+    One of a policy that is followed goes on while it can run, whatever the policy would choose now.
+    """
     if state.pending is None:
         return state
     pending = cost_of(state, model, state.pending.plan)
+    if pending is not None and is_followed(state.policy):
+        return state
     if pending is None or not is_better(state, pending, current):
         return changed(state, pending=None)
     if best is not None and best.plan != pending.plan and is_worth(state, best, pending):

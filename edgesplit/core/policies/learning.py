@@ -1,7 +1,7 @@
 """Policies that learn from requests. What they have learned is their value: nothing changes."""
 
 from collections.abc import Sequence
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeGuard, runtime_checkable
 
 from edgesplit.core.goal import Goal
 from edgesplit.core.graph import Graph
@@ -27,6 +27,20 @@ class LearningPolicy(Protocol):
         """
 
 
+def learns(policy: Policy) -> TypeGuard[LearningPolicy]:
+    """Whether it learns from requests: asked at each one, so it costs a look at an attribute."""
+    return callable(getattr(policy, "after", None))
+
+
 def after(policy: Policy, graph: Graph, profile: Profile, timings: Sequence[TierTiming]) -> Policy:
     """The policy after a request: itself, unless it learns."""
-    return policy.after(graph, profile, timings) if isinstance(policy, LearningPolicy) else policy
+    return policy.after(graph, profile, timings) if learns(policy) else policy
+
+
+def is_followed(policy: Policy) -> bool:
+    """Whether its attribute `is_followed` says that each of its choices is to be put in force.
+
+    A policy that tries plans out says so of itself: a plan tried to learn what it takes seldom
+    gains anything by what is known, and a margin of gain would keep it from ever being tried.
+    """
+    return bool(getattr(policy, "is_followed", False))

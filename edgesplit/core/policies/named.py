@@ -9,14 +9,19 @@ from edgesplit.core.policies.trivial import RandomPlan
 from edgesplit.errors import UnknownNameError
 
 
+def named_policies(tiers: Sequence[str]) -> dict[str, Policy]:
+    """By name those worth comparing: ours, everything on one of `tiers`, published ones."""
+    named: dict[str, Policy] = {"score": score, "fastest": fastest}
+    named |= {name: one.policy for name, one in PUBLISHED.items()}
+    return named | {f"{tier}-only": only(tier) for tier in tiers}
+
+
 def policy_named(text: str, tiers: Sequence[str]) -> Policy:
     """The policy that `text` names: score, fastest, random, TIER-only, a published one, or a plan.
 
     Raises UnknownNameError for another name or an unknown tier, PlanError for a malformed plan.
     """
-    named: dict[str, Policy] = {"score": score, "fastest": fastest, "random": RandomPlan()}
-    named |= {f"{tier}-only": only(tier) for tier in tiers}
-    named |= {name: one.policy for name, one in PUBLISHED.items()}
+    named: dict[str, Policy] = {"random": RandomPlan(), **named_policies(tiers)}
     if text in named:
         return named[text]
     node = text.removesuffix("-only")

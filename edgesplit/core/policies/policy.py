@@ -12,7 +12,7 @@ from edgesplit.core.planner.route import best_route
 from edgesplit.core.planner.shortest import shortest
 from edgesplit.core.planner.space import route_space
 from edgesplit.core.profile import Profile
-from edgesplit.errors import EdgeSplitError, PlanError
+from edgesplit.errors import PlanError
 
 Policy = Callable[[Graph, Profile, Goal], Plan]
 
@@ -98,25 +98,3 @@ def fixed(plan: Plan) -> Policy:
         return CostModel(graph, profile, goal).cost(plan).plan
 
     return policy
-
-
-def checked(policy: Policy) -> Policy:
-    """The same policy, whose failures and wrong answers are PlanErrors that say so."""
-    if isinstance(policy, CostPolicy):
-        return policy  # ours
-
-    def ask(graph: Graph, profile: Profile, goal: Goal) -> Plan:
-        try:
-            plan = policy(graph, profile, goal)
-        except EdgeSplitError:
-            raise
-        except Exception as error:  # a user's function may raise anything
-            raise PlanError(f"the policy raised {error!r}") from error
-        if not isinstance(plan, Plan):
-            raise PlanError(
-                f"the policy returned {type(plan).__name__}, expected a Plan; parse_plan(text) and "
-                "plan_along(route, cuts, n_layers) make one"
-            )
-        return plan
-
-    return ask

@@ -33,6 +33,11 @@ class RandomPlan:
     seed: int = 0
     count: int = 0
 
+    @property
+    def is_followed(self) -> bool:
+        """Yes: with a margin of gain, drawing plans would be a search for a good one."""
+        return True
+
     def __call__(self, graph: Graph, profile: Profile, goal: Goal) -> Plan:
         """The plan drawn, as of every policy."""
         model = CostModel(graph, profile, goal)

@@ -4,9 +4,12 @@ import pickle
 import threading
 
 import pytest
+from control_cases import request, started
+from learner_cases import TriesOut
 from worlds import GOAL, VGG, chain
 
-from edgesplit.cluster.actors.bounded_policy import BoundedPolicy
+from edgesplit.cluster.actors.bounded_policy import BoundedPolicy, bounded
+from edgesplit.core.policies.learning import is_followed, learns
 from edgesplit.core.policies.policy import score
 from edgesplit.errors import PlanError
 
@@ -66,3 +69,41 @@ def test_a_checkpoint_keeps_the_policy_and_no_thread(asked):
     policy = BoundedPolicy(score, limit_s=0.5)
     policy(*asked)
     assert pickle.loads(pickle.dumps(policy))(*asked) == score(*asked)
+
+
+def timings(at_s=1.0):
+    return request(started().active, chain(VGG), at_s).timings
+
+
+def test_a_policy_learns_within_its_bound(asked):
+    policy = bounded(TriesOut(), limit_s=0.5)
+    assert (learns(policy), is_followed(policy)) == (True, True)
+    learned = policy.after(*asked[:2], timings())
+    assert learned.policy == TriesOut().after(*asked[:2], timings())
+    kept = pickle.loads(pickle.dumps(learned))
+    assert kept.policy == learned.policy
+    assert learns(kept)
+    assert not learns(bounded(score))
+    assert not is_followed(bounded(score))
+
+
+def test_one_that_hangs_while_it_learns_is_neither_asked_nor_taught_until_it_has_answered(
+    asked, caplog
+):
+    may_answer = threading.Event()
+
+    class Hangs(TriesOut):
+        def after(self, *given):
+            may_answer.wait(60)
+            return self
+
+    policy = bounded(Hangs(), limit_s=0.05)
+    with pytest.raises(PlanError, match=r"has not answered within 0\.05 s"):
+        policy.after(*asked[:2], timings())
+    with pytest.raises(PlanError, match="still has not answered"):
+        policy.after(*asked[:2], timings())
+    with pytest.raises(PlanError, match="still has not answered"):
+        policy(*asked)
+    may_answer.set()
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert "has not learned from a request" in caplog.text

@@ -3,13 +3,14 @@
 import contextlib
 import json
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
 from control_cases import started
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from learner_cases import TRIED, TriesOut
 from worlds import FAST, GOAL, MOBILE, VGG, chain, row_of, throttled, with_layer_times
 
 from edgesplit.core.control.event import (
@@ -44,8 +45,10 @@ from edgesplit.core.layer_times import LayerTimes
 from edgesplit.core.payload_codec import CodecSizes, CodecSpeed
 from edgesplit.core.plain_data import tagged
 from edgesplit.core.plan import plan_along
+from edgesplit.core.policies.checked import bare
 from edgesplit.core.policies.named import policy_named
 from edgesplit.core.policies.policy import fixed, score
+from edgesplit.core.policies.published import PUBLISHED, Published
 from edgesplit.core.power import Power
 from edgesplit.core.profile import Link, Tier
 from edgesplit.core.tier_timing import TierTiming
@@ -188,6 +191,35 @@ def test_a_named_policy_comes_back_by_its_name(name):
     log = recorded(policy_named(name, ("end", "edge", "cloud")), name, 4.0)
     back = read_lines(lines_of(log))
     assert all(one.is_same for one in decisions(back))
+
+
+def test_what_a_named_policy_has_learned_comes_back_with_it(monkeypatch):
+    known = TriesOut(took=((TRIED[0], 9.0), (TRIED[1], 8.0)))
+    monkeypatch.setitem(PUBLISHED, "tries", Published("tries", "made up", "nothing", TriesOut()))
+    log = recorded(known, "tries", 6.0)
+    lines = list(lines_of(log))
+    back = read_lines(lines)
+    assert bare(back.start.policy) == known
+    assert all(one.is_same for one in decisions(back))
+    head = json.loads(lines[0])
+    del head["learned"]  # as in files of before
+    first = read_lines([json.dumps(head) + "\n", *lines[1:]])
+    assert bare(first.start.policy) == TriesOut()
+    assert not all(one.is_same for one in decisions(first))
+    for wrong in ({"took": []}, {**head, "policy": 1}, [["x"]]):
+        with pytest.raises(EventFileError, match="line 1: "):
+            read_lines([json.dumps(head | {"learned": wrong}) + "\n", *lines[1:]])
+
+
+def test_what_a_policy_has_learned_is_left_out_where_it_is_no_plain_data(monkeypatch):
+    @dataclass(frozen=True)
+    class Strange(TriesOut):
+        memory: object = None
+
+    monkeypatch.setitem(PUBLISHED, "strange", Published("strange", "-", "-", Strange()))
+    lines = list(lines_of(recorded(Strange(memory=object()), "strange", 3.0)))
+    assert json.loads(lines[0])["learned"] is None
+    assert bare(read_lines(lines).start.policy) == Strange()
 
 
 def test_a_function_as_policy_is_replaced_by_score():

@@ -8,8 +8,9 @@ from planner_cases import three_tiers, vgg_like
 from edgesplit.core.cost import CostModel
 from edgesplit.core.goal import Goal
 from edgesplit.core.plan import parse_plan
+from edgesplit.core.policies.checked import checked
 from edgesplit.core.policies.named import policy_named
-from edgesplit.core.policies.policy import checked, decide, fastest, fixed, only, score
+from edgesplit.core.policies.policy import decide, fastest, fixed, only, score
 from edgesplit.errors import PlanError, UnknownNameError
 
 GRAPH, WORK = vgg_like()

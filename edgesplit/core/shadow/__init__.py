@@ -1,0 +1,1 @@
+"""Policies given the recorded events of a session: what each would have cost, and the best ones."""
