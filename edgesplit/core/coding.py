@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from edgesplit.core.goal import Goal
 from edgesplit.core.graph import Graph
-from edgesplit.core.payload_codec import AS_IS, CodecSizes, is_lossy
+from edgesplit.core.payload_codec import AS_IS, PICTURE, CodecSizes, is_lossy
 from edgesplit.core.profile import Profile
 from edgesplit.core.tier import Tier
 
@@ -47,6 +47,8 @@ class Coding:
         most = self.goal.max_accuracy_loss
         for c, one in enumerate(self.profile.codecs, 1):
             usable[c] = np.isfinite(one.payload_bytes)
+            if one.codec == PICTURE and self.opening_s is None:
+                usable[c] = False
             if self.are_lossy[c]:  # as is_granted, of all cuts at once; NaN: not measured
                 loss = np.array(one.loss, dtype=float)
                 usable[c] &= loss <= (-np.inf if most is None else most)
@@ -84,12 +86,32 @@ class Coding:
         for t, tier in enumerate(self.profile.tiers):
             for speed in tier.codec_speeds:
                 c = index.get(speed.codec)
-                if c is not None:
+                if c is not None and speed.codec != PICTURE:  # see opening_s
                     encoding_s = speed.encode_s + speed.encode_s_per_byte * raw
                     decoding_s = speed.decode_s + speed.decode_s_per_byte * raw
                     encode_s[c, t] = encoding_s * tier.slowdown
                     decode_s[c, t] = decoding_s * tier.slowdown
         return encode_s, decode_s
+
+    @cached_property
+    def opening_s(self) -> Floats | None:
+        """Where requests come as picture files: seconds of each tier to decode one, (tiers,).
+
+        The first tier that does anything else with it than to pass the file on decodes it, the
+        entry tier at the latest for another codec. None: requests come with their payload as it is.
+        """
+        if not self.profile.opens_pictures:
+            return None
+        raw, seconds = float(self.graph.payload_bytes[0]), np.zeros(len(self.profile.tiers))
+        for t, tier in enumerate(self.profile.tiers):
+            speed = tier.codec_speed(PICTURE)
+            seconds[t] = speed.decoding_s(raw) * tier.slowdown if speed else 0.0
+        return seconds
+
+    @cached_property
+    def picture(self) -> int | None:
+        """The number of `picture`, where requests come as picture files."""
+        return None if self.opening_s is None else self.index(PICTURE)
 
     @cached_property
     def unusable(self) -> Flags:
@@ -116,6 +138,8 @@ class Coding:
             if tier.codec_speed(codec) is None:
                 there = ", ".join(s.codec for s in tier.codec_speeds) or "none"
                 return f"tier {tier.name!r} does not write or read {codec!r}; it knows: {there}"
+        if codec == PICTURE and self.opening_s is None:
+            return f"tier {self.profile.entry_tier!r} takes no pictures as files"
         return "" if np.isfinite(found.payload_bytes[cut]) else f"{codec!r} fits no payload there"
 
 

@@ -2,17 +2,29 @@
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
 from edgesplit.core.payload_codec import AS_IS, CodecSpeed
 from edgesplit.node.codec.payload import coded_bytes, decode, encode
+from edgesplit.node.codec.picture_speed import PictureSample
 
 _RUNS = 5
 _ENOUGH_S = 0.3  # of one codec on one payload; three runs there are at least
 _LEAST_RUNS = 3
 
 Payload = Sequence[Any]
+
+
+@dataclass(frozen=True, eq=False)
+class CodecsAsked:
+    """What a tier is asked to measure: codecs, and pictures to decode, none where none come."""
+
+    codecs: tuple[str, ...]
+    pictures: tuple[PictureSample, ...] = ()
+
+
 Point = tuple[float, float, float]  # bytes as it is, seconds to encode, seconds to decode
 
 
