@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from edgesplit.caller.data.open_data import open_data
     from edgesplit.caller.data.preprocessing import Preprocessing, with_preprocessing
     from edgesplit.caller.exports import TrainingModeWarning
-    from edgesplit.caller.inputs.images import decode_image, load_image
+    from edgesplit.caller.inputs.images import decode_image, load_image, read_image
     from edgesplit.caller.inputs.zoo import load_model
     from edgesplit.caller.workloads import InfeasibleGoalWarning
     from edgesplit.config import EMBEDDED_EMULATION, Config, load_power
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from edgesplit.core.profile import Link, Profile, Tier
     from edgesplit.core.shadow.outcome import Regret
     from edgesplit.errors import EdgeSplitError
+    from edgesplit.node.picture.preparation import IMAGENET_PREPARATION, Preparation
     from edgesplit.node.process.allocator import ALLOCATOR_ENV
     from edgesplit.node.program.export.model_watch import ModelChangedWarning
     from edgesplit.node.tier.emulate import Emulation, LinkShape
@@ -47,11 +48,12 @@ _HOMES = {
     "edgesplit.core.profile": ("Link", "Profile", "Tier"),
     "edgesplit.core.shadow.outcome": ("Regret",),
     "edgesplit.errors": ("EdgeSplitError",),
+    "edgesplit.node.picture.preparation": ("IMAGENET_PREPARATION", "Preparation"),
     "edgesplit.node.process.allocator": ("ALLOCATOR_ENV",),
     "edgesplit.node.tier.emulate": ("Emulation", "LinkShape"),
     "edgesplit.caller.data.open_data": ("open_data",),
     "edgesplit.caller.data.preprocessing": ("Preprocessing", "with_preprocessing"),
-    "edgesplit.caller.inputs.images": ("decode_image", "load_image"),
+    "edgesplit.caller.inputs.images": ("decode_image", "load_image", "read_image"),
     "edgesplit.node.program.export.model_watch": ("ModelChangedWarning",),
     "edgesplit.node.transport.security": ("InsecureTransportWarning",),
     "edgesplit.caller.inputs.zoo": ("load_model",),
@@ -62,6 +64,7 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 __all__ = [
     "ALLOCATOR_ENV",
     "EMBEDDED_EMULATION",
+    "IMAGENET_PREPARATION",
     "AccuracyWarning",
     "Comparison",
     "Config",
@@ -78,6 +81,7 @@ __all__ = [
     "ModelChangedWarning",
     "Plan",
     "Power",
+    "Preparation",
     "Preprocessing",
     "Profile",
     "Regret",
@@ -91,6 +95,7 @@ __all__ = [
     "open_data",
     "parse_plan",
     "plan_along",
+    "read_image",
     "with_preprocessing",
 ]
 

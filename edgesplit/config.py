@@ -13,7 +13,7 @@ import numpy as np
 from edgesplit.core.given import is_finite, names_in, number_above_0, whole_from_1
 from edgesplit.core.goal import Goal
 from edgesplit.core.layer_times import TORCH
-from edgesplit.core.payload_codec import CODECS, USUAL_CODECS, is_lossy
+from edgesplit.core.payload_codec import ALL_CODECS, PICTURE, USUAL_CODECS, is_lossy
 from edgesplit.core.plan import TIER_NAME_HINT, is_tier_name
 from edgesplit.core.policies.policy import plays
 from edgesplit.core.power import Power
@@ -71,7 +71,8 @@ class Config:
             False.
         codecs: how payloads may be written for links, such as ("int8-channel", "zstd"). None: the
             usual ones where the goal grants a loss of accuracy, else none. Those that lose
-            nothing, zstd and lz4, need no grant where they are named. Default: None.
+            nothing, zstd, lz4 and picture, need no grant where they are named; picture, the file
+            that an input was read from by read_image(), is used without being named. Default: None.
         accuracy_checks: share of the requests along lossy plans that is also run exactly and
             compared, 0 to 1. Default: 0.005.
         mode: "eval": the model runs in eval mode; "as-is": each part runs in the mode it was left
@@ -306,7 +307,13 @@ class Config:
         named = self.codecs
         if named is None:
             return USUAL_CODECS if is_granted else ()
+        named = tuple(codec for codec in named if codec != PICTURE)
         return tuple(codec for codec in named if is_granted or not is_lossy(codec))
+
+    @property
+    def sends_pictures(self) -> bool:
+        """Whether an input that is a picture's file may travel as such."""
+        return self.codecs is None or PICTURE in self.codecs
 
     def pinned(self, runtime: str | Mapping[str, str]) -> "Config":
         """The same with one runtime for all tiers, or one for each that is named."""
@@ -364,8 +371,8 @@ def _known_codecs(given: object) -> tuple[str, ...]:
     """The names, each once. Raises ConfigError, UnknownNameError."""
     named = names_in("codecs", given, ConfigError) if given else ()
     for codec in named:
-        if codec not in CODECS:
-            raise UnknownNameError(f"codecs: no codec {codec!r}; known: {', '.join(CODECS)}")
+        if codec not in ALL_CODECS:
+            raise UnknownNameError(f"codecs: no codec {codec!r}; known: {', '.join(ALL_CODECS)}")
     return tuple(dict.fromkeys(named))
 
 

@@ -20,6 +20,10 @@ class InputError(EdgeSplitError, ValueError):
     """What was passed to the model cannot be its input; nothing was sent."""
 
 
+class PictureError(InputError):
+    """A picture that cannot be read: missing, broken, too large, or none at all."""
+
+
 class GoalError(EdgeSplitError, ValueError):
     """A goal that cannot be meant: weights, limit or constraints are out of range."""
 

@@ -31,6 +31,7 @@ LAYERS = {
 ROOMS = {
     "node": (
         "process",
+        "picture",
         "transport",
         "codec",
         "program",

@@ -7,6 +7,7 @@ from dataclasses import astuple, dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
+from edgesplit.caller.accuracy.seen_pictures import SeenPictures
 from edgesplit.cluster.actors.workload import Activation
 from edgesplit.cluster.measure.runtimes import Offered, with_offer
 from edgesplit.core.accuracy_loss import granted_loss
@@ -101,7 +102,8 @@ class ActiveWorkload:
     """What is fixed of a workload, and the plan in force, which the watch replaces.
 
     answer: the form of the answer. fails_over: whether another tier may run the layers of a
-    planned one that fails; hedges: or of one that is late. activations: every plan that was in
+    planned one that fails; hedges: or of one that is late. pictures: that its requests came as, if
+    they do. activations: every plan that was in
     force, oldest first. used_s: perf_counter's, of the last request. route: that of the plan in
     force as far as its loss is granted, from activate() on: one reference, so that a request sees
     one plan.
@@ -118,6 +120,7 @@ class ActiveWorkload:
     hedges: bool = False
     activations: list[Activation] = field(default_factory=list)
     used_s: float = 0.0
+    pictures: SeenPictures = field(default_factory=SeenPictures)
     route: Route = field(init=False)
     _routes: dict[Plan, Route] = field(default_factory=dict)
     _changing: threading.Lock = field(default_factory=threading.Lock)

@@ -21,6 +21,7 @@ from edgesplit.cluster.session.watch import PlanWatch
 from edgesplit.config import Config
 from edgesplit.core.given import number_above_0
 from edgesplit.core.hedge import HedgeBudget
+from edgesplit.core.payload_codec import PICTURE
 from edgesplit.core.plan import Plan, parse_plan
 from edgesplit.errors import InputError, RequestError
 from edgesplit.node.process.messages import warn
@@ -152,7 +153,11 @@ class Calls:
         if options.plan is not None:
             route = self._along(options.plan, workload)
         timeout_s = self._config.timeout_s if options.timeout_s is None else options.timeout_s
-        values = workload.shipped.exported.payload(arguments.leaves)
+        values = (
+            _payload_of_files(arguments, workload, route.plan)
+            if arguments.has_files
+            else workload.shipped.exported.payload(arguments.leaves)
+        )
         if is_kept:
             values = tensors.copied_values(values)
         specs, buffers = tensors.pack(values)
@@ -228,6 +233,19 @@ class Calls:
             if self._is_closed:
                 client.close()
         return client
+
+
+def _payload_of_files(arguments: CallArguments, workload: ActiveWorkload, plan: Plan) -> list[Any]:
+    """At cut 0, picture files as they are where tiers are known to decode them.
+
+    Raises InputError for a file that is broken, where it is decoded here.
+    """
+    exported = workload.shipped.exported
+    sent = exported.sent_payload(arguments.sent_leaves)
+    workload.pictures.add(sent)
+    if workload.profile.opens_pictures or PICTURE in plan.codecs:
+        return sent
+    return exported.payload(arguments.decoded_leaves)
 
 
 def why_not_along(plan: Plan, outcome: Outcome) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 from edgesplit.caller.settled_thread import SettledThread
 from edgesplit.errors import DeadlineExceeded, RequestError
+from edgesplit.node.codec.payload import decode
 from edgesplit.node.program.program import Program
 
 
@@ -40,4 +41,6 @@ class LocalFallback:
 
     def begin(self, program: Program, values: list[Any], threads: int) -> "Future[list[Any]]":
         """The same, without waiting for it; what the model raises is the future's."""
-        return self._thread.submit(lambda: program.segment(0, len(program))(values), threads)
+        return self._thread.submit(
+            lambda: program.segment(0, len(program))(decode(values)), threads
+        )

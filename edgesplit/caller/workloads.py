@@ -122,7 +122,7 @@ class Workloads:
     def _begin(self, arguments: CallArguments) -> ActiveWorkload:
         n_exports = self._exports.count
         shipped = self._exports.of(arguments)  # goes on while the tiers' processes start
-        same = self._by_forms.get((shipped.program_id, arguments.forms))
+        same = self._by_forms.get((shipped.program_id, arguments.payload_key))
         if same is not None:  # called in other surroundings, which this model does not look at
             self._known[arguments.key] = same
             return same
@@ -140,7 +140,8 @@ class Workloads:
             return self._stranger(arguments.key, shipped, payloads, graph)
         self._strangers.pop(arguments.key, None)
         workload.used_s = arguments.at_s
-        self._known[arguments.key] = self._by_forms[shipped.program_id, arguments.forms] = workload
+        self._known[arguments.key] = workload
+        self._by_forms[shipped.program_id, arguments.payload_key] = workload
         self.latest = workload
         kept = WORKLOADS_KEPT if headroom_bytes() > 0 else KEPT_WHEN_SHORT
         while len(self._by_forms) > kept and (oldest := self._oldest()):

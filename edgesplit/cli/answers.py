@@ -8,10 +8,12 @@ from typing import Any
 import torch
 
 from edgesplit.caller.api import EdgeSplit
-from edgesplit.caller.inputs.images import load_image
+from edgesplit.caller.inputs.image_file import ImageFile
+from edgesplit.caller.inputs.images import load_image, read_image
 from edgesplit.core.printable import columns, encodable, printable
 from edgesplit.core.record import Record
-from edgesplit.errors import InputError, RequestError
+from edgesplit.errors import InputError, PictureError, RequestError
+from edgesplit.node.picture.preparation import IMAGENET_PREPARATION
 from edgesplit.node.transport.wire import DEFAULT_MAX_FRAME_BYTES
 
 FLOAT32_BYTES = 4
@@ -60,16 +62,27 @@ class Picture:
     """A picture by name, as the model's input."""
 
     name: str
-    x: torch.Tensor
+    x: torch.Tensor | ImageFile
 
 
 def read_pictures(names: Iterable[str]) -> Iterator[Picture | Unanswered]:
     """Each as it is wanted, so that thousands need no more memory than one."""
     for name in names:
         try:
-            yield Picture(name, load_image(name))
+            yield Picture(name, read_image(name, IMAGENET_PREPARATION))
         except InputError as error:
             yield Unanswered(name, str(error))
+
+
+def checked(picture: Picture | Unanswered) -> Picture | Unanswered:
+    """The same, decoded once: whether it is broken behind its beginning."""
+    if isinstance(picture, Unanswered) or isinstance(picture.x, torch.Tensor):
+        return picture
+    try:
+        picture.x.tensor()
+    except PictureError as error:
+        return Unanswered(picture.name, str(error))
+    return picture
 
 
 def classify(
@@ -85,6 +98,8 @@ def classify(
             continue
         try:
             yield answer(split, picture)
+        except PictureError as error:  # broken behind its beginning
+            yield Unanswered(picture.name, str(error))
         except RequestError as error:
             yield Unanswered(picture.name, f"'{printable(picture.name)}': {error}")
 

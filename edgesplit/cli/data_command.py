@@ -113,7 +113,7 @@ class _JudgedOn:
 
     def __iter__(self) -> Iterator[tuple[Any, int | None]]:
         for example in self._data:
-            yield self._feed.input(example.x), example.label
+            yield self._feed.input(example.picture), example.label
 
 
 def _judged_on(

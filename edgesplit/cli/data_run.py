@@ -9,10 +9,11 @@ from edgesplit.caller.data.data_set import DataSet
 from edgesplit.caller.data.example import Example
 from edgesplit.caller.data.playback import Playback, Punctuality
 from edgesplit.caller.data.video import VideoStream
+from edgesplit.caller.inputs.image_file import ImageFile
 from edgesplit.cli.answers import Picture, Prediction, Unanswered, answer
 from edgesplit.cli.picture_feed import PictureFeed
 from edgesplit.core.printable import printable
-from edgesplit.errors import InputError, RequestError
+from edgesplit.errors import InputError, PictureError, RequestError
 
 
 @dataclass(frozen=True)
@@ -54,11 +55,9 @@ def over_data_set(
     """One outcome per example, in order. Raises InputError where model and data do not fit."""
     for index in data.indices:
         try:
-            example = data.read(index)
-        except InputError as error:
+            yield _outcome(split, data.read(index), feed)
+        except PictureError as error:
             yield Unanswered(f"{data.name} {index}", str(error))
-            continue
-        yield _outcome(split, example, feed)
 
 
 def over_video(
@@ -77,13 +76,16 @@ def first_input(data: DataSet | VideoStream, feed: PictureFeed) -> Any:
     """The model's input of the first example that can be read. Raises InputError."""
     if isinstance(data, VideoStream):
         for example in data.first(1):
-            return feed.input(example.x)
+            return feed.input(example.picture)
         raise InputError(f"'{printable(data.name)}' has no frames that can be read")
     problem: InputError | None = None
     for index in data.indices:
         try:
-            return feed.input(data.read(index).x)
-        except InputError as error:
+            example = data.read(index)
+            if isinstance(example.picture, ImageFile):
+                example.picture.tensor()  # whether it is whole
+            return feed.input(example.picture)
+        except PictureError as error:
             problem = error
     raise problem or InputError(f"'{printable(data.name)}' has no examples")
 
@@ -91,7 +93,7 @@ def first_input(data: DataSet | VideoStream, feed: PictureFeed) -> Any:
 def _outcome(split: EdgeSplit, example: Example, feed: PictureFeed) -> DataAnswer | Unanswered:
     name = example.origin
     try:
-        prediction = answer(split, Picture(name, feed.input(example.x)))
+        prediction = answer(split, Picture(name, feed.input(example.picture)))
     except RequestError as error:
         return Unanswered(name, f"'{printable(name)}': {error}")
     if example.label is not None and example.label >= prediction.n_classes:

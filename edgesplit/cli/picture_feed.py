@@ -6,13 +6,14 @@ import torch
 from torch import nn
 
 from edgesplit.caller.data.preprocessing import Preprocessing, with_preprocessing
+from edgesplit.caller.inputs.image_file import ImageFile
 
 
 @dataclass(frozen=True, eq=False)
 class PictureFeed:
     """as_layers: `none`: the model gets float32; `normalise`: uint8 of its size; `all`: as decoded.
 
-    What is no layer is done by the caller, before the request.
+    What is no layer is done before: by the caller, or by whichever tier decodes a picture's file.
     """
 
     preprocessing: Preprocessing
@@ -26,12 +27,15 @@ class PictureFeed:
             return with_preprocessing(model, self.preprocessing.normalising())
         return with_preprocessing(model, self.preprocessing)
 
-    def input(self, pictures: torch.Tensor) -> torch.Tensor:
-        """What that model takes, of pictures as decoded."""
+    def input(self, pictures: torch.Tensor | ImageFile) -> torch.Tensor | ImageFile:
+        """What that model takes, of pictures as decoded, or of a picture's file."""
         if self.as_layers == "all":
             return pictures
+        if isinstance(pictures, ImageFile):
+            normalised = self.as_layers == "none"
+            return pictures.prepared(self.preprocessing.preparation(normalised))
         square = self.preprocessing.resized(pictures)
         if self.as_layers == "normalise":
             return square
-        normalised: torch.Tensor = self.preprocessing.normalising()(square)
-        return normalised
+        made: torch.Tensor = self.preprocessing.normalising()(square)
+        return made

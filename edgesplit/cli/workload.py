@@ -148,11 +148,11 @@ def _outcomes(
 
     No session is opened where none of the pictures can be read.
     """
-    from edgesplit.cli.answers import Picture, Unanswered, classify
+    from edgesplit.cli.answers import Picture, Unanswered, checked, classify
     from edgesplit.core.energy.provenance import counted
 
     outcomes: list[Prediction | Unanswered] = []
-    for picture in pictures:
+    for picture in map(checked, pictures):
         if isinstance(picture, Picture):
             break
         outcomes.append(picture)

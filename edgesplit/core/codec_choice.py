@@ -6,12 +6,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from edgesplit.core.cost import Cost, CostModel
-from edgesplit.core.payload_codec import AS_IS, CodecSizes, is_lossy
+from edgesplit.core.payload_codec import AS_IS, PICTURE, CodecSizes, is_lossy
 
 
 @dataclass(frozen=True)
 class HopBytes:
-    """One hop of a plan. bytes: as they are; sent_bytes: as they travel. In seconds: both ends."""
+    """One hop of a plan. bytes: as they are; sent_bytes: as they travel. In seconds: both ends.
+
+    spread_bytes: the standard deviation of what travels; None: not known.
+    """
 
     cut: int
     codec: str
@@ -19,26 +22,33 @@ class HopBytes:
     sent_bytes: float
     encode_s: float
     decode_s: float
+    spread_bytes: float | None = None
 
     def __str__(self) -> str:
         if self.codec == AS_IS:
             return f"cut {self.cut} as it is, {_size(self.bytes)}"
         coding_ms = (self.encode_s + self.decode_s) * 1e3
+        spread = f" (± {_size(self.spread_bytes)})" if self.spread_bytes else ""
+        coding = "" if self.codec == PICTURE else f", {coding_ms:.2f} ms to write and read"
         return (
-            f"cut {self.cut} as {self.codec}, {_size(self.sent_bytes)} instead of "
-            f"{_size(self.bytes)}, {coding_ms:.2f} ms to write and read"
+            f"cut {self.cut} as {self.codec}, {_size(self.sent_bytes)}{spread} instead of "
+            f"{_size(self.bytes)}{coding}"
         )
 
 
 @dataclass(frozen=True)
 class CodecChoice:
-    """Of one plan. unused: pairs of a codec that it does not use and the reason."""
+    """Of one plan. unused: pairs of a codec that it does not use and the reason.
+
+    decoding: where requests come as picture files, (the tier that decodes them, seconds).
+    """
 
     hops: tuple[HopBytes, ...]
     unused: tuple[tuple[str, str], ...]
     codec_s: float
     latency_s: float
     loss: float
+    decoding: tuple[str, float] | None = None
 
     def as_dict(self) -> dict[str, object]:
         """Plain values for JSON; bytes and seconds."""
@@ -47,6 +57,7 @@ class CodecChoice:
             "codec_s": self.codec_s,
             "loss": self.loss,
             "unused": dict(self.unused),
+            "decoding": self.decoding and dict(zip(("tier", "s"), self.decoding, strict=True)),
         }
 
     def lines(self) -> list[str]:
@@ -56,6 +67,10 @@ class CodecChoice:
             share = self.codec_s / self.latency_s if self.latency_s > 0 else 0.0
             sent = "; ".join(map(str, self.hops))
             lines.append(f"payloads: {sent}; codecs take {share:.1%} of the latency")
+        if self.decoding:
+            tier, seconds = self.decoding
+            took = f"{seconds * 1e3:.2f} ms each"
+            lines.append(f"pictures come as files; {tier} decodes them, {took}")
         if self.loss:
             lines.append(
                 f"costs at most {self.loss:.2%} of the accuracy: the upper end of the interval "
@@ -69,12 +84,14 @@ def codec_choice(model: CostModel, cost: Cost) -> CodecChoice:
     plan, sizes = cost.plan, model.graph.payload_bytes
     hops = []
     for at, stage in enumerate(plan.stages[:-1]):
-        hop = model.hop(plan, at)
-        times = (hop.sent_bytes, hop.encode_s, hop.decode_s)
+        hop, found = model.hop(plan, at), model.profile.codec(stage.codec)
+        spread = found.spread_bytes[stage.stop] if found and found.spread_bytes else None
+        times = (hop.sent_bytes, hop.encode_s, hop.decode_s, spread)
         hops.append(HopBytes(stage.stop, stage.codec, float(sizes[stage.stop]), *times))
-    return CodecChoice(
-        tuple(hops), tuple(_unused(model, cost)), cost.codec_s, cost.latency_s, cost.loss
-    )
+    opener, opening_s = model.opening(plan)
+    decoding = (plan.stages[opener].tier, opening_s) if model.coding.opening_s is not None else None
+    unused = tuple(_unused(model, cost))
+    return CodecChoice(tuple(hops), unused, cost.codec_s, cost.latency_s, cost.loss, decoding)
 
 
 def _unused(model: CostModel, cost: Cost) -> Iterator[tuple[str, str]]:
@@ -90,6 +107,8 @@ def _why_not(model: CostModel, codec: CodecSizes) -> str:
     known = coding.known[c]
     if not (known[:, None] & known[None, :] & links).any():
         return "no two tiers with a link between them can both write and read it"
+    if codec.codec == PICTURE and coding.picture is None:
+        return f"{model.profile.entry_tier} takes no pictures as files"
     if not np.isfinite(codec.payload_bytes).any():
         return "it fits no payload of this model"
     if is_lossy(codec.codec) and not coding.usable[c].any():

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from edgesplit.core.goal import Goal
 from edgesplit.core.graph import Graph
-from edgesplit.core.payload_codec import AS_IS, CodecSizes, CodecSpeed, is_lossy
+from edgesplit.core.payload_codec import AS_IS, PICTURE, CodecSizes, CodecSpeed, is_lossy
 from edgesplit.core.profile import Profile
 from edgesplit.core.tier import Tier
 
@@ -47,6 +47,8 @@ class Coding:
         most = self.goal.max_accuracy_loss
         for c, one in enumerate(self.profile.codecs, 1):
             usable[c] = np.isfinite(one.payload_bytes)
+            if one.codec == PICTURE and self.opening_s is None:
+                usable[c] = False
             if self.are_lossy[c]:  # as is_granted, of all cuts at once; NaN: not measured
                 loss = np.array(one.loss, dtype=float)
                 usable[c] &= loss <= (-np.inf if most is None else most)
@@ -83,9 +85,29 @@ class Coding:
         for t, tier in enumerate(self.profile.tiers):
             for c, one in enumerate(self.profile.codecs, 1):
                 speed = tier.codec_speed(one.codec)
-                if speed is not None:
+                if speed is not None and one.codec != PICTURE:  # see opening_s
                     encode_s[c, t], decode_s[c, t] = coding_s(speed, one, raw, tier.slowdown)
         return encode_s, decode_s
+
+    @cached_property
+    def opening_s(self) -> Floats | None:
+        """Where requests come as picture files: seconds of each tier to decode one, (tiers,).
+
+        The first tier that does anything else with it than to pass the file on decodes it, the
+        entry tier at the latest for another codec. None: requests come with their payload as it is.
+        """
+        if not self.profile.opens_pictures:
+            return None
+        raw, seconds = float(self.graph.payload_bytes[0]), np.zeros(len(self.profile.tiers))
+        for t, tier in enumerate(self.profile.tiers):
+            speed = tier.codec_speed(PICTURE)
+            seconds[t] = speed.decoding_s(raw) * tier.slowdown if speed else 0.0
+        return seconds
+
+    @cached_property
+    def picture(self) -> int | None:
+        """The number of `picture`, where requests come as picture files."""
+        return None if self.opening_s is None else self.index(PICTURE)
 
     @cached_property
     def unusable(self) -> Flags:
@@ -112,6 +134,8 @@ class Coding:
             if tier.codec_speed(codec) is None:
                 there = ", ".join(s.codec for s in tier.codec_speeds) or "none"
                 return f"tier {tier.name!r} does not write or read {codec!r}; it knows: {there}"
+        if codec == PICTURE and self.opening_s is None:
+            return f"tier {self.profile.entry_tier!r} takes no pictures as files"
         return "" if np.isfinite(found.payload_bytes[cut]) else f"{codec!r} fits no payload there"
 
 

@@ -12,6 +12,7 @@ from edgesplit.core.accuracy_loss import granted_loss
 from edgesplit.core.coding import Coding
 from edgesplit.core.goal import Goal
 from edgesplit.core.graph import Graph
+from edgesplit.core.payload_codec import PICTURE
 from edgesplit.core.plan import Plan, Stage
 from edgesplit.core.power import PHASES
 from edgesplit.core.profile import Link, Profile, ScoreReference
@@ -25,7 +26,8 @@ Array = NDArray[np.float64]
 class Cost:
     """What a plan costs by the model: one request's latency, joules and score.
 
-    compute_s: seconds of layers alone. codec_s: of encoding and decoding payloads, beside them.
+    compute_s: seconds of layers alone. codec_s: of encoding and decoding payloads, beside them,
+        and of decoding the picture where requests come as files.
     feasible: within the latency limit, the memory of each tier, the layers kept on the end and the
         number of stages.
     end_energy_u_j, total_energy_u_j: standard uncertainty from the watts; None where none is known.
@@ -79,7 +81,8 @@ class PlannedHop:
     """One hop of a plan. sums: seconds, end joules, total joules, in that order.
 
     sent_bytes: of the payload as it travels. link_s: its way and the reply's. encode_s, decode_s:
-    at the source and at the target. priced_s: of these two, times the price of each tier.
+    at the source and at the target; encode_s also of decoding a picture that came as a file, where
+    the source does that only to send it on. priced_s: of these two, times the price of each tier.
     """
 
     sums: tuple[float, ...]
@@ -320,10 +323,13 @@ class CostModel:
         most = self.goal.max_stages
         fits = plan.stages[0].stop >= self.goal.min_end_layers
         fits = fits and (most is None or len(plan.stages) <= most)
-        for t, stage in zip(route, plan.stages, strict=True):
-            part = self._segment(t, stage)
+        opener, opening_s = self.opening(plan)
+        for at, (t, stage) in enumerate(zip(route, plan.stages, strict=True)):
+            decoding_s = opening_s if at == opener and len(stage) else 0.0
+            part = self._segment(t, stage, decoding_s)
             sums = [a + b for a, b in zip(sums, part, strict=True)]
-            compute_s += part[0]
+            compute_s += part[0] - decoding_s
+            codec_s += decoding_s
             priced_s += part[0] * float(self.prices[t])
             busy_s.append(part[0])
             need = self.weight_prefix[stage.stop] - self.weight_prefix[stage.start]
@@ -353,9 +359,28 @@ class CostModel:
             quantile_s, price, codec_s, loss,
         )  # fmt: skip
 
+    def opening(self, plan: Plan) -> tuple[int, float]:
+        """(number of the stage, seconds) where the plan decodes a picture that came as a file.
+
+        That is the first one that does anything else with it than to pass it on. 0 seconds where
+        requests come with their payload as it is.
+        """
+        seconds, at = self.coding.opening_s, 0
+        if seconds is None:
+            return 0, 0.0
+        while plan.stages[at].codec == PICTURE and not len(plan.stages[at]):
+            at += 1
+        return at, float(seconds[self.profile.names.index(plan.stages[at].tier)])
+
     def hop(self, plan: Plan, at: int) -> "PlannedHop":
         """What the plan's hop behind its stage `at` takes. Raises PlanError where it cannot be."""
         stage, after, cut = plan.stages[at], plan.stages[at + 1], plan.stages[at].stop
+        opener, opening_s = self.opening(plan)
+        if stage.codec == PICTURE and at >= opener and self.coding.picture is not None:
+            raise PlanError(
+                f"plan {plan}: {stage.tier} has no picture's file to send on; it travels as "
+                f"{PICTURE} from the first tier on, while no tier runs a layer"
+            )
         u, v = (self.profile.names.index(one.tier) for one in (stage, after))
         if not math.isfinite(self.transfer.latency_s[0, u, v, cut]):
             raise PlanError(f"plan {plan}: no link {stage.tier}->{after.tier}")
@@ -364,15 +389,18 @@ class CostModel:
             ends = self.profile.tiers[u], self.profile.tiers[v]
             why = self.coding.why_not(stage.codec, cut, ends)
             raise PlanError(f"plan {plan}: cut {cut} cannot travel as {stage.codec}: {why}")
+        opening_s = opening_s if at == opener and not len(stage) else 0.0
         encode_s, decode_s = self.coding.seconds
         priced_s = self.transfer.priced_s
+        priced_s = priced_s if isinstance(priced_s, float) else float(priced_s[c, u, v, cut])
+        sums = zip(_triple(self.transfer), self._charges(u), strict=True)
         return PlannedHop(
-            tuple(float(x[c, u, v, cut]) for x in _triple(self.transfer)),
+            tuple(float(x[c, u, v, cut]) + opening_s * charge for x, charge in sums),
             float(self.coding.sent_bytes[c, cut]),
             float(self.on_links.latency_s[c, u, v, cut]),
-            float(encode_s[c, u, cut]),
+            float(encode_s[c, u, cut]) + opening_s,
             float(decode_s[c, v, cut]),
-            priced_s if isinstance(priced_s, float) else float(priced_s[c, u, v, cut]),
+            priced_s + opening_s * float(self.prices[u]),
         )
 
     def _link(self, u: int, v: int) -> Link:
@@ -380,12 +408,20 @@ class CostModel:
         assert link is not None, "its transfer is finite"
         return link
 
-    def _segment(self, t: int, stage: Stage) -> list[float]:
-        """Seconds, end joules and total joules of one segment, added as `compute` adds them."""
+    def _segment(self, t: int, stage: Stage, decoding_s: float) -> list[float]:
+        """Seconds, end joules and total joules of one segment, added as `compute` adds them.
+
+        decoding_s: of the picture that came, before its layers.
+        """
         row = self.profile.tiers[t].runtimes.index(stage.runtime) if len(stage) else 0
         start_s, stop_s = self.prefix_s[row, t, [stage.start, stage.stop]].tolist()
-        factors = (1.0, *(float(watts[t]) for watts in self._computing_w))
-        return [stop_s * factor - start_s * factor for factor in factors]
+        stop_s += decoding_s
+        return [stop_s * charge - start_s * charge for charge in self._charges(t)]
+
+    def _charges(self, t: int) -> tuple[float, float, float]:
+        """A second of that tier's computing in seconds, end joules and total joules."""
+        end_w, total_w = self._computing_w
+        return 1.0, float(end_w[t]), float(total_w[t])
 
     def under(self, plan: Plan) -> "CostModel":
         """The same model and reference with the runtimes in use in which `plan` computes.
@@ -406,6 +442,9 @@ class CostModel:
             if len(stage):
                 layer_s = tier.layer_s_in(stage.runtime)[stage.start : stage.stop]
                 seconds[stage.tier]["compute"] = sum(layer_s) * tier.slowdown
+        opener, opening_s = self.opening(plan)
+        if len(plan.stages[opener]):  # else it is of the hop
+            seconds[plan.stages[opener].tier]["compute"] += opening_s
         for (source, target), hop in zip(pairwise(plan.route), hops, strict=True):
             out, back = self.profile.link(source, target), self.profile.link(target, source)
             assert out is not None, "cost() has looked for the links"

@@ -29,7 +29,9 @@ def failover_timeouts(model: CostModel, plan: Plan) -> tuple[float, ...]:
     """
     floor_s = floor(model.goal.latency_limit_s)
     stages = plan.stages
-    waits_s = [SLOW_FACTOR * stage_s(model, stages[-1]) + floor_s]
+    # Whichever tier decodes a picture: those behind it are waited for as long as well.
+    opening_s = model.opening(plan)[1]
+    waits_s = [SLOW_FACTOR * (stage_s(model, stages[-1]) + opening_s) + floor_s]
     for stage, after in reversed(list(pairwise(stages))):
         waits_s[-1] += SLOW_FACTOR * _hop_s(model, stage, after)
         left_s = rest_s(model.profile.tier(stage.tier), stage.stop)

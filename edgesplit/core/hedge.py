@@ -205,6 +205,9 @@ def _rule(model: CostModel, plan: Plan, at: int) -> HedgeRule | None:
     hops = [_hop(model, plan, k) for k in range(len(route) - 1)]
     hop_s = [hop.sums[0] if hop else math.inf for hop in hops]
     stages_s = [stage_s(model, stage) for stage in plan.stages]
+    opener, opening_s = model.opening(plan)
+    if len(plan.stages[opener]):  # else it is of the hop
+        stages_s[opener] += opening_s
     sender, start = (route[at - 1], plan.stages[at - 1].stop) if at else (route[0], 0)
     own_s = rest_s(model.profile.tiers[sender], start)
     answer_s = sum(stages_s[at:]) + sum(hop_s[at:])

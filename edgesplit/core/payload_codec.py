@@ -1,9 +1,11 @@
 """Payload codecs: how a payload is written for a link. Their names, sizes, losses and seconds.
 
 A codec's name is a number form, an entropy coder, or both: `int8`, `zstd`, `int8-channel+zstd`.
-Entropy coders lose nothing. The bytes are made in node/codec/; nothing is encoded here.
+Entropy coders lose nothing. `picture` is the file that a picture came in, in place of its pixels.
+The bytes are made in node/codec/; nothing is encoded here.
 """
 
+import math
 from dataclasses import dataclass, replace
 
 from edgesplit.core.given import is_finite, is_number
@@ -20,6 +22,10 @@ CODECS = (
     *NUMBER_FORMS,
     *(f"{form}+{coder}" for form in NUMBER_FORMS for coder in ENTROPY_CODERS),
 )
+# The bytes of the JPEG or PNG that a request's picture came in: at cut 0, where it came so. Nothing
+# writes it; the first tier that needs the pixels decodes it.
+PICTURE = "picture"
+ALL_CODECS = (*CODECS, PICTURE)
 # What is tried where the user names none: int8 wins nearly always, entropy coders on slow links.
 USUAL_CODECS = ("zstd", "lz4", "float16", "int8-channel", "int8-channel+zstd", "int8-channel+lz4")
 
@@ -37,7 +43,7 @@ def parts_of(codec: str) -> tuple[str | None, str | None]:
 
 def is_lossy(codec: str) -> bool:
     """Whether what is decoded may differ from what was encoded."""
-    return codec != AS_IS and parts_of(codec)[0] is not None
+    return codec not in (AS_IS, PICTURE) and parts_of(codec)[0] is not None
 
 
 @dataclass(frozen=True)
@@ -61,28 +67,38 @@ class CodecSizes:
     effort: tuple[tuple[float, float], ...] = ()
 
     def __post_init__(self) -> None:
-        if self.codec not in CODECS:
-            raise ProfileError(f"no codec {self.codec!r}; known: {', '.join(CODECS)}")
+        if self.codec not in ALL_CODECS:
+            raise ProfileError(f"no codec {self.codec!r}; known: {', '.join(ALL_CODECS)}")
         if len(self.payload_bytes) != len(self.loss):
             raise ProfileError(
                 f"codec {self.codec}: {len(self.payload_bytes)} sizes, {len(self.loss)} losses; "
                 "expected one of each per cut"
             )
+        if not all(is_number(size) and size >= 0 for size in self.payload_bytes):
+            raise ProfileError(f"codec {self.codec}: no sizes in bytes: {self.payload_bytes}")
+        if self.codec == PICTURE and not all(math.isinf(size) for size in self.payload_bytes[1:]):
+            raise ProfileError(f"{PICTURE} fits cut 0 only, given sizes {self.payload_bytes}")
+        self._check_per_cut()
+        known = [loss for loss in self.loss if loss is not None]
+        if not all(is_finite(loss) and loss >= 0 for loss in known):
+            raise ProfileError(f"codec {self.codec}: losses must be 0 or more: {self.loss}")
+        if not is_lossy(self.codec) and any(loss != 0 for loss in self.loss):
+            raise ProfileError(f"codec {self.codec} loses nothing, given losses {self.loss}")
+
+    def _check_per_cut(self) -> None:
+        """Of what may be left out."""
         for name, per_cut in (("spread_bytes", self.spread_bytes), ("effort", self.effort)):
             if per_cut and len(per_cut) != len(self.loss):
                 raise ProfileError(
                     f"codec {self.codec}: {name} has {len(per_cut)} values, expected none or one "
                     f"per cut, {len(self.loss)}"
                 )
+        if not all(is_number(deviation) and deviation >= 0 for deviation in self.spread_bytes):
+            raise ProfileError(
+                f"codec {self.codec}: deviations of bytes must be 0 or more: {self.spread_bytes}"
+            )
         if not all(is_finite(one) and one > 0 for pair in self.effort for one in pair):
             raise ProfileError(f"codec {self.codec}: efforts must be above 0: {self.effort}")
-        if not all(is_number(size) and size >= 0 for size in self.payload_bytes):
-            raise ProfileError(f"codec {self.codec}: no sizes in bytes: {self.payload_bytes}")
-        known = [loss for loss in self.loss if loss is not None]
-        if not all(is_finite(loss) and loss >= 0 for loss in known):
-            raise ProfileError(f"codec {self.codec}: losses must be 0 or more: {self.loss}")
-        if not is_lossy(self.codec) and any(loss != 0 for loss in self.loss):
-            raise ProfileError(f"codec {self.codec} loses nothing, given losses {self.loss}")
 
     def is_granted(self, cut: int, max_loss: float | None) -> bool:
         """Whether a payload at that cut may be written so. max_loss: the goal's; None: none."""
@@ -114,11 +130,15 @@ class CodecSpeed:
         figures = (
             self.encode_s, self.encode_s_per_byte, self.decode_s, self.decode_s_per_byte,
         )  # fmt: skip
-        if self.codec not in CODECS or not all(is_finite(s) and s >= 0 for s in figures):
+        if self.codec not in ALL_CODECS or not all(is_finite(s) and s >= 0 for s in figures):
             raise ProfileError(
                 f"codec {self.codec!r} takes seconds of 0 or more, given {figures}; known codecs: "
-                f"{', '.join(CODECS)}"
+                f"{', '.join(ALL_CODECS)}"
             )
+
+    def decoding_s(self, payload_bytes: float) -> float:
+        """Seconds to decode a payload of so many bytes as it is."""
+        return self.decode_s + self.decode_s_per_byte * payload_bytes
 
     def slowed(self, factor: float) -> "CodecSpeed":
         """The same on a tier that takes so many times the seconds."""

@@ -11,7 +11,7 @@ from itertools import pairwise
 from edgesplit.core.given import is_name, is_whole
 from edgesplit.core.graph import Graph
 from edgesplit.core.layer_times import NAME_HINT, RUNTIME_NAME, TORCH, is_runtime_name
-from edgesplit.core.payload_codec import AS_IS, CODEC_NAME, CODECS
+from edgesplit.core.payload_codec import ALL_CODECS, AS_IS, CODEC_NAME
 from edgesplit.errors import PlanError
 
 _TIER_NAME = r"[A-Za-z0-9_.-]+"
@@ -51,9 +51,9 @@ class Stage:
             )
         if not is_runtime_name(self.runtime):
             raise PlanError(f"tier {self.tier!r}: no runtime {self.runtime!r}; {NAME_HINT}")
-        if self.codec != AS_IS and self.codec not in CODECS:
+        if self.codec != AS_IS and self.codec not in ALL_CODECS:
             raise PlanError(
-                f"tier {self.tier!r}: no codec {self.codec!r}; known: {', '.join(CODECS)}"
+                f"tier {self.tier!r}: no codec {self.codec!r}; known: {', '.join(ALL_CODECS)}"
             )
         if self.start == self.stop:
             object.__setattr__(self, "runtime", TORCH)

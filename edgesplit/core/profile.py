@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from edgesplit.core.given import is_finite, is_number
-from edgesplit.core.payload_codec import CodecSizes, CodecSpeed
+from edgesplit.core.payload_codec import PICTURE, CodecSizes, CodecSpeed
 from edgesplit.core.scatter import Scatter
 from edgesplit.core.tier import Tier
 from edgesplit.errors import ProfileError, UnknownNameError
@@ -134,6 +134,13 @@ class Profile:
     def entry_tier(self) -> str:
         """The tier that holds the input: the end device."""
         return self.tiers[0].name
+
+    @property
+    def opens_pictures(self) -> bool:
+        """Whether requests come as picture files, which the entry tier decodes if need be."""
+        sizes = self.codec(PICTURE)
+        is_known = self.tiers[0].codec_speed(PICTURE) is not None
+        return is_known and sizes is not None and is_finite(sizes.payload_bytes[0])
 
     def tier(self, name: str) -> Tier:
         """The tier of that name. Raises UnknownNameError."""

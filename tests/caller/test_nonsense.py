@@ -19,6 +19,7 @@ from edgesplit import (
     LinkShape,
     Plan,
     Power,
+    Preparation,
     Profile,
     Stage,
     Tier,
@@ -29,6 +30,7 @@ from edgesplit import (
     open_data,
     parse_plan,
     plan_along,
+    read_image,
     with_preprocessing,
 )
 from edgesplit.caller.calls import CallOptions
@@ -85,6 +87,10 @@ TAKEN = {
     Profile: {"tiers": set(), "links": {"list", "tuple"}},
     CallOptions: {"plan": {"none", "empty", "text", "digits", "newline", "surrogate"},
            "timeout_s": {"none", "fraction"}},
+    Preparation: {
+        "size": {"none"}, "resize": {"none"}, "mean": {"none"}, "std": {"none"},
+        "interpolation": set(),
+    },
     Blocks: {"seconds": {"fraction"}, "rounds": set(), "settle_s": {"zero", "fraction"}},
 }  # fmt: skip
 VALID = {
@@ -94,7 +100,7 @@ VALID = {
     Link: {"source": "a", "target": "b", "latency_s": 0.0, "bytes_per_s": 1.0},
     Graph: {"name": "g", "layers": ("a",), "payload_bytes": (1, 1), "weight_bytes": (1,)},
     Tier: {"name": "a", "layer_s": (0.1,), "power": POWER},
-    Profile: {"tiers": TIERS, "links": LINKS}, CallOptions: {}, Blocks: {},
+    Profile: {"tiers": TIERS, "links": LINKS}, CallOptions: {}, Preparation: {}, Blocks: {},
 }  # fmt: skip
 CASES = [
     (kind, name, given)
@@ -128,8 +134,8 @@ def test_what_is_valid_is_taken(kind):
 
 def test_every_public_name_is_looked_at():
     others = {"load_image", "load_model", "load_power", "parse_plan", "plan_along", "EdgeSplit"}
-    others |= {"decode_image", "open_data", "with_preprocessing", "Preprocessing"}
-    given = {"ALLOCATOR_ENV", "EMBEDDED_EMULATION", "Explanation"}  # handed out, not made
+    others |= {"decode_image", "read_image", "open_data", "with_preprocessing", "Preprocessing"}
+    given = {"ALLOCATOR_ENV", "EMBEDDED_EMULATION", "IMAGENET_PREPARATION", "Explanation"}
     kinds = {kind.__name__ for kind in TAKEN}
     raised = {name for name in edgesplit.__all__ if name.endswith(("Error", "Warning"))}
     assert set(edgesplit.__all__) - raised == (kinds & set(edgesplit.__all__)) | others | given
@@ -138,7 +144,15 @@ def test_every_public_name_is_looked_at():
 @pytest.mark.parametrize("given", NONSENSE)
 def test_functions_of_one_argument_refuse_it(given):
     value = NONSENSE[given]
-    functions = (decode_image, load_image, load_model, load_power, open_data, parse_plan)
+    functions = (
+        decode_image,
+        load_image,
+        read_image,
+        load_model,
+        load_power,
+        open_data,
+        parse_plan,
+    )
     for function in (*functions, with_preprocessing):
         assert refused(lambda function=function: function(value)), function.__name__
 

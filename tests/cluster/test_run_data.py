@@ -100,6 +100,33 @@ def test_a_picture_that_cannot_be_read_keeps_no_other_from_its_answer(invoke):
     assert [row.get("label") for row in told["examples"]] == [0, 0, None, 1]
 
 
+def test_a_picture_that_ends_too_early_keeps_no_other_from_its_answer(invoke, place):
+    whole = (place / "tree/cats/a.png").read_bytes()
+    for name in ("first/0.png", "first/1.png", "second/0.png"):
+        (place / "cut" / name).parent.mkdir(parents=True, exist_ok=True)
+        (place / "cut" / name).write_bytes(whole if name == "first/1.png" else whole[:-900])
+    found = invoke("data_models:tiny", "--data", "cut", "--json")
+    assert found.exit_code == 1
+    assert found.stderr.count("edgesplit: ") == 2
+    told = json.loads(found.stdout)
+    assert (told["unanswered"], told["summary"]["answered"]) == (2, 1)
+
+
+def test_pictures_travel_as_their_files_where_that_is_best(invoke, place):
+    """On links and a device as slow as a radio's, of photographs that are smaller as files."""
+    photos = open_data("photos")
+    for number in range(3):
+        (place / "photos" / "one").mkdir(parents=True, exist_ok=True)
+        x = photos[number].x[0].permute(1, 2, 0).numpy()
+        Image.fromarray(x).save(place / "photos" / "one" / f"{number}.jpg", quality=60)
+    goal = ("--latency", "1", "--end-energy", "0", "--total-energy", "0")
+    given = ("--codec", "picture", "--policy", "cloud-only", "--json", *goal)
+    found = invoke("data_models:tiny", "--data", "./photos", "--as-layers", "normalise", *given)
+    assert found.exit_code == 0, found.output
+    plans = {row["plan"] for row in json.loads(found.stdout)["examples"]}
+    assert all("|picture|" in plan for plan in plans)
+
+
 def test_a_request_that_fails_is_said_and_counted(invoke, monkeypatch):
     given, calls = EdgeSplit.infer, []
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from planner_problems import problems
 
 from edgesplit.core.cost import CostModel
-from edgesplit.core.payload_codec import AS_IS, CodecSizes, CodecSpeed, is_lossy
+from edgesplit.core.payload_codec import AS_IS, PICTURE, CodecSizes, CodecSpeed, is_lossy
 from edgesplit.core.profile import Link, Profile
 from edgesplit.errors import PlanError
 from experiments.shared.exhaustive import every_plan
@@ -34,6 +34,23 @@ def coded_problems(draw, most_rows=1, most_codecs=2):
         profile = profile.with_tier(replace(tier, layer_times=rows))
     most = draw(st.sampled_from((None, 0.01, 0.01)))
     return graph, profile, replace(goal, max_accuracy_loss=most)
+
+
+@st.composite
+def pictured_problems(draw, most_rows=1, most_codecs=1):
+    """The same, whose requests come as picture files; the first tier can always decode them."""
+    graph, profile, goal = draw(coded_problems(most_rows, most_codecs))
+    share = draw(st.sampled_from((0.0, 0.1, 0.5, 1.0)))
+    nowhere = (float("inf"),) * len(graph)
+    sizes = CodecSizes(
+        PICTURE, (share * graph.payload_bytes[0], *nowhere), (0.0,) * (len(graph) + 1)
+    )
+    speeds = {}
+    for number, tier in enumerate(profile.tiers):
+        speed = CodecSpeed(PICTURE, 0.0, 0.0, *(draw(coding_s) for _ in range(2)))
+        can = number == 0 or draw(st.sampled_from((True, True, False)))
+        speeds[tier.name] = (*tier.codec_speeds, *([speed] if can else []))
+    return graph, profile.with_codecs((*profile.codecs, sizes), speeds), goal
 
 
 def _on_the_move(graph, profile, goal):

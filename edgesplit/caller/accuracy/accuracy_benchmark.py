@@ -28,9 +28,11 @@ from edgesplit.cluster.session.session import Session
 from edgesplit.config import Config
 from edgesplit.core.accuracy import Loss
 from edgesplit.core.codec_candidates import LossCandidate, next_to_measure
-from edgesplit.core.payload_codec import CodecSizes, CodecSpeeds
+from edgesplit.core.payload_codec import PICTURE, CodecSizes, CodecSpeeds
 from edgesplit.core.plan import Plan, Stage
 from edgesplit.errors import ClosedError, EdgeSplitError, InputError
+from edgesplit.node.codec.picture_speed import PictureSample
+from edgesplit.node.codec.speeds import CodecsAsked
 from edgesplit.node.process.threads import begin
 
 _PERIOD_S = 2.0  # between two looks at what plans would use
@@ -79,6 +81,8 @@ class AccuracyBenchmark:
 
     def add(self, workload: ActiveWorkload, arguments: CallArguments) -> None:
         """Measure this workload's codecs. arguments: of its first request."""
+        if arguments.has_files:
+            workload.pictures.add(workload.shipped.exported.sent_payload(arguments.sent_leaves))
         self._all[workload.id] = WorkloadAccuracy(workload, arguments)
         self._changed.set()
 
@@ -162,7 +166,8 @@ class AccuracyBenchmark:
         if any(map(one.is_dropped, told)):  # it was not to be told then
             self._tell(one, ())
         wanted = self._config.wanted_codecs(one.workload.goal)
-        is_any_wanted = bool(wanted) or self._session.calibrates
+        has_pictures = self._config.sends_pictures and one.workload.pictures.are_new
+        is_any_wanted = bool(wanted) or self._session.calibrates or has_pictures
         if one.is_over or time.monotonic() < one.not_before_s or not is_any_wanted:
             one.settled.set()
             return
@@ -171,8 +176,11 @@ class AccuracyBenchmark:
         if new:
             for sizes in self._sizes(one, new):
                 one.sizes[sizes.codec] = sizes
-        if one.forget_cut_short() or new or tiers:
-            self._tell(one, tuple(one.workload.profile.names) if new else tuple(tiers))
+        if has_pictures:
+            one.sizes[PICTURE] = one.workload.pictures.sizes(one.workload.graph)
+        if one.forget_cut_short() or new or tiers or has_pictures:
+            is_anew = bool(new) or has_pictures
+            self._tell(one, tuple(one.workload.profile.names) if is_anew else tuple(tiers))
         while (candidate := self._candidate(one)) is not None:
             one.settled.clear()
             self._measure(one, candidate)
@@ -212,7 +220,7 @@ class AccuracyBenchmark:
 
     def _sizes(self, one: WorkloadAccuracy, codecs: Sequence[str]) -> tuple[CodecSizes, ...]:
         exported = one.workload.shipped.exported
-        inputs = [exported.payload(arguments.leaves) for arguments in self._inputs(one)]
+        inputs = [exported.payload(arguments.decoded_leaves) for arguments in self._inputs(one)]
         compute = partial(self._compute, one)
         return codec_sizes((exported.program, one.workload.graph), inputs, codecs, compute)
 
@@ -236,19 +244,23 @@ class AccuracyBenchmark:
 
     def _tell(self, one: WorkloadAccuracy, tiers: Sequence[str]) -> None:
         """Everybody's: what is known now. tiers: that are asked first how quick they are."""
-        speeds: CodecSpeeds = ()
-        if tiers:
-            named, goes_on = (
-                tuple(sizes.codec for sizes in one.codecs()),
-                partial(self._goes_on, one),
-            )
-            speeds = self._session.codec_speeds(one.workload.id, named, tiers, goes_on)
-        one.asked.update(tier for tier, _ in speeds)
+        speeds = self._speeds(one, tiers) if tiers else ()
         with one.telling:
             codecs = one.codecs()
             # First this process: what is not granted any more is left at once.
             one.workload.set_codecs(codecs, speeds)
             self._session.planning.tell_codecs(one.workload.id, codecs, speeds)
+
+    def _speeds(self, one: WorkloadAccuracy, tiers: Sequence[str]) -> CodecSpeeds:
+        """Of those tiers, in every codec; a tier that decodes no pictures says nothing of them."""
+        named = tuple(sizes.codec for sizes in one.codecs() if sizes.codec != PICTURE)
+        samples: tuple[PictureSample, ...] = ()
+        if PICTURE in one.sizes:
+            samples = self._compute(one, one.workload.pictures.samples)
+        asked, goes_on = CodecsAsked(named, samples), partial(self._goes_on, one)
+        speeds = self._session.codec_speeds(one.workload.id, asked, tiers, goes_on)
+        one.asked.update(tier for tier, _ in speeds)
+        return speeds
 
     def _tell_runtime(self, one: WorkloadAccuracy, part: tuple[str, str]) -> None:
         """Everybody's: what a runtime costs on a tier; all of the accuracy, if it was given up."""

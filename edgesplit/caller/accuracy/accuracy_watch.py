@@ -17,6 +17,7 @@ from edgesplit.core.payload_codec import is_lossy
 from edgesplit.core.plan import Plan
 from edgesplit.core.profile import Profile
 from edgesplit.errors import EdgeSplitError
+from edgesplit.node.codec.payload import decode
 from edgesplit.node.transport.tensors import copied_values
 
 _KEPT = 2000  # comparisons after which counting begins anew: drift is of late
@@ -102,7 +103,7 @@ class AccuracyWatch:
         try:
             exported = kept.workload.shipped.exported
             program = exported.program
-            exact = exported.unflatten(program.segment(0, len(program))(kept.given))
+            exact = exported.unflatten(program.segment(0, len(program))(decode(kept.given)))
             self._count(kept, exact, exported.unflatten(kept.made))
         except Exception as error:  # top of the thread's loop: the next one is compared
             _log.warning("a request along %s is not compared: %r", kept.plan, error)

@@ -9,6 +9,7 @@ import torch
 
 from edgesplit.caller.call_arguments import CallArguments, SignatureKey
 from edgesplit.caller.data.example import Example
+from edgesplit.caller.inputs.image_file import ImageFile
 from edgesplit.core.accuracy import examples_needed
 from edgesplit.core.goal import Goal
 from edgesplit.errors import GoalError, InputError
@@ -131,6 +132,7 @@ def _pair(one: Any) -> tuple[tuple[Any, ...], Any]:
         return (one.x,), one.label
     given, target = one if isinstance(one, (tuple, list)) and len(one) == 2 else (one, None)
     args = tuple(given) if isinstance(given, (tuple, list)) else (given,)
+    args = tuple(one.tensor() if isinstance(one, ImageFile) else one for one in args)
     if not args or not isinstance(args[0], torch.Tensor):
         raise InputError(
             "an example is a tensor, or a pair (tensor, target); of a model with several inputs "

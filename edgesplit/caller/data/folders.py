@@ -5,7 +5,7 @@ from typing import Any
 
 from edgesplit.caller.data.data_set import DataSet
 from edgesplit.caller.data.example import Example
-from edgesplit.caller.inputs.images import decode_image
+from edgesplit.caller.inputs.images import read_image
 from edgesplit.core.printable import printable
 from edgesplit.errors import InputError
 from edgesplit.node.program.torchvision_ops import import_torchvision
@@ -56,7 +56,7 @@ def _tree(path: Path, name: str, problem: str) -> DataSet:
 
     def read(index: int) -> Example:
         file, label = samples[index]
-        return Example(decode_image(file), label, file)
+        return Example(read_image(file), label, file)
 
     return DataSet(name, read, range(len(samples)), tuple(classes))
 

@@ -1,13 +1,14 @@
 """Data sets that ship inside packages: digits of scikit-learn, photographs of scikit-image."""
 
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 
 import torch
 from PIL import Image
 
 from edgesplit.caller.data.data_set import DataSet
 from edgesplit.caller.data.example import Example
-from edgesplit.caller.inputs.images import decode_image
+from edgesplit.caller.inputs.images import read_image
 
 # The first four are the demo's.
 PHOTOS = (
@@ -39,8 +40,8 @@ def photos() -> DataSet:
     """Eight colour photographs of different sizes, without labels; by scikit-image."""
 
     def read(index: int) -> Example:
-        with photo_file(PHOTOS[index]) as image:
-            return Example(decode_image(image), None, PHOTOS[index])
+        data = _photo(PHOTOS[index]).read_bytes()
+        return Example(read_image(data), None, PHOTOS[index])
 
     with photo_file(PHOTOS[0]):  # whether the package is there
         return DataSet("photos", read, range(len(PHOTOS)))
@@ -48,4 +49,8 @@ def photos() -> DataSet:
 
 def photo_file(name: str) -> Image.Image:
     """One of PHOTOS, not decoded yet; to be closed."""
-    return Image.open(files("skimage") / "data" / name)  # type: ignore[arg-type]
+    return Image.open(_photo(name))  # type: ignore[arg-type]
+
+
+def _photo(name: str) -> Traversable:
+    return files("skimage") / "data" / name

@@ -6,20 +6,13 @@ otherwise would differ from torch by a level, and none of them but torch could r
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import nn
 from torch.nn import functional
 
-from edgesplit.caller.inputs.images import MEAN, STD
-from edgesplit.core.given import is_finite, is_whole
 from edgesplit.errors import InputError
-
-LARGEST_SIZE = 1 << 14  # pixels of a side
-_LEVELS = 255
-_MODES = ("bilinear", "bicubic")
-_COLOURS = 3
+from edgesplit.node.picture.preparation import COLOURS, LEVELS, MEAN, STD, Preparation, levels
 
 
 class Preprocessing(nn.Module):
@@ -56,17 +49,12 @@ class Preprocessing(nn.Module):
         interpolation: str = "bilinear",
     ) -> None:
         super().__init__()
-        self.size, self.resize = _sides(size, resize)
-        if interpolation not in _MODES:
-            raise InputError(
-                f"interpolation must be one of {', '.join(_MODES)}, given {interpolation!r}"
-            )
-        self.interpolation = interpolation
-        levels = torch.tensor(_per_colour("mean", mean)), torch.tensor(_per_colour("std", std))
-        if not bool((levels[1] > 0).all()):
-            raise InputError(f"std must be above 0 for each colour, given {std!r}")
-        for name, values in zip(("mean", "std"), levels, strict=True):
-            self.register_buffer(name, _LEVELS * values.view(1, _COLOURS, 1, 1), persistent=False)
+        whole = Preparation(size, resize, interpolation=interpolation)
+        self.size, self.resize, self.interpolation = whole.size, whole.resize, interpolation
+        self.per_colour = levels(mean, std)
+        for name, values in zip(("mean", "std"), self.per_colour, strict=True):
+            row = LEVELS * torch.tensor(values).view(1, COLOURS, 1, 1)
+            self.register_buffer(name, row, persistent=False)
         self.eval()
 
     def forward(self, pictures: torch.Tensor) -> torch.Tensor:
@@ -85,8 +73,15 @@ class Preprocessing(nn.Module):
 
     def normalising(self) -> "Preprocessing":
         """The same, for pictures that resized() has made square: they are normalised only."""
-        mean, std = (tuple((b / _LEVELS).flatten().tolist()) for b in (self.mean, self.std))
-        return Preprocessing(None, None, mean, std, self.interpolation)
+        return Preprocessing(None, None, *self.per_colour, self.interpolation)
+
+    def preparation(self, normalised: bool = True) -> Preparation:
+        """The same for a picture's file, as read_image() takes it; without `normalised`, resized().
+
+        Pillow resizes then, and rounds as torchvision's transforms do.
+        """
+        mean, std = self.per_colour if normalised else (None, None)
+        return Preparation(self.size, self.resize, mean, std, self.interpolation)
 
     def _square(self, pictures: torch.Tensor) -> torch.Tensor:
         """Bicubic overshoots; pictures do not."""
@@ -99,7 +94,7 @@ class Preprocessing(nn.Module):
             pictures, sides, mode=self.interpolation, antialias=True, align_corners=False
         )
         if self.interpolation == "bicubic":
-            pictures = pictures.clamp(0, _LEVELS)
+            pictures = pictures.clamp(0, LEVELS)
         top, left = (_half(side - self.size) for side in pictures.shape[-2:])
         return pictures.narrow(-2, top, self.size).narrow(-1, left, self.size)
 
@@ -132,35 +127,11 @@ def with_preprocessing(
     return whole
 
 
-def _sides(size: Any, resize: Any) -> tuple[int | None, int | None]:
-    """Both checked. Raises InputError."""
-    if size is None:
-        if resize is not None:
-            raise InputError(f"resize={resize!r} needs a size; give both or neither")
-        return None, None
-    for name, side in (("size", size), ("resize", size if resize is None else resize)):
-        if not (is_whole(side) and 1 <= side <= LARGEST_SIZE):
-            raise InputError(
-                f"{name} must be a whole number of pixels from 1 to {LARGEST_SIZE}, given {side!r}"
-            )
-    resize = round(size * 8 / 7) if resize is None else resize
-    if resize < size:
-        raise InputError(f"resize must be {size} pixels, as size is, or more, given {resize}")
-    return int(size), int(resize)
-
-
-def _per_colour(name: str, values: Any) -> list[float]:
-    """Raises InputError."""
-    if isinstance(values, Sequence) and len(values) == _COLOURS and all(map(is_finite, values)):
-        return [float(value) for value in values]
-    raise InputError(f"{name} must be {_COLOURS} numbers, of red, green and blue, given {values!r}")
-
-
 def _check(pictures: torch.Tensor) -> None:
     """Raises InputError."""
     if not isinstance(pictures, torch.Tensor):
         raise InputError(f"pictures are a uint8 tensor of shape Nx3xHxW, given {pictures!r}")
-    is_right = pictures.ndim == 4 and pictures.shape[1] == _COLOURS
+    is_right = pictures.ndim == 4 and pictures.shape[1] == COLOURS
     if pictures.dtype != torch.uint8 or not is_right:
         raise InputError(
             "pictures as decoded are uint8 of shape Nx3xHxW, as decode_image() gives them; given "

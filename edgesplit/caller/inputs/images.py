@@ -1,17 +1,17 @@
-"""Pictures as input of an ImageNet classifier: the middle of each, as people see it."""
+"""Pictures as a model's input: decoded here, or as files that are decoded where that pays."""
 
 from os import PathLike
 
-import numpy as np
 import torch
 from PIL import Image
 
-from edgesplit.caller.inputs.picture_file import decoded
+from edgesplit.caller.inputs.image_file import ImageFile
+from edgesplit.errors import InputError
+from edgesplit.node.picture.coded_picture import header_of
+from edgesplit.node.picture.picture_file import decoded, file_bytes
+from edgesplit.node.picture.preparation import IMAGENET_PREPARATION, Preparation
 
-RESIZED, CROPPED = 256, 224  # pixels: shorter side, then the square in the middle
-# Per channel, of ImageNet's training set; what torchvision's weights were trained with.
-MEAN = (0.485, 0.456, 0.406)
-STD = (0.229, 0.224, 0.225)
+_AS_DECODED = Preparation()
 
 
 def load_image(source: str | PathLike[str] | Image.Image) -> torch.Tensor:
@@ -27,7 +27,7 @@ def load_image(source: str | PathLike[str] | Image.Image) -> torch.Tensor:
         >>> load_image(Image.new("RGB", (640, 480))).shape
         torch.Size([1, 3, 224, 224])
     """
-    return decoded(source, _prepared)
+    return torch.from_numpy(decoded(source, IMAGENET_PREPARATION.prepared))
 
 
 def decode_image(source: str | PathLike[str] | Image.Image) -> torch.Tensor:
@@ -41,12 +41,35 @@ def decode_image(source: str | PathLike[str] | Image.Image) -> torch.Tensor:
         >>> decode_image(Image.new("RGB", (640, 480))).shape
         torch.Size([1, 3, 480, 640])
     """
-    return decoded(source, pixels_of)
+    return torch.from_numpy(decoded(source, _AS_DECODED.prepared))
 
 
-def pixels_of(image: Image.Image) -> torch.Tensor:
-    """uint8 of shape 1x3xHxW of a picture in mode RGB."""
-    return torch.from_numpy(np.array(image)).permute(2, 0, 1).unsqueeze(0).contiguous()
+def read_image(
+    source: str | PathLike[str] | bytes, preparation: Preparation | None = None
+) -> ImageFile:
+    """A picture's file as an input, in place of the tensor that `preparation` makes of it.
+
+    infer() takes it where the model takes that tensor, with the same result. What is sent is the
+    tensor, or the JPEG's or PNG's own bytes, which the tier that needs the pixels decodes: plans
+    choose.
+
+    source: a path, or the bytes of a file. preparation: IMAGENET_PREPARATION: as load_image();
+    None: as decode_image(), for a model with Preprocessing. Raises InputError as load_image(); what
+    is broken behind a file's beginning shows once it is decoded.
+
+    Example:
+        >>> import io
+        >>> from PIL import Image
+        >>> file = io.BytesIO()
+        >>> Image.new("RGB", (640, 480)).save(file, "JPEG")
+        >>> read_image(file.getvalue(), Preparation(size=224)).shape
+        (1, 3, 224, 224)
+    """
+    preparation = _AS_DECODED if preparation is None else preparation
+    if not isinstance(preparation, Preparation):
+        raise InputError(f"preparation must be a Preparation, given {preparation!r}")
+    data, name = (source, "the picture") if isinstance(source, bytes) else file_bytes(source)
+    return ImageFile(data, name, header_of(data, name), preparation)
 
 
 def allow_pixels(most: int) -> None:
@@ -55,15 +78,3 @@ def allow_pixels(most: int) -> None:
     Decoding takes up to 12 bytes for each.
     """
     Image.MAX_IMAGE_PIXELS = most
-
-
-def _prepared(image: Image.Image) -> torch.Tensor:
-    width, height = image.size
-    shorter = min(width, height)
-    size = (RESIZED * width // shorter, RESIZED * height // shorter)
-    image = image.resize(size, Image.Resampling.BILINEAR)
-    left, top = round((size[0] - CROPPED) / 2), round((size[1] - CROPPED) / 2)
-    middle = np.array(image)[top : top + CROPPED, left : left + CROPPED]
-    pixels = torch.from_numpy(middle).permute(2, 0, 1).float() / 255
-    mean, std = torch.tensor(MEAN).view(3, 1, 1), torch.tensor(STD).view(3, 1, 1)
-    return ((pixels - mean) / std).unsqueeze(0).contiguous()

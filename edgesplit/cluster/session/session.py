@@ -31,6 +31,7 @@ from edgesplit.config import Config
 from edgesplit.core.payload_codec import CodecSpeeds
 from edgesplit.core.profile import Profile
 from edgesplit.errors import ClosedError, RuntimeUnavailableError
+from edgesplit.node.codec.speeds import CodecsAsked
 from edgesplit.node.process.imports import Imports
 from edgesplit.node.program.program import Program
 from edgesplit.node.program.program_file import DescribedProgram
@@ -216,14 +217,14 @@ class Session:
     def codec_speeds(
         self,
         workload_id: str,
-        codecs: Sequence[str],
+        asked: CodecsAsked,
         tiers: Sequence[str],
         goes_on: Callable[[], bool] = lambda: True,
     ) -> CodecSpeeds:
         """What codecs take on those of its tiers, as runtimes(). Raises ClusterError."""
         with self.attached() as now, now.connection.sending():
             actors = {tier: now.call_log.actors[tier] for tier in tiers}
-            return codec_speeds(actors, workload_id, codecs, self._get(goes_on))
+            return codec_speeds(actors, workload_id, asked, self._get(goes_on))
 
     # Keeping what runs running
 

@@ -12,7 +12,7 @@ from edgesplit.core.control.ask import used_links, used_tiers
 from edgesplit.core.control.belief import Pair
 from edgesplit.core.control.state import Calm, ControlState
 from edgesplit.core.cost import Cost, CostModel
-from edgesplit.core.payload_codec import AS_IS
+from edgesplit.core.payload_codec import AS_IS, PICTURE
 from edgesplit.core.plan import Plan
 from edgesplit.core.planner.choose import Decision
 from edgesplit.core.policies.policy import score
@@ -38,7 +38,9 @@ def calm_after(
     if not (is_least and is_within and decision.cost.score > 0):
         return None
     coding_s = sum(seconds.max(axis=(0, 2)) for seconds in model.coding.seconds)
+    opening_s = model.coding.opening_s
     whole_s = model.prefix_s[:, :, -1].max(axis=0) + coding_s
+    whole_s = whole_s if opening_s is None else whole_s + opening_s
     whole = whole_s / model.score_reference.latency_s
     beliefs = state.beliefs
     return Calm(
@@ -82,6 +84,8 @@ def _moves(state: ControlState, calm: Calm, active: Plan) -> tuple[float, float,
     """
     goal, links = state.goal, used_links(active)
     tiers = used_tiers(active) | _coding_tiers(active)
+    if state.profile.codec(PICTURE) is not None:  # one of them decodes it
+        tiers |= set(active.route)
     fallen, risen, cheaper, dearer = 0.0, 0.0, 0.0, 0.0
     for name, (level, price, whole) in calm.tiers.items():
         belief = state.beliefs.tiers[name]

@@ -28,7 +28,8 @@ from edgesplit.core.control.event import (
 )
 from edgesplit.core.control.state import ControlState
 from edgesplit.core.control.step import Step, step
-from edgesplit.core.payload_codec import AS_IS
+from edgesplit.core.cost import CostModel
+from edgesplit.core.payload_codec import AS_IS, PICTURE
 from edgesplit.core.plan import Plan, Stage
 from edgesplit.core.profile import Profile
 from edgesplit.core.tier_timing import TierTiming
@@ -196,9 +197,12 @@ class _Simulation:
         graph = self.run.state.graph
         timings: list[TierTiming] = []
         arriving = [(AS_IS, 0), *zip(plan.codecs, plan.cuts, strict=True)]
+        opener, opening_s = CostModel(graph, true, self.run.state.goal).opening(plan)
         for stage, came in zip(reversed(plan.stages), reversed(arriving), strict=True):
             compute_s, hop_s, sent, reply = self._compute_s(true, stage), 0.0, 0, graph.output_bytes
             codec_s = self._coding_s(true, stage, came)
+            if stage is plan.stages[opener] and opening_s:
+                codec_s += self._noisy(opening_s)
             if timings:
                 sent = round(sent_bytes(graph, true, stage.codec, stage.stop))
                 there = timings[-1]
@@ -223,9 +227,9 @@ class _Simulation:
         tier, raw = true.tier(stage.tier), np.asarray(self.run.state.graph.payload_bytes)
         read, write = tier.codec_speed(came[0]), tier.codec_speed(stage.codec)
         seconds = 0.0
-        if read is not None:
+        if read is not None and read.codec != PICTURE:  # that is decoded once, wherever it goes
             seconds += float(coding_s(read, true.codec(came[0]), raw)[1][came[1]])
-        if write is not None:
+        if write is not None and write.codec != PICTURE:
             seconds += float(coding_s(write, true.codec(stage.codec), raw)[0][stage.stop])
         return self._noisy(seconds * tier.slowdown) if seconds else 0.0
 

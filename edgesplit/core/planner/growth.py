@@ -2,6 +2,7 @@
 
 Losses do not add up, so a place also says whether something lossy was done on the way there, or is
 done at it. A walk does so at most once. Where nothing lossy is granted, all places are EXACT.
+Where requests come as picture files, places also say whether the payload there is still the file.
 """
 
 from collections.abc import Callable, Iterable
@@ -20,6 +21,8 @@ Station = tuple[int, int]
 
 # Nothing lossy so far; something was done before; it is done here, by a lossy runtime.
 EXACT, LOST, LOSING = 0, 1, 2
+# As EXACT and LOSING, and what has come is a picture's file: whoever needs its pixels decodes it.
+FILED, FILED_LOSING = 3, 4
 
 
 @dataclass
@@ -39,6 +42,16 @@ class Growth:
         return np.array([tier for (tier, _), _ in self.places], dtype=np.intp)
 
     @cached_property
+    def are_losing(self) -> list[bool]:
+        """Of each place, whether a lossy runtime runs there."""
+        return [kind in (LOSING, FILED_LOSING) for _, kind in self.places]
+
+    @cached_property
+    def are_filed(self) -> Flags:
+        """Of each place, whether what comes there is a picture's file, (places,)."""
+        return np.array([kind in (FILED, FILED_LOSING) for _, kind in self.places])
+
+    @cached_property
     def extras(self) -> Ints:
         """What else tells the station of each place apart."""
         return np.array([extra for (_, extra), _ in self.places], dtype=np.intp)
@@ -49,8 +62,9 @@ def grow(
 ) -> Growth:
     """All places that links reach from `first`, where the input is; the starts come first."""
     has_lossy = [bool(lossy) for _, lossy in model.usable_runtimes]
-    codecs = _codecs(model)
-    kinds = (EXACT, LOSING) if has_lossy[first[0]] else (EXACT,)
+    codecs, picture = _codecs(model), model.coding.picture
+    kinds = [EXACT, LOSING] if picture is None else [FILED, FILED_LOSING]
+    kinds = kinds if has_lossy[first[0]] else kinds[:1]
     growth = Growth([(first, kind) for kind in kinds], len(kinds))
     index = {place: number for number, place in enumerate(growth.places)}
 
@@ -64,11 +78,17 @@ def grow(
     for source, (here, kind) in enumerate(growth.places):
         for station in onward(here):
             exact, lossy = codecs(here[0], station[0])
+            is_exact, can_lose = kind in (EXACT, FILED), has_lossy[station[0]]
+            if kind == FILED and picture in exact:
+                arrive(source, (station, FILED), [picture])
+                if can_lose:
+                    arrive(source, (station, FILED_LOSING), [picture])
+            exact = [codec for codec in exact if codec != picture]
             if exact:
-                arrive(source, (station, EXACT if kind == EXACT else LOST), exact)
-            if lossy and kind == EXACT:
+                arrive(source, (station, EXACT if is_exact else LOST), exact)
+            if lossy and is_exact:
                 arrive(source, (station, LOST), lossy)
-            if exact and kind == EXACT and has_lossy[station[0]]:
+            if exact and is_exact and can_lose:
                 arrive(source, (station, LOSING), exact)
     return growth
 

@@ -12,9 +12,10 @@ from functools import cached_property
 
 import numpy as np
 
+from edgesplit.core.coding import Flags
 from edgesplit.core.cost import Array, CostModel, Terms
 from edgesplit.core.plan import Plan, plan_along
-from edgesplit.core.planner.growth import LOSING, Growth, Ints, Station, grow
+from edgesplit.core.planner.growth import Growth, Ints, Station, grow
 
 # Among plans whose score differs by less than this (times L / L_norm), the faster one is taken.
 TIE = 1e-9
@@ -100,7 +101,8 @@ class Space:
     """tier: (places,) tier index. source, target: (arcs,) places, target ascending; codec: (arcs,).
 
     runtime: (choices, places), numbers of the runtimes that a place may use. starts: places where a
-    walk may begin.
+    walk may begin. filed: (places,), whether what comes there is a picture's file: it is decoded
+    before layers run, or before it is sent on in another codec.
     """
 
     model: CostModel
@@ -110,6 +112,7 @@ class Space:
     codec: Ints
     runtime: Ints
     starts: Ints
+    filed: Flags
     windows: Windows
 
     @property
@@ -120,8 +123,21 @@ class Space:
     @cached_property
     def seconds(self) -> Lengths:
         """Seconds, equal to the cost model's."""
-        stay = self.model.prefix_s[self.runtime, self.tier]
-        return Lengths(stay, self.model.transfer.latency_s[self._hops])
+        lengths = Lengths(
+            self.model.prefix_s[self.runtime, self.tier],
+            self.model.transfer.latency_s[self._hops],
+        )
+        opening_s = self.model.coding.opening_s
+        return lengths if opening_s is None else self._opened(lengths, opening_s)
+
+    def _opened(self, lengths: Lengths, of_tier: Array) -> Lengths:
+        """With what decoding a picture takes on each tier, (tiers,), where it is decoded."""
+        stay, move = lengths.stay.copy(), lengths.move.copy()
+        at_place = np.where(self.filed, of_tier[self.tier], 0.0)
+        stay[..., 1:] += at_place[:, None]
+        opens = self.filed[self.source] & (self.codec != self.model.coding.picture)
+        move[opens, 0] += at_place[self.source[opens]]
+        return Lengths(stay, move)
 
     @cached_property
     def limited(self) -> Lengths:
@@ -129,24 +145,29 @@ class Space:
         if self.model.factors is None:
             return self.seconds
         tiers, links = self.model.factors
-        stay = self.seconds.stay * tiers[self.tier][:, None]
+        stay = self.model.prefix_s[self.runtime, self.tier] * tiers[self.tier][:, None]
         codec, u, v = self._hops
         encode_s, decode_s = self.model.coding.seconds
         move = self.model.on_links.latency_s[codec, u, v] * links[u, v][:, None]
         move += encode_s[codec, u] * tiers[u][:, None] + decode_s[codec, v] * tiers[v][:, None]
-        return Lengths(stay, np.where(np.isfinite(self.seconds.move), move, np.inf))
+        lengths = Lengths(stay, np.where(np.isfinite(self.seconds.move), move, np.inf))
+        opening_s = self.model.coding.opening_s
+        return lengths if opening_s is None else self._opened(lengths, opening_s * tiers)
 
     @cached_property
     def score(self) -> Lengths:
         """Score, with a share of latency so small that it only decides ties."""
         model, seconds, hops = self.model, self.seconds, self._hops
-        transfer = model.transfer
-        priced_s = transfer.priced_s
-        priced_s = priced_s if isinstance(priced_s, float) else priced_s[hops]
-        moves = Terms(seconds.move, transfer.end_j[hops], transfer.total_j[hops], priced_s)
+        hop = model.transfer
+        priced_s = hop.priced_s if isinstance(hop.priced_s, float) else hop.priced_s[hops]
+        moves = Terms(hop.latency_s[hops], hop.end_j[hops], hop.total_j[hops], priced_s)
         stay = model.score(model.computing(model.prefix_s))[self.runtime, self.tier]
-        tie = TIE / model.score_reference.latency_s
-        return Lengths(stay + tie * seconds.stay, model.score(moves) + tie * seconds.move)
+        lengths = Lengths(stay, model.score(moves))
+        opening_s = model.coding.opening_s
+        if opening_s is not None:
+            opening = model.score(model.computing(opening_s[:, None]))[:, 0]
+            lengths = self._opened(lengths, opening)
+        return lengths.plus(seconds, TIE / model.score_reference.latency_s)
 
     @property
     def n_layers(self) -> int:
@@ -281,13 +302,15 @@ def _space(model: CostModel, growth: Growth, windows: Windows) -> Space:
     arcs = sorted(growth.arcs, key=lambda arc: (arc[1], arc[0], arc[2]))
     source, target, codec = np.array(arcs, dtype=np.intp).reshape(-1, 3).T.copy()
     runtime, starts = _runtimes(model, growth), np.arange(growth.starts)
-    return Space(model, growth.tiers, source, target, codec, runtime, starts, windows)
+    filed = growth.are_filed
+    return Space(model, growth.tiers, source, target, codec, runtime, starts, filed, windows)
 
 
 def _runtimes(model: CostModel, growth: Growth) -> Ints:
     """The runtimes of each place, (choices, places); one with fewer repeats its first."""
     usable = model.usable_runtimes
-    choices = [usable[tier][kind == LOSING] or [0] for (tier, _), kind in growth.places]
+    pairs = zip(growth.tiers.tolist(), growth.are_losing, strict=True)
+    choices = [usable[tier][is_losing] or [0] for tier, is_losing in pairs]
     most = max(map(len, choices))
     rows = [[*numbers, *[numbers[0]] * (most - len(numbers))] for numbers in choices]
     return np.array(rows, dtype=np.intp).T.copy()
@@ -305,8 +328,8 @@ def _windows(model: CostModel, growth: Growth) -> Windows:
     windows = Windows(start_from, cuts, cuts.copy(), stop_to)
     usable = model.usable_runtimes
     bare = [t for t, (exact, _) in enumerate(usable) if not exact]
-    for place, ((tier, _), kind) in enumerate(growth.places if bare else ()):
-        if tier in bare and kind != LOSING:  # it has lossy runtimes only: it passes payloads on
+    for place, tier in enumerate(growth.tiers.tolist() if bare else ()):
+        if tier in bare and not growth.are_losing[place]:  # lossy runtimes only: it passes on
             windows.start_from[place] = windows.stop_to[place] = cuts[0]
     kept, first = model.goal.min_end_layers, slice(growth.starts)
     windows.start_to[first, :kept] = -1

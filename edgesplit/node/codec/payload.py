@@ -2,7 +2,8 @@
 
 Only dense-enough numbers are encoded: float32 and float64 of LEAST_ELEMENTS or more. All else
 travels as it is, and so does a tensor that a codec would change beyond rounding (NaN, infinity, too
-large for float16) or not make smaller.
+large for float16) or not make smaller. A picture's file comes coded from the caller, and is only
+decoded here.
 """
 
 import math
@@ -12,7 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgesplit.core.payload_codec import AS_IS, parts_of
+from edgesplit.core.payload_codec import AS_IS, PICTURE, parts_of
+from edgesplit.errors import RuntimeUnavailableError
 from edgesplit.node.codec import entropy, number_form
 from edgesplit.node.transport import arrays, wire
 from edgesplit.node.transport.coded_size import (
@@ -31,15 +33,15 @@ from edgesplit.node.transport.tensor_kind import TensorKind
 def encode(values: Sequence[Any], codec: str) -> list[Any]:
     """The payload with its tensors in that codec, as far as they can be and gain by it.
 
-    codec: of core's CODECS, or AS_IS. Nothing that is given is changed or kept, except what travels
-    as it is.
+    codec: of core's ALL_CODECS, or AS_IS. Nothing that is given is changed or kept, except what
+    travels as it is.
 
     Example:
         >>> picture = np.ones((1, 3, 224, 224), np.float32)
         >>> encode([picture, 7], "int8")[0].buffer.nbytes
         150533
     """
-    if codec == AS_IS:
+    if codec in (AS_IS, PICTURE):
         return list(values)
     return [_encoded(value, codec) if _can_be_encoded(value) else value for value in values]
 
@@ -47,7 +49,8 @@ def encode(values: Sequence[Any], codec: str) -> list[Any]:
 def decode(values: Sequence[Any]) -> list[Any]:
     """The payload without codecs: tensors have the dtype, shape and strides that they had.
 
-    Raises WireError for bytes that no encoder makes.
+    Raises WireError for bytes that no encoder makes, RuntimeUnavailableError for a picture where
+    there is no Pillow, or too little memory.
     """
     return [_decoded(value) if isinstance(value, CodedTensor) else value for value in values]
 
@@ -92,6 +95,8 @@ def _encoded(value: Any, codec: str) -> Any:
 
 
 def _decoded(coded: CodedTensor) -> Any:
+    if coded.codec == PICTURE:
+        return _decoded_picture(coded)
     form, coder = parts_of(coded.codec)
     grid = scale_grid(form or "", coded.shape, coded.strides)
     buffer = coded.buffer
@@ -100,6 +105,19 @@ def _decoded(coded: CodedTensor) -> Any:
     body = wire.new_body(wire.padded(grid.count * ENCODED_DTYPES[coded.dtype]))
     flat = body[: grid.count * ENCODED_DTYPES[coded.dtype]].view(coded.dtype)
     _fill(flat, buffer, coded.codec, grid)
+    return coded.unpack([coded.plain_spec], body)[0]
+
+
+def _decoded_picture(coded: CodedTensor) -> Any:
+    try:
+        from edgesplit.node.picture.coded_picture import read
+    except ModuleNotFoundError as error:
+        raise RuntimeUnavailableError(
+            f"no {error.name} on this host, which decodes pictures; pip install pillow"
+        ) from error
+    made = read(coded.buffer, coded.shape, coded.dtype)
+    body = wire.new_body(wire.padded(made.nbytes))
+    np.copyto(body[: made.nbytes].view(made.dtype), made.reshape(-1))
     return coded.unpack([coded.plain_spec], body)[0]
 
 

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 
 from edgesplit.core.payload_codec import AS_IS, CodecSpeed
 from edgesplit.node.codec.payload import coded_bytes, decode, encode
+from edgesplit.node.codec.picture_speed import PictureSample
 
 _RUNS = 5
 _ENOUGH_S = 0.3  # of one codec on one payload; three runs there are at least
@@ -20,6 +22,14 @@ _USUAL_CACHE_BYTES, _LARGEST_CACHE_BYTES = 1 << 24, 1 << 26
 
 Payload = Sequence[Any]
 Point = tuple[float, float, float]  # bytes, seconds to encode, seconds to decode
+
+
+@dataclass(frozen=True, eq=False)
+class CodecsAsked:
+    """What a tier is asked to measure: codecs, and pictures to decode, none where none come."""
+
+    codecs: tuple[str, ...]
+    pictures: tuple[PictureSample, ...] = ()
 
 
 def measure_codecs(

@@ -1,5 +1,6 @@
 """What a tier measures when it is asked: layers, runtimes, links, joules; beside requests."""
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -12,8 +13,9 @@ from edgesplit.core.energy.window import Metered
 from edgesplit.core.layer_times import TORCH, LayerTimes
 from edgesplit.core.payload_codec import CodecSpeed
 from edgesplit.core.profile import Link
-from edgesplit.errors import EdgeSplitError, MeterError
-from edgesplit.node.codec.speeds import measure_codecs
+from edgesplit.errors import EdgeSplitError, MeterError, RuntimeUnavailableError
+from edgesplit.node.codec.picture_speed import measured_picture_speed
+from edgesplit.node.codec.speeds import CodecsAsked, measure_codecs
 from edgesplit.node.process.threads import begin
 from edgesplit.node.program.host_programs import cache_folder
 from edgesplit.node.runtime.check import Exactness
@@ -30,6 +32,7 @@ from edgesplit.node.tier.serve import SegmentServer
 from edgesplit.node.transport import wire
 from edgesplit.node.transport.packed_payload import PackedPayload, PackedTrial
 
+_log = logging.getLogger(__name__)
 _PING_BYTES = 64
 _PINGS = 3
 _TURNS_SHARE = 0.25  # of the time: measuring beside requests
@@ -127,16 +130,23 @@ class Measurements:
         segment, forms = workload.segment(start, stop, runtime), workload.forms[start]
         return self._slowdown * float(self._held.on_worker(lambda: measure_segment(segment, forms)))
 
-    def codec_speeds(self, workload_id: str, codecs: Sequence[str]) -> tuple[CodecSpeed, ...]:
+    def codec_speeds(self, workload_id: str, asked: CodecsAsked) -> tuple[CodecSpeed, ...]:
         """What each codec takes here, slowed as layer times are; after profile() or expect().
 
         On the example, and with torch on what layers make of it, so on real payloads of several
-        sizes. In run slots beside requests, as measure_runtime().
+        sizes; of pictures on the files that are given, nothing where they are not decoded alike.
+        In run slots beside requests, as measure_runtime().
         """
-        workload = self._held.workloads[workload_id]
-        payloads = coded_examples(workload, self._run_slot)
+        workload, speeds = self._held.workloads[workload_id], list[CodecSpeed]()
+        if asked.codecs:
+            payloads = coded_examples(workload, self._run_slot)
+            speeds += measure_codecs(payloads, asked.codecs, self._run_slot)
+        if asked.pictures:
+            try:
+                speeds.append(measured_picture_speed(asked.pictures, self._run_slot))
+            except RuntimeUnavailableError as error:
+                _log.warning("this tier is sent no pictures as files: %s", error)
         slowdown = self._profiled.get(workload_id, self._slowdown)
-        speeds = measure_codecs(payloads, codecs, self._run_slot)
         return tuple(speed.slowed(slowdown) for speed in speeds)
 
     def warm_up(self, workload_id: str, start: int, stop: int, runtime: str = TORCH) -> None:

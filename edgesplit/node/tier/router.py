@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from edgesplit.core.hedge import HedgeBudget
-from edgesplit.core.payload_codec import AS_IS, CODECS
+from edgesplit.core.payload_codec import ALL_CODECS, AS_IS
 from edgesplit.errors import WireError
 from edgesplit.node.runtime.check import Exactness
 from edgesplit.node.tier.coding import is_passed_on_untouched
@@ -91,8 +91,8 @@ class Router:
         hop = message.route[message.at]
         if hop.tier != self._settings.tier or hop.stop < hop.start:
             raise WireError(f"stage {hop} is not for tier {self._settings.tier!r}")
-        if hop.codec != AS_IS and hop.codec not in CODECS:
-            raise WireError(f"no codec {hop.codec!r}; known: {AS_IS}, {', '.join(CODECS)}")
+        if hop.codec != AS_IS and hop.codec not in ALL_CODECS:
+            raise WireError(f"no codec {hop.codec!r}; known: {AS_IS}, {', '.join(ALL_CODECS)}")
 
     def take(
         self, message: wire.Message, values: list[Any], body_bytes: int, link: UpstreamConnection

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from edgesplit.core.payload_codec import CODECS, parts_of
+from edgesplit.core.payload_codec import ALL_CODECS, PICTURE, parts_of
 from edgesplit.errors import WireError
 from edgesplit.node.transport.strides import outermost_first, places
 
@@ -22,6 +22,8 @@ LEAST_ELEMENTS = 256  # of a tensor that is encoded: of fewer, the header is wha
 # A channel with fewer elements is not worth a scale of its own: 5 bytes for 32 are 16 % of int8.
 LEAST_PER_CHANNEL = 32
 SCALE_BYTES, ZERO_BYTES = 4, 1
+# What a picture becomes: as decoded, or normalised.
+PICTURE_DTYPES = {"uint8": 1, "float32": 4}
 _LEVELS = {"int8": 256, "int8-channel": 256, "int4-channel": 16}
 
 
@@ -94,8 +96,11 @@ class CodedForm:
     coded_bytes: int
 
     def __post_init__(self) -> None:
-        if self.codec not in CODECS:
-            raise WireError(f"no codec {self.codec!r}; known: {', '.join(CODECS)}")
+        if self.codec == PICTURE:
+            self._check_picture()
+            return
+        if self.codec not in ALL_CODECS:
+            raise WireError(f"no codec {self.codec!r}; known: {', '.join(ALL_CODECS)}")
         if self.dtype not in ENCODED_DTYPES:
             raise WireError(
                 f"a tensor of {self.dtype!r} is not encoded; expected one of "
@@ -115,4 +120,20 @@ class CodedForm:
             raise WireError(
                 f"{self.codec} of shape {list(self.shape)} makes {made} bytes"
                 f"{' before ' + coder if coder else ''}, given {self.coded_bytes}"
+            )
+
+    def _check_picture(self) -> None:
+        """One picture of three colours, its elements in order, in fewer bytes than it has."""
+        shape, count = self.shape, math.prod(self.shape)
+        dense = [math.prod(shape[dim + 1 :]) for dim in range(len(shape))]
+        is_one = len(shape) == 4 and tuple(shape[:2]) == (1, 3) and count > 0
+        if self.dtype not in PICTURE_DTYPES or not is_one or list(self.strides) != dense:
+            raise WireError(
+                f"a picture becomes one of {', '.join(PICTURE_DTYPES)}, dense, of shape 1x3xHxW, "
+                f"not {self.dtype} of shape {list(shape)}, strides {list(self.strides)}"
+            )
+        if not 0 < self.coded_bytes < count * PICTURE_DTYPES[self.dtype]:
+            raise WireError(
+                f"{self.coded_bytes} bytes for a picture of shape {list(shape)} in {self.dtype}: "
+                "expected fewer than it has itself"
             )

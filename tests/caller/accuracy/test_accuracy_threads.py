@@ -51,8 +51,8 @@ class Session:
     def threads(self, tier):
         return 1
 
-    def codec_speeds(self, workload_id, codecs, tiers, goes_on):
-        speeds = tuple(CodecSpeed(codec, 0.0, 0.0, 0.0, 0.0) for codec in codecs)
+    def codec_speeds(self, workload_id, asked, tiers, goes_on):
+        speeds = tuple(CodecSpeed(codec, 0.0, 0.0, 0.0, 0.0) for codec in asked.codecs)
         return tuple((tier, speeds) for tier in tiers)
 
     def current_profile(self, workload_id):

@@ -22,9 +22,10 @@ from edgesplit.core.control.simulate import World, simulate
 from edgesplit.core.control.standing import standing
 from edgesplit.core.control.state import Settings
 from edgesplit.core.control.step import begin, step
+from edgesplit.core.cost import CostModel
 from edgesplit.core.explain import explain
 from edgesplit.core.goal import Goal
-from edgesplit.core.payload_codec import CodecSizes, CodecSpeed
+from edgesplit.core.payload_codec import PICTURE, CodecSizes, CodecSpeed
 from edgesplit.core.plan import parse_plan
 from edgesplit.core.policies.policy import score
 from edgesplit.core.record import Finished, record_of
@@ -162,8 +163,42 @@ def test_links_learn_their_rate_from_the_bytes_really_sent():
     assert run.requests[-1].latency_s == pytest.approx(expected_s, rel=1e-3)
 
 
+def pictured():
+    """Of files a tenth of their pixels, which take 0.5 s to decode anywhere."""
+    files = CodecSizes(PICTURE, (60_200.0, *(float("inf"),) * (CUTS - 1)), (0.0,) * CUTS)
+    return files, (CodecSpeed(PICTURE, 0.0, 0.0, 0.5, 0.0),)
+
+
+def test_a_simulated_request_decodes_its_picture_once():
+    """In whichever plan is in force: as the cost model has it."""
+    files, speeds = pictured()
+    for slowdown in (1.0, 30.0):
+        profile = throttled(chain(VGG).with_codecs([files], dict.fromkeys(TIERS, speeds)))
+        profile = profile.with_tier(replace(profile.tier("end"), slowdown=slowdown))
+        world = World(profile, noise=0.0, outliers=0.0)
+        run = simulate(
+            begin(VGG, profile, GOAL, score, Settings(), 0.0), world, 5.0, np.random.default_rng(0)
+        )
+        [*_, seen] = [event for event in run.events if isinstance(event, Observed)]
+        model = CostModel(VGG, profile, GOAL)
+        opener, opening_s = model.opening(run.state.active)
+        assert [t.codec_s for t in seen.timings] == [
+            opening_s if at == opener else 0.0 for at in range(len(seen.timings))
+        ]
+        expected_s = model.cost(run.state.active).latency_s
+        assert run.requests[-1].latency_s == pytest.approx(expected_s, rel=1e-6)
+    assert run.state.active.codecs[0] == PICTURE
+
+
 def test_a_quiet_loop_with_codecs_is_calm():
     state = coded_state(sizes("lz4", 0.01))
+    state, _ = step(state, Tick(3.0))
+    assert is_calm(state)
+    files, speeds = pictured()
+    event = CodecsMeasured(1.0, (files,), tuple((tier, speeds) for tier in TIERS))
+    state, actions = step(throttled_state(), event)
+    for prepare in of_kind(actions, Prepare):
+        state, _ = make_ready(state, prepare.plan, 1.1)
     state, _ = step(state, Tick(3.0))
     assert is_calm(state)
 

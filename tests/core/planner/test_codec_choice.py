@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from codec_problems import all_coded_costs, coded_problems
+from codec_problems import all_coded_costs, coded_problems, pictured_problems
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
@@ -16,6 +16,7 @@ from edgesplit.core.planner.space import all_links, tier_space
 from edgesplit.core.scatter import assumed_scatter
 
 CLOSE = 1e-7
+PROBLEMS = st.one_of(coded_problems(), pictured_problems())
 
 
 def check_best(problem):
@@ -31,14 +32,14 @@ def check_best(problem):
     return decision
 
 
-@settings(deadline=None, max_examples=150)
-@given(coded_problems())
+@settings(deadline=None, max_examples=250)
+@given(PROBLEMS)
 def test_equals_brute_force(problem):
     check_best(problem)
 
 
-@settings(deadline=None, max_examples=150)
-@given(coded_problems(), st.floats(0.0, 0.5))
+@settings(deadline=None, max_examples=250)
+@given(PROBLEMS, st.floats(0.0, 0.5))
 def test_equals_brute_force_with_a_limit(problem, share):
     latencies = sorted({cost.latency_s for cost in all_coded_costs(problem) if cost.feasible})
     assume(latencies and latencies[0] > 0)
@@ -47,7 +48,7 @@ def test_equals_brute_force_with_a_limit(problem, share):
 
 
 @settings(deadline=None, max_examples=60)
-@given(coded_problems())
+@given(PROBLEMS)
 def test_the_fastest_plan_equals_brute_force(problem):
     found = [cost.latency_s for cost in all_coded_costs(problem) if cost.feasible]
     assume(found)
@@ -55,7 +56,7 @@ def test_the_fastest_plan_equals_brute_force(problem):
 
 
 @settings(deadline=None, max_examples=100)
-@given(coded_problems())
+@given(PROBLEMS)
 def test_a_walk_is_as_long_as_the_model_says_bit_by_bit(problem):
     model = CostModel(*problem)
     space = tier_space(model, all_links(model))
@@ -69,7 +70,7 @@ def test_a_walk_is_as_long_as_the_model_says_bit_by_bit(problem):
 
 
 @settings(deadline=None, max_examples=40)
-@given(coded_problems(), st.floats(0.0, 0.5), st.sampled_from((0.5, 0.9, 0.99)))
+@given(PROBLEMS, st.floats(0.0, 0.5), st.sampled_from((0.5, 0.9, 0.99)))
 def test_a_promise_is_kept_where_a_plan_keeps_it_with_what_scatters_alike(problem, share, level):
     """All ratios alike: the quantile of a sum is that of its parts, so that the choice is exact."""
     graph, profile, goal = problem
@@ -86,7 +87,7 @@ def test_a_promise_is_kept_where_a_plan_keeps_it_with_what_scatters_alike(proble
 
 
 @settings(deadline=None, max_examples=30)
-@given(coded_problems(), st.floats(0.0, 0.3), st.integers(0, 99))
+@given(PROBLEMS, st.floats(0.0, 0.3), st.integers(0, 99))
 def test_a_promise_with_scatter_is_kept_where_the_last_level_keeps_it(problem, share, seed):
     graph, profile, goal = problem
     generator = np.random.default_rng(seed)

@@ -7,7 +7,7 @@ from tiers import ServedHost
 
 from edgesplit.core.payload_codec import USUAL_CODECS, CodecSpeed
 from edgesplit.core.power import Power
-from edgesplit.node.codec.speeds import fitted, last_cache_bytes, measure_codecs
+from edgesplit.node.codec.speeds import CodecsAsked, fitted, last_cache_bytes, measure_codecs
 from edgesplit.node.meter.power_model import PowerModelMeter
 from edgesplit.node.program.prepared_cache import PreparedCache
 from edgesplit.node.program.run_slot import unslotted
@@ -81,7 +81,9 @@ def test_a_tier_measures_on_its_compute_thread(workload):
     with ServedHost(ServeSettings("end"), meter) as served:
         held = HeldPrograms(served.server, None)
         held.workloads["w"] = workload
-        found = Measurements(served.server, held, served.address).codec_speeds("w", USUAL_CODECS)
+        found = Measurements(served.server, held, served.address).codec_speeds(
+            "w", CodecsAsked(USUAL_CODECS)
+        )
         assert tuple(speed.codec for speed in found) == USUAL_CODECS
         assert served.compute.busy_s > 0
 
@@ -97,7 +99,9 @@ def test_speeds_are_slowed_as_layer_times_are(workload, monkeypatch):
         served.server.emulate(TierEmulation(slowdown=4.0))
         held = HeldPrograms(served.server, None)
         held.workloads["w"] = workload
-        [found] = Measurements(served.server, held, served.address).codec_speeds("w", ("zstd",))
+        [found] = Measurements(served.server, held, served.address).codec_speeds(
+            "w", CodecsAsked(("zstd",))
+        )
     assert found == CodecSpeed("zstd", 0.004, 4e-9, 0.008, 12e-9)
 
 

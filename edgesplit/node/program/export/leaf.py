@@ -12,8 +12,10 @@ import numpy as np
 import torch
 
 from edgesplit.errors import InputError
+from edgesplit.node.transport.coded_tensor import CodedTensor
 
 Leaf = torch.Tensor | bool | int | float | str | None
+SentLeaf = Leaf | CodedTensor
 _PLAIN = (bool, int, float, str, type(None))
 
 

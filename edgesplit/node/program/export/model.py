@@ -21,7 +21,7 @@ from edgesplit.node.process.messages import first_lines
 from edgesplit.node.program.export.aliases import overlaps, require_apart
 from edgesplit.node.program.export.capture import FlatModel, capture
 from edgesplit.node.program.export.kept_state import refuse_kept_state
-from edgesplit.node.program.export.leaf import Leaf, Plain
+from edgesplit.node.program.export.leaf import Leaf, Plain, SentLeaf
 from edgesplit.node.program.export.lower import inputs_written, lower
 from edgesplit.node.program.export.original import Original, agrees
 from edgesplit.node.program.export.padding import put_zeros, zeroing_encoders
@@ -42,6 +42,7 @@ from edgesplit.node.program.segment import Value
 from edgesplit.node.program.structure import Ref, Weight
 from edgesplit.node.program.structure_codec import encode
 from edgesplit.node.program.switches import now
+from edgesplit.node.transport.coded_tensor import CodedTensor
 
 # torch.export keeps what it traces in variables of the process: two at once break each other.
 _EXPORTING = threading.Lock()
@@ -80,6 +81,15 @@ class ExportedModel:
     def payload(self, leaves: Sequence[Leaf]) -> list[Value]:
         """The same for the leaves of arguments that `accepts` has said yes to; not checked."""
         tensors = tensors_of(leaves)
+        return [tensors[number] for number in self._taken]
+
+    def sent_payload(self, leaves: Sequence[SentLeaf]) -> list[Value | CodedTensor]:
+        """The same where some tensors are in a codec already."""
+        tensors = [
+            leaf if isinstance(leaf, CodedTensor) else leaf.detach().cpu()
+            for leaf in leaves
+            if isinstance(leaf, torch.Tensor | CodedTensor)
+        ]
         return [tensors[number] for number in self._taken]
 
     @cached_property

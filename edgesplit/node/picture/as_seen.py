@@ -4,6 +4,9 @@ Colour profiles are not applied: torchvision's weights were trained without. Of 
 eight are taken, as Pillow does for colours.
 """
 
+from collections.abc import Callable
+from functools import partial
+
 import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, TiffImagePlugin
@@ -20,6 +23,7 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_LYING = [turn for tag, turn in _TURNS.items() if tag >= 5]
 _BITS_PER_SAMPLE, _PHOTOMETRIC = 258, 262  # tags of TIFF
 _WHITE_IS_ZERO = 0
 _DEEP = ("I", "I;16", "I;16L", "I;16B", "I;16N")  # Pillow's modes of 16 bits
@@ -27,7 +31,7 @@ _DEEP = ("I", "I;16", "I;16L", "I;16B", "I;16N")  # Pillow's modes of 16 bits
 
 def as_seen(image: Image.Image) -> Image.Image:
     """The same picture in mode RGB. Raises InputError where its values have no agreed meaning."""
-    turn = _turn(image)  # before what is made of it, which has no tags
+    turn = _turn(image.getexif)  # before what is made of it, which has no tags
     if image.mode in _DEEP:
         image = _shallow(image)
     elif image.mode == "F":
@@ -39,10 +43,17 @@ def as_seen(image: Image.Image) -> Image.Image:
     return image if turn is None else image.transpose(turn)
 
 
-def _turn(image: Image.Image) -> Image.Transpose | None:
+def upright_size(image: Image.Image) -> tuple[int, int]:
+    """(width, height) as people see it, by the tags that were read when it was opened."""
+    width, height = image.size
+    turn = _turn(partial(Image.Image.getexif, image))  # a PNG's own would decode it first
+    return (height, width) if turn in _LYING else (width, height)
+
+
+def _turn(tags: Callable[[], Image.Exif]) -> Image.Transpose | None:
     """What sets it upright. Broken metadata turn nothing, as in viewers."""
     try:
-        return _TURNS.get(image.getexif().get(_ORIENTATION, 1))
+        return _TURNS.get(tags().get(_ORIENTATION, 1))
     except Exception:  # a reader of untrusted bytes fails in any way
         return None
 
