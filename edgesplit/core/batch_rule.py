@@ -32,11 +32,12 @@ def together(queue: Sequence[Queued], now_s: float, times: BatchTimes) -> tuple[
     Those of one key take equally long alone, so that taking them in the queue's order hurts least.
     """
     alike = _alike(queue, now_s)
-    best = times.best(len(alike))
-    if best == 1:
+    if times.best(len(alike)) == 1:
         return (0,)
     kept = _kept(queue, now_s)
-    sizes = [size for size in range(2, best + 1) if times.pays(size)]
+    # More than the best number too: what breaks a rule for two may break none for three.
+    largest = min(len(alike), times.largest)
+    sizes = [size for size in range(2, largest + 1) if times.pays(size)]
     for size in sorted(sizes, key=lambda size: (times.seconds(size) / size, size)):
         members = alike[:size]
         if kept <= _kept_with(queue, now_s, members, times.seconds(size)):

@@ -4,7 +4,7 @@ import itertools
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from edgesplit.core.batch_rule import Queued, Rest, joining, together
@@ -95,6 +95,10 @@ def test_nobody_who_would_be_in_time_is_late(queue, times):
 
 
 @given(queues(), some_times())
+@example(
+    queue_of(("a", INF), ("a", 0.0), ("a", INF), ("b", 25.0)),
+    BatchTimes(((1, 10.0), (2, 11.0), (3, 17.0), (4, 17.0))),  # two at once would make b late
+)
 def test_no_other_choice_takes_less_per_request(queue, times):
     """Among all subsets with the first one, where nobody is refused; else among the first ones."""
     alike = [at for at, one in enumerate(queue) if at and one.key == "a" and one.deadline_s >= 0]

@@ -107,9 +107,16 @@ def test_a_picture_loses_nothing_and_is_of_cut_0():
         CodecSizes(PICTURE, (25.0, 25.0, INF), (0.0,) * 3)
 
 
-@pytest.mark.parametrize("spread", [(1.0,), (-1.0, 0.0, 0.0), ("1", 0.0, 0.0)])
-def test_a_spread_is_one_deviation_per_cut(spread):
-    with pytest.raises(ProfileError, match="deviations of bytes must be 0"):
+@pytest.mark.parametrize(
+    ("spread", "what"),
+    [
+        ((1.0,), "spread_bytes has 1 values"),
+        ((-1.0, 0.0, 0.0), "deviations of bytes must be 0"),
+        (("1", 0.0, 0.0), "deviations of bytes must be 0"),
+    ],
+)
+def test_a_spread_is_one_deviation_per_cut(spread, what):
+    with pytest.raises(ProfileError, match=what):
         CodecSizes("zstd", (25.0, 20.0, INF), (0.0,) * 3, spread_bytes=spread)
 
 
