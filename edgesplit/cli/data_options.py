@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from edgesplit.cli.options import Finite
+from edgesplit.cli.options import Colours, Finite
 
 if TYPE_CHECKING:
     from edgesplit.cli.picture_feed import PictureFeed
@@ -49,12 +49,12 @@ _OPTIONS = (
     ),
     click.option(
         "--mean",
-        metavar="R,G,B",
+        type=Colours(),
         help="With --data: mean of the colours, 0 to 1.  [default: ImageNet's]",
     ),
     click.option(
         "--std",
-        metavar="R,G,B",
+        type=Colours(),
         help="With --data: their standard deviation.  [default: ImageNet's]",
     ),
 )
@@ -82,26 +82,10 @@ def check_data_options(options: Mapping[str, Any], has_images: bool) -> None:
 
 
 def picture_feed(options: Mapping[str, Any]) -> "PictureFeed":
-    """How pictures reach the model. Raises InputError, click.UsageError."""
+    """How pictures reach the model. Raises InputError."""
     from edgesplit.caller.data.preprocessing import Preprocessing
     from edgesplit.cli.picture_feed import PictureFeed
 
-    given = {
-        "size": options["size"],
-        "resize": options["resize"],
-        "mean": _colours("--mean", options["mean"]),
-        "std": _colours("--std", options["std"]),
-    }
+    given = {name: options[name] for name in ("size", "resize", "mean", "std")}
     preprocessing = Preprocessing(**{k: v for k, v in given.items() if v is not None})
     return PictureFeed(preprocessing, options["as_layers"] or AS_LAYERS[0])
-
-
-def _colours(option: str, text: str | None) -> tuple[float, ...] | None:
-    if text is None:
-        return None
-    try:
-        return tuple(float(number) for number in text.split(","))
-    except ValueError as error:
-        raise click.UsageError(
-            f"{option} {text!r}: expected three numbers, such as 0.5,0.5,0.5"
-        ) from error

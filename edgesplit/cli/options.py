@@ -59,6 +59,22 @@ class RuntimeName(click.ParamType):  # type: ignore[type-arg]  # of newer versio
         return click.Choice(list(RUNTIMES))
 
 
+class Colours(click.ParamType):  # type: ignore[type-arg]  # of newer versions
+    """Three numbers, of red, green and blue."""
+
+    name = "r,g,b"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """As a tuple; wrong usage for other texts."""
+        try:
+            found = tuple(float(number) for number in value.split(","))
+        except ValueError:
+            found = ()
+        if len(found) != 3 or not all(map(math.isfinite, found)):
+            self.fail(f"{value!r}: expected three numbers, such as 0.5,0.5,0.5", param, ctx)
+        return found
+
+
 SECONDS = Finite(0, LONGEST_S, min_open=True)
 _GOAL = (
     click.option(

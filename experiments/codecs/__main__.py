@@ -1,13 +1,14 @@
 """The best plans with payload codecs against the best without, under a floor of accuracy.
 
     python -m experiments.codecs --out DIR [--quick] [--scene testbed]
+    python -m experiments.codecs --out DIR --model NAME --data imagenet:PATH --weights FILE
 
 Links are held to 5, 20 and 100 Mbit/s. For each rate and goal a session finds its best plan with
 what it has measured and may use at 0.5 % loss of accuracy at most; that plan and the best one
 without codecs take turns. Then the rates from which a codec stops to pay, predicted and measured.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,8 +23,9 @@ from experiments.codecs.break_even import crossings, measured_rate
 from experiments.codecs.comparison import FLOOR, GOALS, best_pair, compared, settle, shape_all
 from experiments.codecs.picture import draw_codecs
 from experiments.shared.options import scene_options
+from experiments.shared.own_data import own_data, own_data_options, settings_of
 from experiments.shared.plain_errors import plain_errors
-from experiments.shared.probed import Probed, probed
+from experiments.shared.probed import Probed, of_own, probed
 from experiments.shared.report import Row, print_rows, progress, write_csv, write_rows
 from experiments.shared.resume import Journal
 from experiments.shared.scene import Scene, scene_named
@@ -41,40 +43,44 @@ NEVER_WORSE = 1.02  # of score: what two medians of a busy machine may differ by
 
 @click.command()
 @scene_options
+@own_data_options
 @click.option("--quick", is_flag=True, help="AlexNet, two rates, few rounds: to try it out.")
 @click.option("--rounds", type=click.IntRange(3), help="Requests per plan. [default: 12, quick 4]")
 @plain_errors
 def main(
-    out: Path, fresh: bool, scene: str, address: str | None, quick: bool, rounds: int | None
+    out: Path, fresh: bool, scene: str, address: str | None, quick: bool, **options: Any
 ) -> None:
     """Measure what codecs save, and from which rate on they do not.
 
     Writes summary.json, codecs.csv, break_even.csv and codecs.png. Can be interrupted at any time
     and continued by the same command.
     """
-    models = MODELS[1:2] if quick else MODELS
+    own = own_data(options)
+    models: Sequence[str] = MODELS[1:2] if quick else MODELS
+    models = models if own is None else (own.model,)
     rates = RATES[::2] if quick else RATES
-    count = rounds or (4 if quick else 12)
+    count = options["rounds"] or (4 if quick else 12)
     settings = {"experiment": "codecs", "scene": scene, "models": models, "rates": rates}
+    settings |= settings_of(own)
     with scene_named(scene, address) as place:
         journal = Journal(out, {**settings, "rounds": count}).open(fresh)
         with progress("codecs", len(models) * (len(rates) * len(GOALS) + CROSSINGS)) as advance:
             for name in models:
-                _measure(name, (rates, count), place, journal, advance)
+                known = probed(name, Path("out/probed")) if own is None else of_own(own.load())
+                _measure((name, known), (rates, count), place, journal, advance)
         provenance = place.provenance
     _write(out, scene, provenance, journal)
 
 
 def _measure(
-    name: str,
+    named: tuple[str, Probed],
     wanted: tuple[tuple[str, ...], int],
     place: Scene,
     journal: Journal,
     advance: Callable[[], None],
 ) -> None:
     """What the journal lacks of one model."""
-    rates, rounds = wanted
-    known = probed(name, Path("out/probed"))
+    (name, known), (rates, rounds) = named, wanted
     config = replace(place.config(), accuracy_checks=0.0)
     goal = GOALS["score"]
     split = EdgeSplit(
@@ -159,7 +165,7 @@ def _reached(rows: list[Row]) -> dict[str, dict[str, bool]]:
     for row in rows:
         if row["rate"] != "20Mbit/s":
             continue
-        for figure, most in TARGETS[row["model"]].items():
+        for figure, most in TARGETS.get(row["model"], {}).items():
             goal = "latency" if figure == "latency_s_ratio" else "score"
             if row["goal"] == goal:
                 found.setdefault(row["model"], {})[figure] = row[figure] <= most

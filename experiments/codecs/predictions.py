@@ -1,6 +1,7 @@
 """Do codecs cost what was predicted? Bytes and losses measured on some examples, then on others.
 
     python -m experiments.codecs.predictions --out DIR [--quick]
+    python -m experiments.codecs.predictions --out DIR --model NAME --data TEXT --weights FILE
 
 In this process, without Ray. Small networks trained on digits; of the digits held out, 300 stand
 for the examples that a session is given, the other 600 for later requests. Of a seeded sample of
@@ -11,6 +12,7 @@ is as predicted where the two differ by no more than both intervals of 95 % toge
 import math
 import random
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +22,11 @@ import torch
 from edgesplit.caller.accuracy.codec_sizes import EXAMPLES_SIZED
 from edgesplit.core.accuracy import Loss, paired_loss
 from edgesplit.core.payload_codec import CODECS, is_lossy
+from edgesplit.errors import ConfigError
 from edgesplit.node.codec.payload import as_received, coded_bytes
 from edgesplit.node.program.export.model import ExportedModel, export
 from experiments.shared.out import out_option
+from experiments.shared.own_data import own_data, own_data_options
 from experiments.shared.plain_errors import plain_errors
 from experiments.shared.report import Row, print_rows, progress, write_rows
 from experiments.shared.trained import TrainedModel, trained_on_digits
@@ -31,23 +35,25 @@ MODELS = ("mobilenet_v2", "alexnet", "vgg16")
 GIVEN = 300  # examples that a loss is measured on; the others come later
 SEED = 0
 BYTES_WITHIN = 0.05
-_Examples = list[tuple[torch.Tensor, int]]
+_Examples = Sequence[tuple[torch.Tensor, int]]
 
 
 @click.command()
 @out_option
 @click.option("--pairs", type=click.IntRange(1), default=14, show_default=True, help="Per model.")
 @click.option("--quick", is_flag=True, help="AlexNet, three pairs: to try it out.")
+@own_data_options
 @plain_errors
-def main(out: Path, pairs: int, quick: bool) -> None:
+def main(out: Path, pairs: int, quick: bool, **options: Any) -> None:
     """Compare predictions with what came; write predictions.csv and summary.json."""
     torch.set_num_threads(1)
+    own = own_data(options)
     models, count = (MODELS[1:2], 3) if quick else (MODELS, pairs)
+    makes = [partial(trained_on_digits, name) for name in models] if own is None else [own.load]
     rows: list[Row] = []
-    with progress("predictions", len(models) * count) as advance:
-        for name in models:
-            trained = trained_on_digits(name)
-            for row in predicted(trained, count):
+    with progress("predictions", len(makes) * count) as advance:
+        for make in makes:
+            for row in predicted(make(), count):
                 rows.append(row)
                 advance()
     found = {
@@ -61,8 +67,12 @@ def main(out: Path, pairs: int, quick: bool) -> None:
 
 
 def predicted(trained: TrainedModel, count: int) -> list[Row]:
-    """A row for each of the sampled pairs."""
-    examples = list(trained.inputs())
+    """A row for each of the sampled pairs. Raises ConfigError for too few examples."""
+    examples = trained.labelled()
+    if len(examples) <= GIVEN:
+        raise ConfigError(
+            f"{len(examples)} examples; give more than {GIVEN}, on which losses are measured first"
+        )
     exported = export(trained.model, (examples[0][0],))
     given, later = examples[:GIVEN], examples[GIVEN:]
     return [

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from edgesplit.caller.inputs.zoo import load_model
 from edgesplit.core.graph import Graph
@@ -78,9 +79,14 @@ def opened(model: str) -> tuple[Graph, Opened]:
 
     Raises UnknownNameError, ConfigError, ExportError.
     """
-    torch.set_num_threads(THREADS)
     x = torch.rand(1, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(0))
-    exported = export(load_model(model), (x,))
+    return opened_for(model, load_model(model), x)
+
+
+def opened_for(model: str, module: nn.Module, x: torch.Tensor) -> tuple[Graph, Opened]:
+    """The same of a module that is at hand, for that input. Raises ExportError."""
+    torch.set_num_threads(THREADS)
+    exported = export(module, (x,))
     values = exported.flatten((x,))
     forms = payload_forms(exported.program, values)
     # Of one range: whoever is measured holds its ranges itself, and lets them go afterwards.

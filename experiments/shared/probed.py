@@ -6,7 +6,7 @@ for some minutes before. So layers, payloads and seconds are those of the real m
 is real: right answers on digits that were held out.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from torch import nn
 from torch.nn import functional
 
 from edgesplit import load_model
+from experiments.shared.trained import TrainedModel
 
 PIXELS, CLASSES = 224, 10
 _RIDGE = 1e-2  # of the mean of the features' squares
@@ -28,13 +29,13 @@ _Example = tuple[torch.Tensor, int]
 
 @dataclass(frozen=True, eq=False)
 class Probed:
-    """model: in eval mode. examples: held out, (tensor 1 x 3 x 224 x 224, label).
+    """model: in eval mode. examples: held out, (input of one picture, label).
 
     accuracy: the share of them that the model answers right.
     """
 
     model: nn.Module
-    examples: list[_Example]
+    examples: Sequence[_Example]
     accuracy: float
 
 
@@ -60,6 +61,11 @@ def probed(name: str, folder: Path, n_fitted: int = 600, n_held_out: int | None 
         torch.save(model.state_dict(), kept)
     held_out = list(zip(torch.split(images[n_fitted:], 1), labels[n_fitted:].tolist(), strict=True))
     return Probed(model, held_out, _accuracy(model, held_out))
+
+
+def of_own(own: TrainedModel) -> Probed:
+    """A user's model with the user's examples."""
+    return Probed(own.model, own.labelled(), own.accuracy())
 
 
 def _digits(count: int) -> tuple[torch.Tensor, torch.Tensor]:

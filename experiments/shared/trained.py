@@ -5,9 +5,10 @@ Or one of the user's: its weights from a file, over examples of the user's own.
 
 import hashlib
 import json
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -61,6 +62,25 @@ TRAININGS = {
 
 
 @dataclass(frozen=True, eq=False)
+class LabelledInputs(Sequence[tuple[torch.Tensor, int]]):
+    """Examples with labels as a model's inputs."""
+
+    examples: DataSet
+    preprocessing: Preprocessing
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+    def __getitem__(self, position: Any) -> Any:
+        if isinstance(position, slice):
+            part = replace(self.examples, indices=self.examples.indices[position])
+            return replace(self, examples=part)
+        example = self.examples[position]
+        assert example.label is not None, "opened with labels"
+        return self.preprocessing(example.x), example.label
+
+
+@dataclass(frozen=True, eq=False)
 class TrainedModel:
     """A classifier in eval mode, and examples that it has not seen.
 
@@ -74,9 +94,11 @@ class TrainedModel:
 
     def inputs(self) -> Iterator[tuple[torch.Tensor, int]]:
         """Each example as (the model's input, its label)."""
-        for example in self.examples:
-            assert example.label is not None, "opened with labels"
-            yield self.preprocessing(example.x), example.label
+        return iter(self.labelled())
+
+    def labelled(self) -> "LabelledInputs":
+        """The same by position, each read when it is asked for."""
+        return LabelledInputs(self.examples, self.preprocessing)
 
     def accuracy(self) -> float:
         """Share of the examples whose top class is the label."""
