@@ -12,8 +12,9 @@ class Graph:
     """A model as the planner sees it: n layers, n + 1 cuts. Cut 0 is the input, cut n the output.
 
     payload_bytes[k]: bytes of all tensors that cross cut k. weight_bytes[k]: bytes of parameters
-    and buffers that layer k reads. Both hold for one input signature. Raises PlanError where the
-    lengths do not fit.
+    and buffers that layer k reads. macs[k]: multiply-adds of its convolutions, products of matrices
+    and attention, 0 for any other layer; empty where they are not known. All hold for one input
+    signature. Raises PlanError where the lengths do not fit.
 
     Example:
         >>> len(Graph("two", ("conv", "linear"), (600, 128, 10), (64, 1280)))
@@ -24,13 +25,15 @@ class Graph:
     layers: tuple[str, ...]
     payload_bytes: tuple[int, ...]
     weight_bytes: tuple[int, ...]
+    macs: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
-        columns = (self.layers, self.payload_bytes, self.weight_bytes)
+        columns = (self.layers, self.payload_bytes, self.weight_bytes, self.macs)
         are_tuples = all(isinstance(column, (tuple, list)) for column in columns)
         if not (are_tuples and all(map(is_name, self.layers))):
             raise PlanError(
-                f"graph {self.name!r}: layers are a tuple of names, sizes of bytes, given {columns}"
+                f"graph {self.name!r}: layers are a tuple of names, sizes of bytes, "
+                f"macs of numbers, given {columns}"
             )
         n = len(self.layers)
         if n == 0:
@@ -40,7 +43,12 @@ class Graph:
                 f"graph {self.name!r} has {n} layers, {len(self.payload_bytes)} payload sizes and "
                 f"{len(self.weight_bytes)} weight sizes; expected n, n + 1 and n"
             )
-        sizes = (*self.payload_bytes, *self.weight_bytes)
+        if len(self.macs) not in (0, n):
+            raise PlanError(
+                f"graph {self.name!r} has {n} layers and multiply-adds of {len(self.macs)}; "
+                "expected as many, or none where they are not known"
+            )
+        sizes = (*self.payload_bytes, *self.weight_bytes, *self.macs)
         if not all(is_finite(size) and size >= 0 for size in sizes):
             raise PlanError(f"graph {self.name!r} has a negative size or no number: {sizes}")
 

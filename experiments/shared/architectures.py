@@ -11,7 +11,10 @@ _TOKENS, _VOCABULARY = (128, 32), 32128  # read and written by the encoder-decod
 
 
 class Block(NamedTuple):
-    """name, multiply-adds, values that cross the cut behind it, weights that it reads."""
+    """name, multiply-adds, values that cross the cut behind it, weights that it reads.
+
+    The name's last part says what most of the multiply-adds are (core/policies/layer_kind.py).
+    """
 
     name: str
     macs: int
@@ -22,7 +25,7 @@ class Block(NamedTuple):
 def _mobilenet() -> Iterator[Block]:
     """Table 2 of arXiv 1801.04381."""
     side, channels = 112, 32
-    yield Block("stem", 27 * channels * side**2, channels * side**2, 27 * channels)
+    yield Block("stem.conv", 27 * channels * side**2, channels * side**2, 27 * channels)
     stages = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1))
     for expand, out, repeats, stride in (*stages, (6, 160, 3, 2), (6, 320, 1, 1)):
         for repeat in range(repeats):
@@ -33,15 +36,15 @@ def _mobilenet() -> Iterator[Block]:
             macs += (9 * wide + wide * out) * side**2
             weights = widening + 9 * wide + wide * out
             channels = out
-            yield Block(f"bottleneck {out}.{repeat}", macs, out * side**2, weights)
-    yield Block("head", channels * 1280 * side**2, 1280, channels * 1280)
+            yield Block(f"bottleneck {out}.{repeat}.conv", macs, out * side**2, weights)
+    yield Block("head.conv", channels * 1280 * side**2, 1280, channels * 1280)
     yield _linear(1280, CLASSES)
 
 
 def _resnet() -> Iterator[Block]:
     """ResNet-50, table 1 of arXiv 1512.03385."""
     side, channels = 56, 64
-    yield Block("stem", 147 * 64 * 112**2, channels * side**2, 147 * 64)
+    yield Block("stem.conv", 147 * 64 * 112**2, channels * side**2, 147 * 64)
     for stage, (width, repeats) in enumerate(((64, 3), (128, 4), (256, 6), (512, 3))):
         for repeat in range(repeats):
             narrowing, rest = channels * width, 13 * width * width
@@ -52,7 +55,7 @@ def _resnet() -> Iterator[Block]:
             macs += (rest + shortcut) * side**2
             channels = 4 * width
             weights = narrowing + rest + shortcut
-            yield Block(f"bottleneck {width}.{repeat}", macs, channels * side**2, weights)
+            yield Block(f"bottleneck {width}.{repeat}.conv", macs, channels * side**2, weights)
     yield _linear(channels, CLASSES)
 
 
@@ -85,12 +88,12 @@ def _alexnet() -> Iterator[Block]:
 def _vit() -> Iterator[Block]:
     """ViT-B/16, table 1 of arXiv 2010.11929; the last block hands on the class token alone."""
     width, layers, tokens = 768, 12, 14**2 + 1
-    yield Block("patches", width**2 * (tokens - 1), tokens * width, width * (width + tokens))
+    yield Block("patches.conv", width**2 * (tokens - 1), tokens * width, width * (width + tokens))
     for layer in range(layers):
         weights = 12 * width**2
         macs = weights * tokens + 2 * tokens**2 * width
         values = width if layer == layers - 1 else tokens * width
-        yield Block(f"block {layer}", macs, values, weights)
+        yield Block(f"block {layer}.attention", macs, values, weights)
     yield _linear(width, CLASSES)
 
 
@@ -105,13 +108,18 @@ def _t5() -> Iterator[Block]:
         weights = 12 * square
         macs = weights * read + 2 * read**2 * width
         values = read * width + 2 * written  # the numbers of eight bytes go with it
-        yield Block(f"encoder {layer}", macs, values, weights + (table if layer == 0 else 0))
+        yield Block(
+            f"encoder {layer}.attention", macs, values, weights + (table if layer == 0 else 0)
+        )
     for layer in range(layers):
         weights = 16 * square
         macs = 14 * square * written + 2 * square * read + 2 * written * (written + read) * width
         is_last = layer == layers - 1
         yield Block(
-            f"decoder {layer}", macs, (0 if is_last else read * width) + written * width, weights
+            f"decoder {layer}.attention",
+            macs,
+            (0 if is_last else read * width) + written * width,
+            weights,
         )
     yield Block("linear 32128", table * written, 2 * written, table)
 

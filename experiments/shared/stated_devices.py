@@ -53,7 +53,8 @@ def graph_of(model: str) -> Graph:
     blocks = list(ARCHITECTURES[model]())
     sizes = (INPUT_BYTES[model], *(VALUE_BYTES * block.values for block in blocks))
     weights = tuple(VALUE_BYTES * block.weights for block in blocks)
-    return Graph(model, tuple(block.name for block in blocks), sizes, weights)
+    names, macs = tuple(block.name for block in blocks), tuple(block.macs for block in blocks)
+    return Graph(model, names, sizes, weights, macs)
 
 
 def profile_of(
@@ -64,12 +65,11 @@ def profile_of(
     watts: by tier; None: POWER on each.
     """
     graph = graph_of(model)
-    macs = [block.macs for block in ARCHITECTURES[model]()]
-    share = PI_S[model] / sum(macs)
+    share = PI_S[model] / sum(graph.macs)
     tiers = tuple(
         Tier(
             name,
-            tuple(share * m / SPEED[name] for m in macs),
+            tuple(share * m / SPEED[name] for m in graph.macs),
             POWER if watts is None else watts[name],
             provenance="stated",
         )

@@ -75,7 +75,8 @@ TAKEN = {
         "source": None, "target": None, "latency_s": {"zero", "fraction"},
         "bytes_per_s": {"fraction", "inf"},
     },
-    Graph: {"layers": {"name"}, "payload_bytes": set(), "weight_bytes": set()},
+    Graph: {"layers": {"name"}, "payload_bytes": set(), "weight_bytes": set(),
+            "macs": {"list", "tuple"}},
     Tier: {
         "name": {"text", "digits", "newline", "surrogate"},
         "layer_s": {"list", "tuple"}, "power": set(),

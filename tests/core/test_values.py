@@ -1,5 +1,6 @@
 """Graph, plan, goal and profile: what they accept, what they refuse, and what the error says."""
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -136,6 +137,10 @@ def test_plan_check(text, said):
         (("g", ("a",), (1, 1), ()), "expected n, n \\+ 1 and n"),
         (("g", ("a",), (1, -1), (0,)), "negative size"),
         (("g", ("a",), (1, 1), (-1,)), "negative size"),
+        (("g", ("a",), (1, 1), (1,), (-1,)), "negative size"),
+        (("g", ("a",), (1, 1), (1,), (math.nan,)), "no number"),
+        (("g", ("a",), (1, 1), (1,), (1, 2)), "multiply-adds of 2; expected as many, or none"),
+        (("g", ("a",), (1, 1), (1,), 7), "macs of numbers"),
     ],
 )
 def test_graph_errors(fields, said):

@@ -22,7 +22,7 @@ from edgesplit.core.policies.named import policy_named
 from edgesplit.core.policies.policy import score
 from edgesplit.errors import EdgeSplitError, EventFileError
 
-FORMAT, VERSION = "edgesplit events", 5
+FORMAT, VERSION = "edgesplit events", 6
 MOST_LINE_CHARACTERS = 16_000_000
 MOST_EVENTS = 100_000
 _MOST_LAYERS, _MOST_TIERS = 50_000, 64

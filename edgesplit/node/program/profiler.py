@@ -14,6 +14,7 @@ import torch
 
 from edgesplit.core.graph import Graph
 from edgesplit.errors import ExportError
+from edgesplit.node.program.macs import macs_of
 from edgesplit.node.program.program import Program
 from edgesplit.node.program.run_slot import RunSlot, one_run_s, unslotted
 from edgesplit.node.program.segment import LayerRun
@@ -54,7 +55,8 @@ def _require_dense(layer: str, value: Any) -> None:
 def graph_of(name: str, program: Program, forms: Sequence[Forms]) -> Graph:
     """The planner's view of a program whose payloads look like `forms`."""
     sizes = tuple(map(payload_bytes, forms))
-    return Graph(name, program.layers, sizes, program.weight_bytes)
+    macs = macs_of(program, forms[0])
+    return Graph(name, program.layers, sizes, program.weight_bytes, macs)
 
 
 def profile_layers(

@@ -226,7 +226,7 @@ def believing(tier, **values):
         ([], "no recording of events"),
         (["\x80PNG\n"], "no recording of events"),
         (["[" * 100_000], "no recording of events"),
-        (changed(1, other(version=1)), "has version 1 of the format, this EdgeSplit reads 5"),
+        (changed(1, other(version=1)), "has version 1 of the format, this EdgeSplit reads 6"),
         (changed(1, other(events="all")), "line 1: who recorded what is missing"),
         (changed(1, other(events=True)), "line 1: who recorded what is missing"),
         (changed(1, other(policy="os.system")), "line 1: no policy 'os.system'"),
