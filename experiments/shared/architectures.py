@@ -108,19 +108,12 @@ def _t5() -> Iterator[Block]:
         weights = 12 * square
         macs = weights * read + 2 * read**2 * width
         values = read * width + 2 * written  # the numbers of eight bytes go with it
-        yield Block(
-            f"encoder {layer}.attention", macs, values, weights + (table if layer == 0 else 0)
-        )
+        weights += table if layer == 0 else 0
+        yield Block(f"encoder {layer}.attention", macs, values, weights)
     for layer in range(layers):
-        weights = 16 * square
         macs = 14 * square * written + 2 * square * read + 2 * written * (written + read) * width
-        is_last = layer == layers - 1
-        yield Block(
-            f"decoder {layer}.attention",
-            macs,
-            (0 if is_last else read * width) + written * width,
-            weights,
-        )
+        values = written * width + (read * width if layer < layers - 1 else 0)
+        yield Block(f"decoder {layer}.attention", macs, values, 16 * square)
     yield Block("linear 32128", table * written, 2 * written, table)
 
 
