@@ -6,6 +6,7 @@ if probes cost nothing.
 """
 
 import contextlib
+from typing import Protocol
 
 from edgesplit.core.control.event import Transferring
 from edgesplit.core.control.state import Settings
@@ -35,6 +36,14 @@ class ToldBefore:
         return self._kept[at_s]
 
 
+class HasTime(Protocol):
+    """A clock."""
+
+    @property
+    def now_s(self) -> float:
+        """Seconds since requests began."""
+
+
 class EachRequest:
     """Drives one policy. It keeps its last plan where it has none now, at first all on the end."""
 
@@ -51,7 +60,11 @@ class EachRequest:
 
     def start(self, simulation: Simulation) -> None:
         """See Driver."""
-        self._clock = simulation.clock
+        self.begin(simulation.clock)
+
+    def begin(self, clock: "HasTime") -> None:
+        """Requests begin to come by that clock."""
+        self._clock = clock
 
     def plan(self, at_s: float) -> Plan:
         """See Driver."""
