@@ -112,8 +112,8 @@ def _write(out: Path, entry: Row, course: tuple[Goal, Trace], settings: Row) -> 
     graph = codec(Graph).decode(entry["graph"])
     profile = codec(Profile).decode(entry["profile"])
     sent = [Sent(**one) for one in entry["sent"]]
-    whole = _whole_slots(sent)
-    world = _world(graph, profile, _later(trace))
+    whole = whole_slots(sent)
+    world = _world(graph, profile, later(trace))
     cost = CostModel(graph, world.profile, goal)
     rows = compared(whole, world, cost, settings["seed"])
     told = {**settings, "provenance": entry["provenance"], "trace_from": trace.provenance}
@@ -132,7 +132,7 @@ def _write(out: Path, entry: Row, course: tuple[Goal, Trace], settings: Row) -> 
     click.echo(f"{told['provenance']}\n{verdicts(rows)}")
 
 
-def _whole_slots(sent: Sequence[Sent]) -> dict[str, list[Sent]]:
+def whole_slots(sent: Sequence[Sent]) -> dict[str, list[Sent]]:
     """By policy the requests of the slots in which all came back."""
     failed = {one.slot for one in sent if one.error or not np.isfinite(one.total_j)}
     names = dict.fromkeys((OURS, *(one.policy for one in sent)))
@@ -148,8 +148,8 @@ def compared(whole: dict[str, list[Sent]], world: World, cost: CostModel, seed: 
     rows = []
     for name, one in served.items():
         at_s: Floats = np.array([request.begun_s for request in whole[name]])
-        replayed = _replayed(name, world, cost.goal, at_s, seed)
-        mean, other = float(one.scores(cost).mean()), float(replayed.scores(cost).mean())
+        again = replayed(name, world, cost.goal, at_s, seed)
+        mean, other = float(one.scores(cost).mean()), float(again.scores(cost).mean())
         low_high = interval(draws[name])
         rows.append(
             {
@@ -160,9 +160,9 @@ def compared(whole: dict[str, list[Sent]], world: World, cost: CostModel, seed: 
                 "replayed_score": other,
                 "replayed_over_played": other / mean - 1,
                 "played_s": float(one.latency_s.mean()),
-                "replayed_s": float(replayed.latency_s.mean()),
+                "replayed_s": float(again.latency_s.mean()),
                 "played_end_j": float(one.end_j.mean()),
-                "replayed_end_j": float(replayed.end_j.mean()),
+                "replayed_end_j": float(again.end_j.mean()),
                 "hedged": int(one.hedged.sum()),
                 "failed_over": int(one.failed_over.sum()),
             }
@@ -182,7 +182,8 @@ def _served(requests: Sequence[Sent]) -> Served:
     )
 
 
-def _replayed(name: str, world: World, goal: Goal, at_s: Floats, seed: int) -> Served:
+def replayed(name: str, world: World, goal: Goal, at_s: Floats, seed: int) -> Served:
+    """What becomes of requests of that policy, simulated. at_s: since the trace begins."""
     driver: Driver
     if name == OURS:
         driver = ControlLoop(Config().hedge)
@@ -192,7 +193,7 @@ def _replayed(name: str, world: World, goal: Goal, at_s: Floats, seed: int) -> S
     return Simulation(world, goal, noise, driver).run(at_s + FIRST_S)
 
 
-def _later(trace: Trace) -> Trace:
+def later(trace: Trace) -> Trace:
     """The trace as it is when requests begin FIRST_S later, once the first plan is ready."""
     starts_s = (0.0, *(at_s + FIRST_S for at_s in trace.starts_s[1:]))
     return replace(trace, starts_s=starts_s, length_s=trace.length_s + FIRST_S)

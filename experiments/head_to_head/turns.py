@@ -99,7 +99,7 @@ def played(
     told = ToldBefore(world)
     drivers = {name: EachRequest(PUBLISHED[name].policy, told, goal) for name in policies}
     sent = list[Sent]()
-    with _following(scene, sessions.ours, world.trace):
+    with _following(scene, (sessions.ours, sessions.named), world.trace):
         clock = Clock()
         for driver in drivers.values():
             driver.begin(clock)
@@ -147,15 +147,18 @@ def _sent(one: Sent, split: EdgeSplit) -> Sent:
 
 
 @contextmanager
-def _following(scene: Scene, split: EdgeSplit, trace: Trace) -> Iterator[None]:
+def _following(scene: Scene, sessions: tuple[EdgeSplit, EdgeSplit], trace: Trace) -> Iterator[None]:
     """Hold the entry tier's links to the trace; afterwards they are as usual."""
-    entry = split.profile.entry_tier
-    pairs = [f"{ln.source}-{ln.target}" for ln in split.profile.links if ln.source == entry]
+    profile = sessions[0].profile
+    entry = profile.entry_tier
+    pairs = [f"{ln.source}-{ln.target}" for ln in profile.links if ln.source == entry]
     began_s = time.monotonic()
 
     def shape(rate: float) -> None:
-        for pair in pairs:
-            scene.shape(pair, rate_text(rate))
+        for split in sessions:  # an embedded scene's links are its session's
+            scene.attach(split)
+            for pair in pairs:
+                scene.shape(pair, rate_text(rate))
 
     def follow() -> None:
         shape(max(LEAST_BYTES_PER_S, trace.rate(time.monotonic() - began_s)))
