@@ -5,17 +5,18 @@ from collections.abc import Sequence
 from edgesplit.core.plan import parse_plan
 from edgesplit.core.policies.policy import Policy, fastest, fixed, only, plays, score
 from edgesplit.core.policies.published import PUBLISHED
+from edgesplit.core.policies.trivial import RandomPlan
 from edgesplit.errors import UnknownNameError
 
 
 def policy_named(text: str, tiers: Sequence[str]) -> Policy:
-    """The policy that `text` names: score, fastest, a published one, TIER-only, or a plan's text.
+    """The policy that `text` names: score, fastest, random, TIER-only, a published one, or a plan.
 
     Raises UnknownNameError for another name or an unknown tier, PlanError for a malformed plan.
     """
-    named: dict[str, Policy] = {"score": score, "fastest": fastest}
-    named |= {name: one.policy for name, one in PUBLISHED.items()}
+    named: dict[str, Policy] = {"score": score, "fastest": fastest, "random": RandomPlan()}
     named |= {f"{tier}-only": only(tier) for tier in tiers}
+    named |= {name: one.policy for name, one in PUBLISHED.items()}
     if text in named:
         return named[text]
     node = text.removesuffix("-only")

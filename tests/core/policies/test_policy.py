@@ -50,7 +50,9 @@ def test_only_looks_at_links_alone():
 
 @pytest.mark.parametrize("name", ["best", "moon-only", "", "end only"])
 def test_unknown_name(name):
-    with pytest.raises(UnknownNameError, match="score, fastest, end-only, edge-only, cloud-only"):
+    with pytest.raises(
+        UnknownNameError, match=r"score, fastest, .*, end-only, edge-only, cloud-only"
+    ):
         policy_named(name, TIERS)
 
 
