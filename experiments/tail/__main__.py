@@ -6,11 +6,7 @@ Replayed by default: the product's control loop over stated device tables and a 
 hardware, the same result for the same seed. On a scene the link is really shaped by the trace.
 """
 
-import multiprocessing
 import os
-from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -20,9 +16,12 @@ import click
 from edgesplit.errors import ConfigError
 from experiments.shared.out import resumed_out_option
 from experiments.shared.plain_errors import plain_errors
+from experiments.shared.processes import spread_over
 from experiments.shared.report import markdown_table, print_rows, write_csv, write_json, write_text
 from experiments.shared.resume import Journal
-from experiments.tail.devices import DESCRIPTION, MODELS
+from experiments.shared.stated_devices import DEVICES_DESCRIPTION, LINKS_DESCRIPTION, MODELS
+from experiments.shared.trace import Trace, statistics
+from experiments.shared.trace_class import LINK_CLASSES, TRACE_NAMES, trace_named
 from experiments.tail.picture import draw_tail
 from experiments.tail.replayed import (
     ALL,
@@ -36,8 +35,6 @@ from experiments.tail.replayed import (
     promise_rows,
 )
 from experiments.tail.text import promise_cells, tail_cells, tail_targets
-from experiments.tail.trace import Trace, statistics
-from experiments.tail.trace_class import LINK_CLASSES, TRACE_NAMES, trace_named
 
 TRACES = ("subway", "bus", "drive", "satellite")
 REPLAY = "replay"
@@ -54,6 +51,7 @@ DEFINITION = (
     "to their end where they lose. Promised: MobileNetV2 for the least end energy without a "
     f"hedge, a request every {PROMISE_INTERVAL_S:g} s over a trace per class."
 )
+DEVICES = f"{DEVICES_DESCRIPTION}. {LINKS_DESCRIPTION}; 12 W on the end in every phase."
 PLAYED_DEFINITION = (
     "Once a second every link of the end tier gets the trace's rate (0.05 Mbit/s at least, or the "
     "cluster itself would be cut off) while requests are sent, one at a time: at the interval or "
@@ -152,7 +150,7 @@ def main(out: Path, scene: str, fresh: bool, quick: bool, **given: Any) -> None:
     settings = {**asdict(pace), "models": models, "minutes": given["minutes"]}
     if scene == REPLAY:
         rows, promises = _replayed(models, traces, pace, given)
-        told = {"definition": DEFINITION, "provenance": "simulated", "devices": DESCRIPTION}
+        told = {"definition": DEFINITION, "provenance": "simulated", "devices": DEVICES}
         _write(out, rows, promises, {**told, "settings": settings, "traces": _about(traces)})
         return
     settings |= {"rounds": given["rounds"], "traces": [trace.provenance for trace in traces]}
@@ -171,29 +169,19 @@ def _replayed(
     models: tuple[str, ...], traces: list[Trace], pace: Pace, given: Row
 ) -> tuple[list[Row], list[Row]]:
     """Rows of the approaches, and of promised against met; by as many processes as are given."""
-    with replaying(given["workers"]) as each:
+    with spread_over(given["workers"]) as each:
         pairs = [(model, trace, pace) for model in models for trace in traces]
-        found = each(compared, pairs)
+        found = list(each(compared, pairs))
         promises = list[Row]()
         if given["promised_requests"]:
             often = Pace(PROMISE_INTERVAL_S, pace.seed)
             seconds = int(given["promised_requests"] * PROMISE_INTERVAL_S / len(LINK_CLASSES)) + 1
             longer = [trace_named(name, max(seconds, 10), pace.seed) for name in LINK_CLASSES]
             jobs = [(level, trace, often) for level in PROBABILITIES for trace in longer]
-            runs = iter(each(keeping, jobs))
+            runs = each(keeping, jobs)
             for level in PROBABILITIES:
                 promises += promise_rows(level, {trace.name: next(runs) for trace in longer})
     return [row for rows in found for row in rows], promises
-
-
-@contextmanager
-def replaying(workers: int) -> Iterator[Callable[[Callable[..., Any], list[Any]], list[Any]]]:
-    """each(function, jobs): the results in the order of the jobs, by so many processes."""
-    if workers == 1:
-        yield lambda function, jobs: [function(*job) for job in jobs]
-        return
-    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
-        yield lambda function, jobs: list(pool.map(function, *zip(*jobs, strict=True)))
 
 
 def _write(out: Path, rows: list[Row], promises: list[Row], about: Row) -> None:

@@ -9,8 +9,8 @@ from edgesplit.core.graph import Graph
 from edgesplit.core.plan import Plan, plan_along
 from edgesplit.core.profile import Profile
 from experiments.shared.exhaustive import simple_routes
+from experiments.shared.trace import Floats, Trace
 from experiments.tail.replayed import CLAIRVOYANT, STATIC, TRIVIAL, Pace, Row
-from experiments.tail.trace import Floats, Trace
 
 
 def chosen_plans(graph: Graph, profile: Profile, trace: Trace, pace: Pace) -> Row:

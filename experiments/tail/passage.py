@@ -12,8 +12,8 @@ import numpy as np
 from edgesplit.core.graph import Graph
 from edgesplit.core.plan import Plan, plan_along
 from edgesplit.core.profile import Profile
-from experiments.tail.devices import CLOUD, EDGE, END, LATENCY_S, TIERS
-from experiments.tail.trace import Floats, Trace
+from experiments.shared.stated_devices import CLOUD, EDGE, END, LATENCY_S, TIERS
+from experiments.shared.trace import Floats, Trace
 
 SIGMA = 0.05  # of the lognormal factor on every device's seconds and on the fixed link's
 OUTLIERS, OUTLIER_FACTOR = 0.002, (1.5, 3.0)  # share of seconds that are so much longer

@@ -22,6 +22,7 @@ from experiments.shared.answer import Answer, ask
 from experiments.shared.repeating import Repeating
 from experiments.shared.resume import Journal
 from experiments.shared.scene import Scene
+from experiments.shared.trace import MBIT, Trace
 from experiments.tail.hindsight import chosen_plans
 from experiments.tail.replayed import (
     ALL,
@@ -33,7 +34,6 @@ from experiments.tail.replayed import (
     Row,
     figures,
 )
-from experiments.tail.trace import MBIT, Trace
 
 LEAST_BYTES_PER_S = 0.05 * MBIT  # below, the cluster itself would be cut off
 _STEP_S = 1.0  # between two rates

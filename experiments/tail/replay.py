@@ -35,10 +35,10 @@ from edgesplit.core.policies.policy import score
 from edgesplit.core.tier_timing import TierTiming
 from edgesplit.node.tier.sent_request import LOOK_S, TELL_S
 from edgesplit.node.transport.wire import LATE
-from experiments.tail.devices import EDGE, END, LATENCY_S
+from experiments.shared.stated_devices import EDGE, END, LATENCY_S
+from experiments.shared.trace import Floats
+from experiments.shared.trace_file import PACKET_BYTES
 from experiments.tail.passage import Course, Noise, Passage
-from experiments.tail.trace import Floats
-from experiments.tail.trace_file import PACKET_BYTES
 
 _PREPARE_S, _TICK_S = 0.2, 0.25
 _CONFIRM_S = 2 * LATENCY_S  # until a sender knows what has arrived

@@ -8,10 +8,10 @@ import numpy as np
 
 from edgesplit.config import Config
 from edgesplit.core.goal import Goal
-from experiments.tail.devices import PI_S, profile_of
+from experiments.shared.stated_devices import PI_S, profile_of
+from experiments.shared.trace import Floats, Trace
 from experiments.tail.passage import Course, drawn_noise
 from experiments.tail.replay import ReplayedRun, replay_trace
-from experiments.tail.trace import Floats, Trace
 from experiments.tail.yardsticks import best_fixed, clairvoyant
 
 Row = dict[str, Any]

@@ -8,9 +8,9 @@ from edgesplit.core.cost import CostModel
 from edgesplit.core.failover import failover_timeouts
 from edgesplit.core.goal import Goal
 from edgesplit.core.plan import Plan
-from experiments.tail.devices import END
+from experiments.shared.stated_devices import END
+from experiments.shared.trace import Floats
 from experiments.tail.passage import Course, Noise
-from experiments.tail.trace import Floats
 
 
 @dataclass(frozen=True)

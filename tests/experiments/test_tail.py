@@ -15,8 +15,10 @@ from edgesplit.core.plan import parse_plan, plan_along
 from edgesplit.errors import ConfigError, EdgeSplitError
 from experiments.shared.answer import Answer, Figures
 from experiments.shared.resume import Journal
+from experiments.shared.stated_devices import MODELS, PI_S, graph_of, profile_of
+from experiments.shared.trace import MBIT, Trace
+from experiments.shared.trace_class import generated
 from experiments.tail.__main__ import main
-from experiments.tail.devices import MODELS, PI_S, graph_of, profile_of
 from experiments.tail.hindsight import chosen_plans, predicted_s
 from experiments.tail.passage import Course, Noise, drawn_noise
 from experiments.tail.played import Played, Turns, played, played_by, row_of, with_hedge
@@ -34,8 +36,6 @@ from experiments.tail.replayed import (
     promise_rows,
 )
 from experiments.tail.text import tail_targets
-from experiments.tail.trace import MBIT, Trace
-from experiments.tail.trace_class import generated
 from experiments.tail.yardsticks import best_fixed, clairvoyant, fixed
 
 STILL = Noise(*(np.ones(400) for _ in fields(Noise)))
@@ -49,14 +49,18 @@ def faded(from_s, until_s, rate=1e6, low=0.0):
 
 
 @pytest.mark.parametrize(
-    ("model", "giga_macs", "blocks"),
-    [("mobilenet_v2", 0.30, 20), ("resnet50", 4.1, 18), ("vgg16", 15.5, 16)],
-)
-def test_the_stated_models_are_the_published_ones(model, giga_macs, blocks):
-    graph, macs = graph_of(model)
-    assert sum(macs) / 1e9 == pytest.approx(giga_macs, rel=0.03)
+    ("model", "giga_macs", "mega_weights", "blocks"),
+    [
+        ("mobilenet_v2", 0.30, 3.5, 20), ("resnet50", 4.1, 25.6, 18), ("vgg16", 15.5, 138.4, 16),
+        ("alexnet", 0.71, 61.1, 8), ("vit_b_16", 17.6, 86.6, 14),
+        ("t5_small", 4.2, 60.5 + 16.4, 13),  # the table of its words at both ends
+    ],
+)  # fmt: skip
+def test_the_stated_models_are_the_published_ones(model, giga_macs, mega_weights, blocks):
+    graph = graph_of(model)
+    assert sum(graph.macs) / 1e9 == pytest.approx(giga_macs, rel=0.03)
+    assert sum(graph.weight_bytes) / 4e6 == pytest.approx(mega_weights, rel=0.03)
     assert len(graph) == blocks
-    assert graph.output_bytes == 4000
     _, profile = profile_of(model, 1e6)
     assert sum(profile.tier("end").layer_s) == pytest.approx(PI_S[model])
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from edgesplit.errors import ConfigError
-from experiments.tail.trace import MBIT, Trace, statistics
-from experiments.tail.trace_class import LINK_CLASSES, generated, sawtooth, step, trace_named
-from experiments.tail.trace_file import read_trace
+from experiments.shared.trace import MBIT, Trace, statistics
+from experiments.shared.trace_class import LINK_CLASSES, generated, sawtooth, step, trace_named
+from experiments.shared.trace_file import read_trace
 
 # 100 B/s for 1 s, nothing for 2 s, 50 B/s for 2 s; 200 bytes a lap.
 STAIRS = Trace("stairs", (0.0, 1.0, 3.0), (100.0, 0.0, 50.0), 5.0)

@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from edgesplit.errors import ConfigError
-from experiments.tail.trace import Trace
+from experiments.shared.trace import Trace
 
 PACKET_BYTES = 1500
 _PACKETS_PER_S = 0.1  # seconds of a step: about what a sender can see

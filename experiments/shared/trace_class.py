@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from edgesplit.errors import ConfigError
-from experiments.tail.trace import MBIT, Trace
-from experiments.tail.trace_file import read_trace
+from experiments.shared.trace import MBIT, Trace
+from experiments.shared.trace_file import read_trace
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""Head to head: the published policies, trivial ones and EdgeSplit's under the same requests."""

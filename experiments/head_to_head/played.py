@@ -1,0 +1,218 @@
+"""The form on a scene: six published policies and EdgeSplit take turns over a link that changes.
+
+    python -m experiments.head_to_head.played --out DIR [--scene testbed] [--quick]
+
+Then the same requests are replayed from the profile that was measured there: is the order of the
+policies the same, and are their scores within 10 %?
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+
+from edgesplit import Config, Goal
+from edgesplit.caller.inputs.zoo import check_names
+from edgesplit.core.cost import CostModel
+from edgesplit.core.graph import Graph
+from edgesplit.core.plain_data import codec
+from edgesplit.core.policies.published import PUBLISHED
+from edgesplit.core.profile import Profile
+from experiments.head_to_head.condition import FIRST_S
+from experiments.head_to_head.control_loop import ControlLoop
+from experiments.head_to_head.each_request import EachRequest, ToldBefore
+from experiments.head_to_head.intervals import drawn_means, interval
+from experiments.head_to_head.replayed import GOALS
+from experiments.head_to_head.rows import OURS
+from experiments.head_to_head.served import Floats, Served
+from experiments.head_to_head.simulation import Driver, Simulation
+from experiments.head_to_head.turns import LEAST_BYTES_PER_S, Sent, opened, played
+from experiments.head_to_head.world import World, drawn_noise
+from experiments.shared.options import scene_options
+from experiments.shared.picture import grouped_bars
+from experiments.shared.plain_errors import plain_errors
+from experiments.shared.report import Row, print_rows, progress, write_csv, write_json, write_rows
+from experiments.shared.resume import Journal
+from experiments.shared.scene import Scene, scene_named
+from experiments.shared.trace import Trace
+from experiments.shared.trace_class import TRACE_NAMES, trace_named
+
+POLICIES = ("neurosurgeon-style", "dads", "scission", "dynasplit", "ans", "loadpart-style")
+WITHIN = 0.1
+_BLOCK = 5  # slots
+_LONGEST_S = 3600
+
+
+@click.command()
+@scene_options
+@click.option("--model", default="mobilenet_v2", show_default=True, help="Of torchvision.")
+@click.option("--trace", default="subway", show_default=True, help=f"{', '.join(TRACE_NAMES)}.")
+@click.option("--goal", type=click.Choice(tuple(GOALS)), default="default", show_default=True)
+@click.option("--slots", type=click.IntRange(2), help="Requests per policy. [default: 60, quick 6]")
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--quick", is_flag=True, help="AlexNet, few slots: to try it out.")
+@plain_errors
+def main(out: Path, fresh: bool, scene: str, address: str | None, **given: Any) -> None:
+    """Play policies in turns, and replay what was played; write played.csv and played.png.
+
+    Can be continued by the same command once the requests were played.
+    """
+    model = "alexnet" if given["quick"] else given["model"]
+    slots = given["slots"] or (6 if given["quick"] else 60)
+    check_names([model])
+    names = ("trace", "goal", "seed")
+    settings = {"experiment": "head_to_head.played", "scene": scene, "model": model, "slots": slots}
+    settings |= {name: given[name] for name in names}
+    journal = Journal(out, settings).open(fresh)
+    goal, trace = GOALS[given["goal"]], trace_named(given["trace"], _LONGEST_S, given["seed"])
+    trace = replace(trace, bytes_per_s=tuple(max(LEAST_BYTES_PER_S, b) for b in trace.bytes_per_s))
+    with scene_named(scene, address) as place:
+        if not journal.has(kind="played"):
+            with progress("slots", slots) as advance:
+                _play(place, (model, goal, trace, slots), journal, advance)
+    entry = next(journal.find(kind="played"))
+    _write(out, entry, (goal, trace), settings)
+
+
+def _play(
+    place: Scene, wanted: tuple[str, Goal, Trace, int], journal: Journal, advance: Any
+) -> None:
+    model, goal, trace, slots = wanted
+    with opened(place, model, goal) as sessions:
+        graph, profile = sessions.named.graph, sessions.named.profile
+        world = _world(graph, profile, trace)
+        sent = played(place, sessions, (world, goal), POLICIES, slots, advance)
+    journal.append(
+        {
+            "kind": "played",
+            "graph": codec(Graph).encode(graph),
+            "profile": codec(Profile).encode(profile),
+            "sent": [asdict(one) for one in sent],
+            "provenance": place.provenance,
+        }
+    )
+
+
+def _world(graph: Graph, profile: Profile, trace: Trace) -> World:
+    """As measured, the entry tier's links on the trace."""
+    rate = float(trace.sent_bytes(trace.length_s)) / trace.length_s
+    links = tuple(
+        replace(ln, bytes_per_s=rate) if profile.entry_tier in ln.pair else ln
+        for ln in profile.links
+    )
+    return World(graph, replace(profile, links=links), trace)
+
+
+def _write(out: Path, entry: Row, course: tuple[Goal, Trace], settings: Row) -> None:
+    goal, trace = course
+    graph = codec(Graph).decode(entry["graph"])
+    profile = codec(Profile).decode(entry["profile"])
+    sent = [Sent(**one) for one in entry["sent"]]
+    whole = whole_slots(sent)
+    world = _world(graph, profile, later(trace))
+    cost = CostModel(graph, world.profile, goal)
+    rows = compared(whole, world, cost, settings["seed"])
+    told = {**settings, "provenance": entry["provenance"], "trace_from": trace.provenance}
+    told |= {"slots_left_out": settings["slots"] - len(whole[OURS]), **verdicts(rows)}
+    write_rows(out, "played", rows, told)
+    write_csv(out / "requests.csv", [asdict(one) for one in sent])
+    write_json(out / "table.json", {"graph": entry["graph"], "profile": entry["profile"]})
+    scores = {form: [row[f"{form}_score"] for row in rows] for form in ("played", "replayed")}
+    grouped_bars(
+        out / "played.png",
+        [row["policy"].removesuffix("-style") for row in rows],
+        scores,
+        f"score, {settings['model']}, {trace.name}: measured ({settings['scene']}) and simulated",
+    )
+    print_rows(rows, "Played and replayed")
+    click.echo(f"{told['provenance']}\n{verdicts(rows)}")
+
+
+def whole_slots(sent: Sequence[Sent]) -> dict[str, list[Sent]]:
+    """By policy the requests of the slots in which all came back."""
+    failed = {one.slot for one in sent if one.error or not np.isfinite(one.total_j)}
+    names = dict.fromkeys((OURS, *(one.policy for one in sent)))
+    return {name: [o for o in sent if o.policy == name and o.slot not in failed] for name in names}
+
+
+def compared(whole: dict[str, list[Sent]], world: World, cost: CostModel, seed: int) -> list[Row]:
+    """A row per policy, the best as played first: mean scores in both forms."""
+    generator = np.random.default_rng(seed)
+    served = {name: _served(requests) for name, requests in whole.items()}
+    scores = np.array([one.scores(cost) for one in served.values()])
+    draws = dict(zip(served, drawn_means(scores, _BLOCK, generator).T, strict=True))
+    rows = []
+    for name, one in served.items():
+        at_s: Floats = np.array([request.begun_s for request in whole[name]])
+        again = replayed(name, world, cost.goal, at_s, seed)
+        mean, other = float(one.scores(cost).mean()), float(again.scores(cost).mean())
+        low_high = interval(draws[name])
+        rows.append(
+            {
+                "policy": name,
+                "played_score": mean,
+                "low": low_high.low,
+                "high": low_high.high,
+                "replayed_score": other,
+                "replayed_over_played": other / mean - 1,
+                "played_s": float(one.latency_s.mean()),
+                "replayed_s": float(again.latency_s.mean()),
+                "played_end_j": float(one.end_j.mean()),
+                "replayed_end_j": float(again.end_j.mean()),
+                "hedged": int(one.hedged.sum()),
+                "failed_over": int(one.failed_over.sum()),
+            }
+        )
+    return sorted(rows, key=lambda row: row["played_score"])
+
+
+def _served(requests: Sequence[Sent]) -> Served:
+    return Served(
+        np.array([one.latency_s for one in requests]),
+        np.array([one.end_j for one in requests]),
+        np.array([one.total_j for one in requests]),
+        np.array([one.waited_s for one in requests]),
+        [one.plan for one in requests],
+        np.array([one.hedged for one in requests]),
+        np.array([one.failed_over for one in requests]),
+    )
+
+
+def replayed(name: str, world: World, goal: Goal, at_s: Floats, seed: int) -> Served:
+    """What becomes of requests of that policy, simulated. at_s: since the trace begins."""
+    driver: Driver
+    if name == OURS:
+        driver = ControlLoop(Config().hedge)
+    else:
+        driver = EachRequest(PUBLISHED[name].policy, ToldBefore(world), goal)
+    noise = drawn_noise(world, len(at_s), np.random.default_rng(seed))
+    return Simulation(world, goal, noise, driver).run(at_s + FIRST_S)
+
+
+def later(trace: Trace) -> Trace:
+    """The trace as it is when requests begin FIRST_S later, once the first plan is ready."""
+    starts_s = (0.0, *(at_s + FIRST_S for at_s in trace.starts_s[1:]))
+    return replace(trace, starts_s=starts_s, length_s=trace.length_s + FIRST_S)
+
+
+def verdicts(rows: Sequence[Row]) -> Row:
+    """Whether both forms agree. pairs: whose intervals do not overlap."""
+    apart = [abs(row["replayed_over_played"]) for row in rows]
+    told = [(a, b) for a, b in combinations(rows, 2) if a["high"] < b["low"]]
+    agree = [a["replayed_score"] <= b["replayed_score"] for a, b in told]
+    return {
+        "within_10_percent": sum(one <= WITHIN for one in apart),
+        "policies": len(rows),
+        "pairs_apart_beyond_noise": len(told),
+        "of_these_in_the_same_order": sum(agree),
+        "best_played": rows[0]["policy"],
+        "best_replayed": min(rows, key=lambda row: row["replayed_score"])["policy"],
+    }
+
+
+if __name__ == "__main__":
+    main()
