@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from edgesplit.core.goal import Goal
 from edgesplit.core.graph import Graph
-from edgesplit.core.payload_codec import AS_IS, CodecSizes, is_lossy
+from edgesplit.core.payload_codec import AS_IS, CodecSizes, CodecSpeed, is_lossy
 from edgesplit.core.profile import Profile
 from edgesplit.core.tier import Tier
 
@@ -80,15 +80,11 @@ class Coding:
         encode_s, decode_s = np.zeros(shape), np.zeros(shape)
         if len(self) == 1:
             return encode_s, decode_s
-        index = {name: c for c, name in enumerate(self.names)}
         for t, tier in enumerate(self.profile.tiers):
-            for speed in tier.codec_speeds:
-                c = index.get(speed.codec)
-                if c is not None:
-                    encoding_s = speed.encode_s + speed.encode_s_per_byte * raw
-                    decoding_s = speed.decode_s + speed.decode_s_per_byte * raw
-                    encode_s[c, t] = encoding_s * tier.slowdown
-                    decode_s[c, t] = decoding_s * tier.slowdown
+            for c, one in enumerate(self.profile.codecs, 1):
+                speed = tier.codec_speed(one.codec)
+                if speed is not None:
+                    encode_s[c, t], decode_s[c, t] = coding_s(speed, one, raw, tier.slowdown)
         return encode_s, decode_s
 
     @cached_property
@@ -117,6 +113,24 @@ class Coding:
                 there = ", ".join(s.codec for s in tier.codec_speeds) or "none"
                 return f"tier {tier.name!r} does not write or read {codec!r}; it knows: {there}"
         return "" if np.isfinite(found.payload_bytes[cut]) else f"{codec!r} fits no payload there"
+
+
+def coding_s(
+    speed: CodecSpeed, sizes: CodecSizes | None, raw_bytes: Floats, slowdown: float = 1.0
+) -> tuple[Floats, Floats]:
+    """Seconds of encoding and of decoding on a tier of that speed, (n + 1,) each.
+
+    raw_bytes: of the payload at each cut as it is. Payloads take their effort against that of those
+    which the speed was measured on.
+    """
+    encoding, decoding = speed.encode_s_per_byte * raw_bytes, speed.decode_s_per_byte * raw_bytes
+    if sizes is not None and sizes.effort:
+        effort = np.array(sizes.effort).T
+        known = [cut for cut in speed.cuts if cut < len(raw_bytes)]
+        if known:
+            effort = effort / effort[:, known].mean(axis=1, keepdims=True)
+        encoding, decoding = encoding * effort[0], decoding * effort[1]
+    return (speed.encode_s + encoding) * slowdown, (speed.decode_s + decoding) * slowdown
 
 
 def sent_bytes(graph: Graph, profile: Profile, codec: str, cut: int) -> float:

@@ -47,13 +47,18 @@ class CodecSizes:
     payload_bytes: mean bytes on the wire per cut; infinite where it is not to be used.
     loss: per cut the upper end of the accuracy that it costs there, from 0 to 1; None: not
         measured. Of a lossless codec 0 everywhere.
-    Raises ProfileError where the lengths differ, or for what is no size or no loss.
+    spread_bytes: standard deviation of the bytes over the examples, per cut; empty: not known.
+    effort: per cut (encoding, decoding), the seconds that its bytes take over those that bytes
+        take on the whole: zeros are quick to compress. Empty: 1 everywhere.
+    Raises ProfileError where the lengths differ, or for what is no size, no loss or no effort.
     """
 
     codec: str
     payload_bytes: tuple[float, ...]
     loss: tuple[float | None, ...]
     provenance: str = "measured"
+    spread_bytes: tuple[float, ...] = ()
+    effort: tuple[tuple[float, float], ...] = ()
 
     def __post_init__(self) -> None:
         if self.codec not in CODECS:
@@ -63,6 +68,14 @@ class CodecSizes:
                 f"codec {self.codec}: {len(self.payload_bytes)} sizes, {len(self.loss)} losses; "
                 "expected one of each per cut"
             )
+        for name, per_cut in (("spread_bytes", self.spread_bytes), ("effort", self.effort)):
+            if per_cut and len(per_cut) != len(self.loss):
+                raise ProfileError(
+                    f"codec {self.codec}: {name} has {len(per_cut)} values, expected none or one "
+                    f"per cut, {len(self.loss)}"
+                )
+        if not all(is_finite(one) and one > 0 for pair in self.effort for one in pair):
+            raise ProfileError(f"codec {self.codec}: efforts must be above 0: {self.effort}")
         if not all(is_number(size) and size >= 0 for size in self.payload_bytes):
             raise ProfileError(f"codec {self.codec}: no sizes in bytes: {self.payload_bytes}")
         known = [loss for loss in self.loss if loss is not None]
@@ -83,6 +96,9 @@ class CodecSizes:
 class CodecSpeed:
     """What one codec takes on one tier: seconds, and seconds per byte of the payload as it is.
 
+    cuts: whose payloads that was measured on; empty: not known. Of other payloads the efforts of
+    CodecSizes say what they take more or less.
+
     Raises ProfileError for what is negative or no number.
     """
 
@@ -92,6 +108,7 @@ class CodecSpeed:
     decode_s: float
     decode_s_per_byte: float
     provenance: str = "measured"
+    cuts: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         figures = (

@@ -16,6 +16,7 @@ import click
 import torch
 
 from edgesplit import EdgeSplit
+from edgesplit.caller.accuracy.codec_sizes import EXAMPLES_SIZED
 from edgesplit.core.accuracy_loss import expected_loss
 from experiments.codecs.break_even import crossings, measured_rate
 from experiments.codecs.comparison import FLOOR, GOALS, best_pair, compared, settle, shape_all
@@ -79,12 +80,12 @@ def _measure(
     split = EdgeSplit(
         known.model, goal, address=place.address, config=config, examples=known.examples
     )
-    x = known.examples[0][0]
     with split:
         place.attach(split)
         for rate in rates:
             _at_rate(name, (rate, rounds), (place, split, known), journal, advance)
-        _crossings(name, rounds, (place, split, x), journal, advance)
+        sized = [example for example, _ in known.examples[:EXAMPLES_SIZED]]
+        _crossings(name, rounds, (place, split, sized), journal, advance)
 
 
 def _at_rate(
@@ -115,15 +116,15 @@ def _at_rate(
 def _crossings(
     name: str,
     rounds: int,
-    at: tuple[Scene, EdgeSplit, torch.Tensor],
+    at: tuple[Scene, EdgeSplit, list[torch.Tensor]],
     journal: Journal,
     advance: Callable[[], None],
 ) -> None:
-    place, split, x = at
+    place, split, inputs = at
     if journal.has(kind="crossings", model=name):
         return
     for crossing in crossings(split, CROSSINGS):
-        row = {"model": name, **measured_rate(place, split, x, crossing, 2 * rounds)}
+        row = {"model": name, **measured_rate(place, split, inputs, crossing, 2 * rounds)}
         journal.append({"kind": "crossing", "model": name, "row": row})
         advance()
     journal.append({"kind": "crossings", "model": name})

@@ -43,7 +43,7 @@ def main(out: Path, rounds: int) -> None:
             laid = payload.contiguous(memory_format=LAYOUTS[layout])
             rows += [{"cut": cut, "layout": layout, **row_of(laid, c, rounds)} for c in CODECS]
             advance()
-    lines = measure_codecs([[payload] for payload in payloads.values()], CODECS)
+    lines = measure_codecs({cut: [payload] for cut, payload in payloads.items()}, CODECS)
     write_rows(out, "codec_cost", rows, {"threads": 1, "lines": [vars(line) for line in lines]})
     shown = [row for row in rows if row["layout"] == "contiguous" and row["cut"] in (0, 5)]
     print_rows(shown, "Codecs, one thread")

@@ -277,3 +277,30 @@ def test_explain_says_that_the_accuracy_limits():
     limited = explain(GRAPH, known, TIME).limited_by
     assert limited.startswith("that nothing lossy is granted; without, end:0-0 |int8| edge:0-2")
     assert limited.endswith("and cost up to 1.00% of the accuracy")
+
+
+@pytest.mark.parametrize(
+    ("cuts", "encode_s", "decode_s"),
+    # 50 bytes at cut 1: 0.2 s to encode besides 0.2, of which they take half, and 0.05 s to decode
+    # besides 0.05, of which they take twice as much. A speed that was measured at cut 0, whose
+    # efforts are 2 and 4, has these in it already.
+    [((), 0.3, 0.15), ((1,), 0.4, 0.1), ((0,), 0.25, 0.075), ((0, 1), 0.28, 0.05 + 0.1 / 3)],
+)
+def test_a_payload_takes_its_effort_against_that_of_the_payloads_measured(cuts, encode_s, decode_s):
+    sizes = replace(CODECS[0], effort=((2.0, 4.0), (0.5, 2.0), (1.0, 1.0)))
+    speeds = {name: [replace(one, cuts=cuts) for one in some] for name, some in SPEEDS.items()}
+    found = cost(CODED, BARE.with_codecs([sizes], speeds))
+    assert found.codec_s == pytest.approx(encode_s + decode_s)
+
+
+@pytest.mark.parametrize(
+    ("given", "what"),
+    [
+        ({"effort": ((1.0, 1.0),)}, "effort has 1 values, expected none or one per cut, 3"),
+        ({"effort": ((1.0, 1.0), (0.0, 1.0), (1.0, 1.0))}, "efforts must be above 0"),
+        ({"spread_bytes": (1.0,)}, "spread_bytes has 1 values"),
+    ],
+)
+def test_figures_per_cut_are_checked(given, what):
+    with pytest.raises(ProfileError, match=what):
+        replace(CODECS[0], **given)

@@ -1,8 +1,11 @@
 """experiments.int8: ratios are taken within a round, ranges are summed, and what was to reach."""
 
 import pytest
+import torch
 
+from experiments.int8.loss import CALIBRATED, row_of
 from experiments.int8.rows import INT8, SUM, rows_of, verdicts
+from experiments.shared.probed import Probed
 
 RANGES = ("first third", "middle third", "last third")
 
@@ -39,3 +42,20 @@ def test_verdicts(entry):
     assert (ranges["value"], ranges["reached"]) == (pytest.approx(0.05), True)
     assert not verdicts({**entry, "model": "resnet18"})[0]["reached"]
     assert len(verdicts({**entry, "model": "another"})) == 1
+
+
+def test_loss_counts_answers_that_were_right_before():
+    torch.manual_seed(0)
+    net = torch.nn.Sequential(
+        torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(4 * 36, 10)
+    ).eval()
+    inputs = [torch.rand(1, 3, 8, 8) for _ in range(CALIBRATED + 5)]
+    right = [int(net(x).argmax()) for x in inputs]
+    labels = [*right[:-2], -1, -1]  # the last two are answered wrong
+    row = row_of(Probed(net, list(zip(inputs, labels, strict=True)), 0.0), None)
+    assert row["examples"] == 5
+    assert row["accuracy"] == 0.6
+    # 8 bits may change an answer that was close; the rows have to agree on how many.
+    assert row["loss"] == pytest.approx(row["accuracy"] - row["int8_accuracy"])
+    assert abs(row["loss"]) <= row["answers_apart"]
+    assert row["loss_lower"] < row["loss"] < row["loss_upper"]

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from edgesplit.core.coding import sent_bytes
+from edgesplit.core.coding import coding_s, sent_bytes
 from edgesplit.core.control.event import (
     Action,
     Activate,
@@ -220,13 +220,13 @@ class _Simulation:
 
     def _coding_s(self, true: Profile, stage: Stage, came: tuple[str, int]) -> float:
         """Of reading what came, in that codec at that cut, and of writing what is sent on."""
-        tier, sizes = true.tier(stage.tier), self.run.state.graph.payload_bytes
+        tier, raw = true.tier(stage.tier), np.asarray(self.run.state.graph.payload_bytes)
         read, write = tier.codec_speed(came[0]), tier.codec_speed(stage.codec)
         seconds = 0.0
         if read is not None:
-            seconds += read.decode_s + read.decode_s_per_byte * sizes[came[1]]
+            seconds += float(coding_s(read, true.codec(came[0]), raw)[1][came[1]])
         if write is not None:
-            seconds += write.encode_s + write.encode_s_per_byte * sizes[stage.stop]
+            seconds += float(coding_s(write, true.codec(stage.codec), raw)[0][stage.stop])
         return self._noisy(seconds * tier.slowdown) if seconds else 0.0
 
     def _hop_s(self, true: Profile, pair: tuple[str, str], sizes: tuple[int, int]) -> float:

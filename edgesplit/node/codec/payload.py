@@ -6,7 +6,7 @@ large for float16) or not make smaller.
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -64,14 +64,6 @@ def as_received(values: Sequence[Any], codec: str) -> list[Any]:
 def coded_bytes(values: Sequence[Any], codec: str) -> int:
     """Bytes of the payload in that codec on the wire, as payload_bytes() counts them as it is."""
     return sum(_sent_bytes(value) for value in encode(values, codec))
-
-
-def sizes_of(
-    payloads: Iterable[Sequence[Any]], codecs: Sequence[str]
-) -> dict[str, tuple[int, ...]]:
-    """coded_bytes() of each payload, by codec. payloads: at each cut of one input."""
-    rows = [[coded_bytes(values, codec) for codec in codecs] for values in payloads]
-    return {codec: tuple(row[at] for row in rows) for at, codec in enumerate(codecs)}
 
 
 def _can_be_encoded(value: Any) -> bool:

@@ -13,19 +13,20 @@ _SIZES = 4  # enough for a line, at some 50 ms each
 _LARGEST_BYTES = 1 << 23  # beyond it seconds go up with the bytes: the line goes on
 
 
-def coded_examples(workload: TierWorkload, run_slot: RunSlot) -> list[Sequence[Any]]:
-    """The example at a few cuts, the sizes as far apart as they are, each computed in a run slot.
+def coded_examples(workload: TierWorkload, run_slot: RunSlot) -> dict[int, Sequence[Any]]:
+    """The example at a few cuts, the sizes as far apart as they are, by cut.
 
-    Without torch, at cut 0 only: ranges of other runtimes would have to be built for it.
+    Each is computed in a run slot. Without torch, at cut 0 only: ranges of other runtimes would
+    have to be built for it.
     """
     known = workload.reference
     assert known is not None, "profile() or expect() comes first"
     if not workload.engine.has_eager:
-        return [known.values]
-    found: list[Sequence[Any]] = []
+        return {0: known.values}
+    found: dict[int, Sequence[Any]] = {}
     for cut in _cuts(workload.forms[:-1]):
         before = workload.segment(0, cut)
-        found.append(run_slot(partial(before, list(known.values))))
+        found[cut] = run_slot(partial(before, list(known.values)))
     return found
 
 

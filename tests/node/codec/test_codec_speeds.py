@@ -7,7 +7,7 @@ from tiers import ServedHost
 
 from edgesplit.core.payload_codec import USUAL_CODECS, CodecSpeed
 from edgesplit.core.power import Power
-from edgesplit.node.codec.speeds import fitted, measure_codecs
+from edgesplit.node.codec.speeds import fitted, last_cache_bytes, measure_codecs
 from edgesplit.node.meter.power_model import PowerModelMeter
 from edgesplit.node.program.prepared_cache import PreparedCache
 from edgesplit.node.program.run_slot import unslotted
@@ -45,12 +45,13 @@ def test_each_codec_is_measured_in_the_slots_that_are_given():
         slots.append(run)
         return run()
 
-    payloads = [[torch.randn(1, 8, n, n), 7] for n in (16, 64)]
+    payloads = {n: [torch.randn(1, 8, n, n), 7] for n in (16, 64)}
     found = measure_codecs(payloads, USUAL_CODECS, run_slot)
     assert tuple(speed.codec for speed in found) == USUAL_CODECS
     assert len(slots) >= 3 * 2 * len(USUAL_CODECS)
     for speed in found:
-        large = payload_bytes(forms_of(payloads[1]))
+        large = payload_bytes(forms_of(payloads[64]))
+        assert speed.cuts == (16, 64)
         assert speed.encode_s + large * speed.encode_s_per_byte > 0
         assert speed.decode_s + large * speed.decode_s_per_byte > 0
         assert speed.provenance == "measured"
@@ -67,10 +68,12 @@ def workload():
 
 def test_payloads_are_what_layers_make_of_the_example(workload):
     payloads = coded_examples(workload, unslotted)
-    sizes = [payload_bytes(forms_of(payload)) for payload in payloads]
+    sizes = [payload_bytes(forms_of(payload)) for payload in payloads.values()]
+    graph_bytes = [payload_bytes(forms) for forms in workload.forms]
+    assert sizes == [graph_bytes[cut] for cut in payloads]
     assert sizes == sorted(set(sizes))
     assert len(sizes) > 1
-    assert all(any(value.any() for value in payload) for payload in payloads)
+    assert all(any(value.any() for value in payload) for payload in payloads.values())
 
 
 def test_a_tier_measures_on_its_compute_thread(workload):
@@ -96,3 +99,13 @@ def test_speeds_are_slowed_as_layer_times_are(workload, monkeypatch):
         held.workloads["w"] = workload
         [found] = Measurements(served.server, held, served.address).codec_speeds("w", ("zstd",))
     assert found == CodecSpeed("zstd", 0.004, 4e-9, 0.008, 12e-9)
+
+
+def test_the_largest_cache_is_what_linux_says(tmp_path):
+    assert last_cache_bytes(tmp_path) == 1 << 24
+    for name, size in (("index0", "32K"), ("index3", "2048K"), ("index4", "strange")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "size").write_text(f"{size}\n")
+    assert last_cache_bytes(tmp_path) == 2 << 20
+    (tmp_path / "index3" / "size").write_text("1048576K\n")
+    assert last_cache_bytes(tmp_path) == 1 << 26
