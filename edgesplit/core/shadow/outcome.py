@@ -38,7 +38,8 @@ class Regret:
     policy: the session's, empty for a function. span_s: between the first and the last request
     looked at; requests: how many, each `every`-th. kept_s: how far back the events go; asked_s: how
     far back they were asked for, None: as far as they go. left_out: requests that say nothing of
-    other plans, by the reason. block: requests that the bootstrap keeps together.
+    other plans, by the reason. unmeasured: tiers of which nothing was measured since they were
+    profiled. block: requests that the bootstrap keeps together.
 
     Example:
         >>> found = split.regret()
@@ -55,6 +56,7 @@ class Regret:
     kept_s: float
     asked_s: float | None
     left_out: Mapping[str, int]
+    unmeasured: tuple[str, ...]
     block: int
     ran: ShadowOutcome
     static: ShadowOutcome
@@ -86,6 +88,9 @@ def _about(found: Regret) -> Iterator[str]:
         yield f"note: {duration(found.asked_s)} were asked for, {duration(found.kept_s)} are kept"
     for why, count in found.left_out.items():
         yield f"left out: {count} {why}"
+    if found.unmeasured:
+        tiers = ", ".join(found.unmeasured)
+        yield f"note: no request has used {tiers}: only the layer times of the opening are known"
 
 
 def _table(found: Regret) -> Iterator[str]:

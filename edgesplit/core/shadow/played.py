@@ -45,6 +45,7 @@ class PlayedRequests:
 
     left_out: requests that say nothing of other plans, by the reason. courses: by policy; None
     where it had no plan that could run. best: along the plan of least score under what was met.
+    unmeasured: tiers of which nothing was measured since they were profiled.
     """
 
     window: Window
@@ -52,6 +53,7 @@ class PlayedRequests:
     left_out: Counter[str] = field(default_factory=Counter)
     courses: dict[str, list[Course | None]] = field(default_factory=dict)
     best: list[Course] = field(default_factory=list)
+    unmeasured: tuple[str, ...] = ()
 
 
 def window_of(log: EventLog, since_s: float) -> Window:
@@ -115,6 +117,8 @@ def _take(found: PlayedRequests, returned: Returned, plans: Mapping[str, Plan | 
     best = choose(model).cost
     found.best.append(Course(best.plan, request.along(best.plan, spent_of(best))))
     found.requests.append(request)
+    tiers = returned.after.beliefs.tiers
+    found.unmeasured = tuple(name for name, one in tiers.items() if not one.slowdown.count)
 
 
 def _course(model: CostModel, request: PastRequest, plan: Plan) -> Course | None:

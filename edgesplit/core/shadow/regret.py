@@ -57,6 +57,7 @@ def regret(
         kept_s=ended_s - began_s,
         asked_s=last_s,
         left_out=left_out,
+        unmeasured=found.unmeasured,
         block=table.blocks.length,
         ran=table.outcome("as run", [Course(one.plan, one.spent) for one in requests]),
         static=table.outcome("best static", along(graph, requests, best_static(graph, requests))),

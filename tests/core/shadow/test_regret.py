@@ -186,3 +186,10 @@ def test_progress_is_told_in_order():
     regret(CHANGING, {"score": score}, np.random.default_rng(0), None, shares.append)
     assert shares == sorted(shares)
     assert 0.0 <= shares[0] < 0.1 < 0.99 < shares[-1] <= 1.0
+
+
+def test_a_tier_that_nothing_was_measured_of_is_named():
+    found = found_regret(simulated_log(steady(pause_s=0.1), 3.0, fixed(SHARED)), {"score": score})
+    assert found.unmeasured == ("cloud",)
+    assert "no request has used cloud: only the layer times of the opening" in str(found)
+    assert found_regret(CHANGING).unmeasured == ("end",)
