@@ -17,6 +17,7 @@ from edgesplit.core.payload_codec import ALL_CODECS, PICTURE, USUAL_CODECS, is_l
 from edgesplit.core.plan import TIER_NAME_HINT, is_tier_name
 from edgesplit.core.policies.policy import plays
 from edgesplit.core.power import Power
+from edgesplit.core.shown_fields import ShownFields
 from edgesplit.errors import ConfigError, ProfileError, UnknownNameError
 from edgesplit.node.meter.name import is_meter_name, meter_names
 from edgesplit.node.process.imports import checked_names
@@ -51,7 +52,7 @@ EMBEDDED_EMULATION = Emulation(
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(metaclass=ShownFields):
     """How a session runs. Every field has a default.
 
     Tiers and what they compute with

@@ -121,6 +121,15 @@ class EdgeSplit:
         # Without a reference to this object, which would keep it alive for ever.
         self._finalizer = weakref.finalize(self, self._parts.stop, self._process)
 
+    def __repr__(self) -> str:
+        if self._is_closed:
+            state = "closed"
+        elif self.plan is None:
+            state = "open, no input yet" if self._is_open else "not open yet"
+        else:
+            state = f"plan {self.plan}"
+        return f"<EdgeSplit of {self._setup.model.name}, {state}>"
+
     # Life
 
     def open(self) -> "EdgeSplit":

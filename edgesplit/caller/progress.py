@@ -1,7 +1,8 @@
 """Says what a first answer is waiting for, once that takes a while: opening, export, profiling.
 
 On a terminal and in a notebook it is one line of stderr that is written over and taken away at the
-end; elsewhere a message of the logger `edgesplit`. What was quick says nothing.
+end; elsewhere a message of the logger `edgesplit`, or a line every few seconds. What was quick says
+nothing.
 """
 
 import contextlib
@@ -18,10 +19,14 @@ _log = logging.getLogger("edgesplit")
 
 
 class Progress:
-    """Of one EdgeSplit. is_wanted: True and False switch the line on or off; None: as above."""
+    """Of one EdgeSplit, or of a command.
 
-    def __init__(self, is_wanted: bool | None = None) -> None:
-        self._is_wanted = is_wanted
+    is_wanted: True and False switch the line on or off; None: as above. every_s: where no line is
+    written over, one is written so often; None: a message.
+    """
+
+    def __init__(self, is_wanted: bool | None = None, every_s: float | None = None) -> None:
+        self._is_wanted, self._every_s = is_wanted, every_s
         self._changed = threading.Condition()
         self._stage, self._how_far = "", ""
         self._users = self._times = 0
@@ -56,7 +61,7 @@ class Progress:
     def _run(self, time_of: int) -> None:
         """Until this time's is over."""
         began_s, wait_s = time.monotonic(), _QUIET_S
-        line = _Line(sys.stderr) if self._has_line(sys.stderr) else _Messages()
+        line = self._line(sys.stderr)
         while True:
             with self._changed:
                 if self._changed.wait_for(lambda: self._is_over(time_of), wait_s):
@@ -67,6 +72,11 @@ class Progress:
 
     def _is_over(self, time_of: int) -> bool:
         return not self._users or self._times != time_of
+
+    def _line(self, stderr: TextIO) -> "_Line | _Lines | _Messages":
+        if self._has_line(stderr):
+            return _Line(stderr)
+        return _Messages() if self._every_s is None else _Lines(stderr, self._every_s)
 
     def _has_line(self, stderr: TextIO) -> bool:
         if self._is_wanted is not None:
@@ -83,18 +93,27 @@ class _Line:
         self._stream, self._width = stream, 0
 
     def show(self, stage: str, how_far: str, seconds: float) -> None:
-        text = f"edgesplit: {stage}{how_far and f': {how_far}'} ({seconds:.0f} s)"
-        self._write(text.ljust(self._width) + "\r")
+        text = _text(stage, how_far, seconds)
+        _write(self._stream, text.ljust(self._width) + "\r")
         self._width = len(text)
 
     def end(self) -> None:
         if self._width:
-            self._write(" " * self._width + "\r")
+            _write(self._stream, " " * self._width + "\r")
 
-    def _write(self, text: str) -> None:
-        with contextlib.suppress(OSError, ValueError):  # a stream that was closed meanwhile
-            self._stream.write(text)
-            self._stream.flush()
+
+class _Lines:
+    """A line of its own every so many seconds, where one cannot be written over."""
+
+    def __init__(self, stream: TextIO, every_s: float) -> None:
+        self._stream, self._every_s, self._next_s = stream, every_s, every_s
+
+    def show(self, stage: str, how_far: str, seconds: float) -> None:
+        if seconds >= self._next_s:
+            _write(self._stream, _text(stage, how_far, seconds) + "\n")
+            self._next_s = seconds + self._every_s
+
+    def end(self) -> None: ...
 
 
 class _Messages:
@@ -109,3 +128,13 @@ class _Messages:
         self._said = stage
 
     def end(self) -> None: ...
+
+
+def _text(stage: str, how_far: str, seconds: float) -> str:
+    return f"edgesplit: {stage}{how_far and f': {how_far}'} ({seconds:.0f} s)"
+
+
+def _write(stream: TextIO, text: str) -> None:
+    with contextlib.suppress(OSError, ValueError):  # a stream that was closed meanwhile
+        stream.write(text)
+        stream.flush()

@@ -10,6 +10,7 @@ import torch
 from edgesplit.caller.api import EdgeSplit
 from edgesplit.caller.inputs.image_file import ImageFile
 from edgesplit.caller.inputs.images import load_image, read_image
+from edgesplit.cli.unanswered import Unanswered
 from edgesplit.core.printable import columns, encodable, printable
 from edgesplit.core.record import Record
 from edgesplit.errors import InputError, PictureError, RequestError
@@ -43,18 +44,6 @@ class Prediction:
             "total_energy": self.record.total_energy.as_dict(),
             "plan": str(self.record.plan),
         }
-
-
-@dataclass(frozen=True)
-class Unanswered:
-    """A picture without an answer, and why."""
-
-    image: str
-    error: str
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return {"image": encodable(self.image), "error": self.error}
 
 
 @dataclass(frozen=True, eq=False)

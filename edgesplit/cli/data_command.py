@@ -1,7 +1,9 @@
 """`run --data`: opens data and session, runs one over the other, prints what came of it."""
 
+import contextlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import sys
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -12,27 +14,46 @@ from edgesplit.caller.data.data_set import DataSet
 from edgesplit.caller.data.open_data import open_data
 from edgesplit.caller.data.playback import Playback
 from edgesplit.caller.data.video import VideoStream
-from edgesplit.cli.answers import MEANINGLESS, Unanswered, where
-from edgesplit.cli.data_run import DataAnswer, first_input, limited, over_data_set, over_video
+from edgesplit.caller.progress import Progress
+from edgesplit.cli.answers import MEANINGLESS, where
+from edgesplit.cli.asked_session import AskedSession
+from edgesplit.cli.data_run import (
+    DataAnswer,
+    check_labels,
+    first_input,
+    limited,
+    over_data_set,
+    over_video,
+)
 from edgesplit.cli.data_summary import DataSummary, frames_dict, frames_line
 from edgesplit.cli.picture_feed import PictureFeed
+from edgesplit.cli.unanswered import Unanswered
 from edgesplit.core.accuracy import Loss
 from edgesplit.core.energy.provenance import counted
 from edgesplit.core.printable import encodable, printable
 
+_SAID_EVERY_S = 10.0  # how far a run is, where stderr is no terminal
+
 
 @dataclass
 class DataReport:
-    """What came of a run: of each example for JSON only, the summary, and who had no answer."""
+    """What came of a run: of each example for JSON only, the summary, and who had no answer.
+
+    progress: hears how far it is. total: examples that there are; None: not known.
+    """
 
     keeps_rows: bool
+    progress: Progress
+    total: int | None
     summary: DataSummary = field(default_factory=DataSummary)
     rows: list[dict[str, Any]] = field(default_factory=list)
     unanswered: int = 0
 
     def take(self, outcomes: Iterable[DataAnswer | Unanswered]) -> None:
         """Each as it comes. What has no answer is said on stderr at once."""
-        for outcome in outcomes:
+        of_all = "" if self.total is None else f" of {self.total:,}"
+        for count, outcome in enumerate(outcomes, 1):
+            self.progress.say("running the model over the data", f"{count:,}{of_all}")
             if self.keeps_rows:
                 self.rows.append(outcome.as_dict())
             if isinstance(outcome, DataAnswer):
@@ -42,28 +63,17 @@ class DataReport:
                 click.echo(f"edgesplit: {outcome.error}", err=True)
 
 
-def run_data(
-    model: str,
-    make_split: Callable[[Iterable[Any] | None], EdgeSplit],
-    feed: PictureFeed,
-    options: Mapping[str, Any],
-) -> int:
-    """Returns the exit code: 0 where every example was answered.
-
-    make_split: makes the session, of the examples that accuracy is measured on.
-    """
+def run_data(model: str, asked: AskedSession, feed: PictureFeed, options: Mapping[str, Any]) -> int:
+    """Returns the exit code: 0 where every example was answered."""
     whole = open_data(options["data"])
     data = limited(whole, options["limit"])
     x = first_input(data, feed)  # what is wrong with the data or the model is told first
-    report = DataReport(options["as_json"])
-    with make_split(_judged_on(whole, feed, options)) as split:
-        split.infer(x)  # the export, and a plan, before anything counts
-        if options["runtimes"]:
-            split.wait_for_runtimes()
-        if options["max_accuracy_loss"] or options["codecs"]:
-            split.wait_for_codecs()
-            split.wait_for_plan()
-        played = _run_over(split, data, feed, report)
+    progress = Progress(every_s=_SAID_EVERY_S)
+    report = DataReport(options["as_json"], progress, _count_of(data))
+    with _session(model, asked, feed, (whole, x), options) as split:
+        _settle(split, x, options, progress)
+        with progress.shown("running the model over the data"):
+            played = _run_over(split, data, feed, report)
         is_emulated = not split.emulation.is_off
         energy = counted(split.profile, options["boundary"])
         losses = [Costs(*key, loss) for key, loss in split.accuracy_losses.items()]
@@ -83,6 +93,38 @@ def run_data(
             click.echo(MEANINGLESS)
         click.echo(f"{where(is_emulated)}; {energy}")
     return 1 if report.unanswered else 0
+
+
+def _session(
+    model: str,
+    asked: AskedSession,
+    feed: PictureFeed,
+    given: tuple[DataSet | VideoStream, Any],
+    options: Mapping[str, Any],
+) -> EdgeSplit:
+    """Not open yet; nobody else holds the module."""
+    data, x = given
+    module = feed.model(asked.model(model))
+    check_labels(data, module, x)
+    return asked.split(module, _judged_on(data, feed, options))
+
+
+def _settle(split: EdgeSplit, x: Any, options: Mapping[str, Any], progress: Progress) -> None:
+    """The export, a plan and what was asked for, before anything counts."""
+    is_told = sys.stderr.isatty()  # by the session itself
+    with contextlib.nullcontext() if is_told else progress.shown("opening the session"):
+        split.infer(x)
+    if options["runtimes"]:
+        with progress.shown("measuring runtimes"):
+            split.wait_for_runtimes()
+    if options["max_accuracy_loss"] or options["codecs"]:
+        with progress.shown("measuring codecs, and what they cost in accuracy"):
+            split.wait_for_codecs()
+            split.wait_for_plan()
+
+
+def _count_of(data: DataSet | VideoStream) -> int | None:
+    return len(data) if isinstance(data, DataSet) else data.most
 
 
 @dataclass(frozen=True)

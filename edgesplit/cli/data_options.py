@@ -69,16 +69,33 @@ def data_options(command: _Command) -> _Command:
 
 
 def check_data_options(options: Mapping[str, Any], has_images: bool) -> None:
-    """Raise click.UsageError for pictures and data together, for neither, and for strays."""
+    """Raise click.UsageError for pictures and data together, for neither, and for strays.
+
+    And InputError for data that are not there, sides and colours that are none; without torch.
+    """
     if options["data"] is not None:
         if has_images:
             raise click.UsageError("give pictures or --data, not both")
+        _check_data(options)
         return
     if not has_images:
         raise click.UsageError("give the pictures to classify, or --data TEXT")
     for name in _OF_DATA:
         if options[name] is not None:
             raise click.UsageError(f"--{name.replace('_', '-')} needs --data")
+
+
+def _check_data(options: Mapping[str, Any]) -> None:
+    from edgesplit.caller.data.data_text import data_named
+    from edgesplit.node.picture.preparation import IMAGENET_PREPARATION, Preparation
+
+    data_named(options["data"])
+    Preparation(
+        options["size"] or IMAGENET_PREPARATION.size,
+        options["resize"],
+        options["mean"] or IMAGENET_PREPARATION.mean,
+        options["std"] or IMAGENET_PREPARATION.std,
+    )
 
 
 def picture_feed(options: Mapping[str, Any]) -> "PictureFeed":

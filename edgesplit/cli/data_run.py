@@ -4,14 +4,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import torch
+from torch import nn
+
 from edgesplit.caller.api import EdgeSplit
 from edgesplit.caller.data.data_set import DataSet
 from edgesplit.caller.data.example import Example
 from edgesplit.caller.data.playback import Playback, Punctuality
 from edgesplit.caller.data.video import VideoStream
 from edgesplit.caller.inputs.image_file import ImageFile
-from edgesplit.cli.answers import Picture, Prediction, Unanswered, answer
+from edgesplit.cli.answers import Picture, Prediction, answer
 from edgesplit.cli.picture_feed import PictureFeed
+from edgesplit.cli.unanswered import Unanswered
 from edgesplit.core.printable import printable
 from edgesplit.errors import InputError, PictureError, RequestError
 
@@ -88,6 +92,27 @@ def first_input(data: DataSet | VideoStream, feed: PictureFeed) -> Any:
         except PictureError as error:
             problem = error
     raise problem or InputError(f"'{printable(data.name)}' has no examples")
+
+
+def check_labels(data: DataSet | VideoStream, module: nn.Module, x: Any) -> None:
+    """Raise InputError where the data have classes that the model has not.
+
+    x: an input of it. What else is wrong with the model is for the session to say.
+    """
+    if not (isinstance(data, DataSet) and data.classes):
+        return
+    try:
+        with torch.no_grad():
+            found = module(x.tensor() if isinstance(x, ImageFile) else x)
+    except Exception:  # a model raises anything
+        return
+    is_classifier = isinstance(found, torch.Tensor) and found.ndim == 2
+    if is_classifier and found.shape[1] < len(data.classes):
+        raise InputError(
+            f"'{printable(data.name)}' has {len(data.classes):,} classes, labels from 0 to "
+            f"{len(data.classes) - 1:,}, but the model has {found.shape[1]:,} classes; use a model "
+            "that was made for these data"
+        )
 
 
 def _outcome(split: EdgeSplit, example: Example, feed: PictureFeed) -> DataAnswer | Unanswered:

@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 import click
@@ -73,6 +74,36 @@ class Colours(click.ParamType):  # type: ignore[type-arg]  # of newer versions
         if len(found) != 3 or not all(map(math.isfinite, found)):
             self.fail(f"{value!r}: expected three numbers, such as 0.5,0.5,0.5", param, ctx)
         return found
+
+
+class Weights(click.ParamType):  # type: ignore[type-arg]  # of newer versions
+    """As load_model takes them: what is no file is told before torch is loaded."""
+
+    name = "text"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The text; wrong usage for a file that is not there."""
+        if value not in ("random", "pretrained") and not Path(value).is_file():
+            self.fail(
+                f"no file {value!r}; expected random, pretrained or the path of a state dict",
+                param,
+                ctx,
+            )
+        return value
+
+
+class CodecName(click.ParamType):  # type: ignore[type-arg]  # of newer versions
+    """One of the payload codecs, whose module is not imported before it is asked for."""
+
+    name = "codec"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Wrong usage for another name."""
+        from edgesplit.core.payload_codec import ALL_CODECS
+
+        if value not in ALL_CODECS:
+            self.fail(f"no codec {value!r}; there are {', '.join(ALL_CODECS)}", param, ctx)
+        return value
 
 
 SECONDS = Finite(0, LONGEST_S, min_open=True)
@@ -169,9 +200,12 @@ _SESSION = (
         "codecs",
         metavar="NAME",
         multiple=True,
-        help="A codec that payloads may be written in, such as zstd, which loses nothing, or "
-        "int8-channel; give the option several times for several. Without it: the usual ones where "
-        "a loss of accuracy is granted, else none.",
+        type=CodecName(),
+        help="A codec that payloads may be written in: zstd, lz4, picture, which lose nothing; "
+        "float16, bfloat16, int8, int8-channel, int4-channel; or one of these and +zstd or +lz4, "
+        "as in int8+zstd. Give the option several times for several. Without it: the usual ones "
+        "where a loss of accuracy is granted, else picture alone, where pictures are read from "
+        "files.",
     ),
     click.option("--exact", is_flag=True, help="Use only runtimes that give torch's bits."),
     click.option(
@@ -184,6 +218,7 @@ _SESSION = (
     transport_option,
     click.option(
         "--weights",
+        type=Weights(),
         default="random",
         show_default=True,
         help="random (seed 0), pretrained (downloaded), or the file of a state dict.",

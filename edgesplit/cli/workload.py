@@ -2,21 +2,20 @@
 
 import itertools
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from edgesplit.cli.asked_session import AskedSession, asked_session
 from edgesplit.cli.data_options import check_data_options, data_options, picture_feed
-from edgesplit.cli.options import named_meters, session_options
+from edgesplit.cli.options import session_options
+from edgesplit.cli.unanswered import Unanswered, none_readable
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from edgesplit.caller.api import EdgeSplit
-    from edgesplit.cli.answers import Picture, Prediction, Unanswered
-    from edgesplit.core.goal import Goal
+    from edgesplit.cli.answers import Picture, Prediction
 
 _SETTLE_S = 20.0  # twice what preparing a plan may take
 
@@ -49,16 +48,14 @@ def plan(model: str, image: str | None, input_shape: str, batch: int, **options:
     Example: edgesplit plan vgg16 --latency-limit-ms 800 --keep-layers 1
              edgesplit plan mobilenet_v2 --compare
     """
-    from edgesplit.caller.inputs.images import allow_pixels
+    asked = asked_session(options)
     from edgesplit.cli.answers import example_input, where
     from edgesplit.cli.splits import split_matrix
     from edgesplit.core.cost import CostModel
 
-    if options["max_pixels"] is not None:
-        allow_pixels(options["max_pixels"])
+    _allow_pixels(options)
     x = example_input(image, input_shape, batch)
-    goal = _goal(options)
-    with _split(model, goal, options) as split:
+    with asked.split(asked.model(model)) as split:
         split.infer(x)
         split.wait_for_runtimes()
         split.wait_for_plan(_SETTLE_S)
@@ -66,7 +63,7 @@ def plan(model: str, image: str | None, input_shape: str, batch: int, **options:
         compared = split.compare_policies() if options["is_compared"] else None
         matrix = None
         if len(explanation.profile.tiers) == 3 and (compared is None or options["as_json"]):
-            costs = CostModel(split.graph, explanation.profile, goal)
+            costs = CostModel(split.graph, explanation.profile, asked.goal)
             matrix = split_matrix(costs, explanation.chosen.plan)
         if options["as_json"]:
             found = {"model": model, "emulated": is_emulated, "input_shape": list(x.shape)}
@@ -97,25 +94,29 @@ def run(ctx: click.Context, /, model: str, images: tuple[str, ...], **options: A
     Example: edgesplit run mobilenet_v2 cat.png dog.jpg --weights pretrained
     Example: edgesplit run mobilenet_v2 --data photos --as-layers normalise
     """
-    from edgesplit.caller.inputs.images import allow_pixels
-
     check_data_options(options, bool(images))
-    if options["max_pixels"] is not None:
-        allow_pixels(options["max_pixels"])
+    asked = asked_session(options)
+    _allow_pixels(options)
     if options["data"] is None:
-        ctx.exit(_run_pictures(model, images, options))
+        ctx.exit(_run_pictures(model, images, asked, options))
     from edgesplit.cli.data_command import run_data
 
-    feed = picture_feed(options)
-
-    def make_split(examples: Iterable[Any] | None) -> "EdgeSplit":
-        return _split(model, _goal(options), options, feed.model, examples)
-
-    ctx.exit(run_data(model, make_split, feed, options))
+    ctx.exit(run_data(model, asked, picture_feed(options), options))
 
 
-def _run_pictures(model: str, images: tuple[str, ...], options: Mapping[str, Any]) -> int:
+def _allow_pixels(options: Mapping[str, Any]) -> None:
+    if options["max_pixels"] is not None:
+        from edgesplit.node.picture.picture_file import allow_pixels
+
+        allow_pixels(options["max_pixels"])
+
+
+def _run_pictures(
+    model: str, images: tuple[str, ...], asked: AskedSession, options: Mapping[str, Any]
+) -> int:
     """Returns the exit code."""
+    if unread := none_readable(images):
+        return _say_unread(model, unread, options)
     from edgesplit.cli.answers import (
         MEANINGLESS,
         Prediction,
@@ -124,7 +125,7 @@ def _run_pictures(model: str, images: tuple[str, ...], options: Mapping[str, Any
         where,
     )
 
-    split = _split(model, _goal(options), options)  # what is wrong with it is told first
+    split = asked.split(asked.model(model))  # what is wrong with it is told first
     outcomes, told = _outcomes(split, read_pictures(images), options)
     answers = [outcome for outcome in outcomes if isinstance(outcome, Prediction)]
     if options["as_json"]:
@@ -141,6 +142,15 @@ def _run_pictures(model: str, images: tuple[str, ...], options: Mapping[str, Any
     return 0 if len(answers) == len(outcomes) else 1
 
 
+def _say_unread(model: str, unread: Sequence[Unanswered], options: Mapping[str, Any]) -> int:
+    if options["as_json"]:
+        found = {"model": model, "emulated": None, "energy": None}
+        click.echo(json.dumps(found | {"images": [one.as_dict() for one in unread]}, indent=1))
+    for one in unread:
+        click.echo(f"edgesplit: {one.error}", err=True)
+    return 1
+
+
 def _outcomes(
     split: "EdgeSplit", pictures: Iterator["Picture | Unanswered"], options: Mapping[str, Any]
 ) -> tuple[list["Prediction | Unanswered"], dict[str, Any]]:
@@ -148,7 +158,7 @@ def _outcomes(
 
     No session is opened where none of the pictures can be read.
     """
-    from edgesplit.cli.answers import Picture, Unanswered, checked, classify
+    from edgesplit.cli.answers import Picture, checked, classify
     from edgesplit.core.energy.provenance import counted
 
     outcomes: list[Prediction | Unanswered] = []
@@ -195,43 +205,3 @@ def demo(out: str, quick: bool, requests: int | None, models: str | None, no_liv
     if requests is not None:
         scenario = replace(scenario, requests=requests)
     play(scenario, made_folder(Path(out)), is_live=not no_live)
-
-
-def _goal(options: Mapping[str, Any]) -> "Goal":
-    from edgesplit.core.goal import Goal
-
-    limit_ms = options["latency_limit_ms"]
-    return Goal(
-        end_energy=options["end_energy"],
-        total_energy=options["total_energy"],
-        latency=options["latency"],
-        latency_limit_s=None if limit_ms is None else limit_ms / 1e3,
-        min_end_layers=options["keep_layers"],
-        boundary=options["boundary"],
-        max_accuracy_loss=options.get("max_accuracy_loss"),
-    )
-
-
-def _split(
-    model: str,
-    goal: "Goal",
-    options: Mapping[str, Any],
-    behind_layers: Callable[["nn.Module"], "nn.Module"] = lambda model: model,
-    examples: Iterable[Any] | None = None,
-) -> "EdgeSplit":
-    from edgesplit.caller.api import EdgeSplit
-    from edgesplit.caller.inputs.zoo import load_model
-    from edgesplit.config import Config
-
-    module = behind_layers(load_model(model, options["weights"]))
-    config = Config(
-        power_file=options["power"],
-        meters=named_meters(options["meters"]),
-        runtimes=options["runtimes"] or None,
-        exact=options["exact"],
-        codecs=options["codecs"] or None,
-        imports=options["imports"],
-        transport_security=options["transport_security"],
-    )
-    policy, address = options["policy"], options["address"]
-    return EdgeSplit(module, goal, policy, address, config, examples=examples)

@@ -11,6 +11,7 @@ from edgesplit.core.energy.energy import K
 from edgesplit.core.energy.provenance import predicted
 from edgesplit.core.goal import Goal
 from edgesplit.core.graph import Graph
+from edgesplit.core.payload_codec import AS_IS, PICTURE
 from edgesplit.core.plan import Plan
 from edgesplit.core.planner.choose import Decision, best_walk, choose
 from edgesplit.core.planner.route import best_route
@@ -41,6 +42,7 @@ class Explanation:
     running: the plan in force. why_not_running: why it is not `chosen`; empty where it is.
     away: tiers that plans leave out now. promise: the goal's deadline, where it has a probability.
     codecs: how the payloads of `chosen` travel, and why other codecs are not used.
+    without_codecs: where it uses some, the best plan whose payloads all travel as they are.
     Pressures of tiers are in profile, and in each cost what of the score is their price.
 
     Costs are in seconds and joules; as_dict() gives the same for JSON.
@@ -66,6 +68,7 @@ class Explanation:
     away: tuple[str, ...] = ()
     promise: Promise | None = None
     codecs: CodecChoice | None = None
+    without_codecs: Cost | None = None
 
     def as_dict(self) -> dict[str, object]:
         """The same as plain values for JSON; seconds and joules."""
@@ -75,6 +78,7 @@ class Explanation:
             "boundary": self.boundary,
             "chosen": cost_dict(self.chosen),
             "best_score": cost_dict(self.decision.cost),
+            "without_codecs": cost_dict(self.without_codecs) if self.without_codecs else None,
             "running": cost_dict(self.running) if self.running else None,
             "why_not_running": self.why_not_running,
             "away": list(self.away),
@@ -96,6 +100,8 @@ class Explanation:
             rows.append(("best score", self.decision.cost))
         if self.running is not None and self.why_not_running:
             rows.append(("in force", self.running))
+        if self.without_codecs is not None:
+            rows.append(("without codecs", self.without_codecs))
         shown = {cost.plan for _, cost in rows}
         rows += [("other route", cost) for cost in self.runners_up if cost.plan not in shown]
         shown = {cost.plan for _, cost in rows}
@@ -108,7 +114,7 @@ class Explanation:
             f"limited by: {self.limited_by}",
             *([str(self.promise)] if self.promise else []),
             *_price_lines(self.profile, self.chosen),
-            f"{'':11} {'plan':{width}} {'score':>7} {'latency':>11} {'end energy':>18} "
+            f"{'':14} {'plan':{width}} {'score':>7} {'latency':>11} {'end energy':>18} "
             f"{'all tiers':>18}",
         ]
         lines += [_row(kind, cost, width) for kind, cost in rows]
@@ -174,7 +180,26 @@ def explain(
         away=stands.away if stands else (),
         promise=_promise(goal, running or chosen, met),
         codecs=codec_choice(model, chosen),
+        without_codecs=_without_codecs(model) if _uses_codecs(chosen.plan) else None,
     )
+
+
+def _uses_codecs(plan: Plan) -> bool:
+    return any(codec != AS_IS for codec in plan.codecs)
+
+
+def _without_codecs(model: CostModel) -> Cost:
+    """The best plan without any; where pictures come as files, the first tier decodes them."""
+    profile, entry = model.profile, model.profile.tiers[0]
+    kept = tuple(one for one in profile.codecs if one.codec == PICTURE)
+    others = (replace(tier, codec_speeds=()) for tier in profile.tiers[1:])
+    bare = replace(
+        profile,
+        tiers=(entry, *others),
+        codecs=kept,
+        score_reference=model.score_reference,
+    )
+    return choose(CostModel(model.graph, bare, model.goal)).cost
 
 
 def _promise(goal: Goal, cost: Cost, met: tuple[int, int]) -> Promise | None:
@@ -209,7 +234,7 @@ def _price_lines(profile: Profile, cost: Cost) -> list[str]:
 def _row(kind: str, cost: Cost, width: int) -> str:
     mark = " " if cost.feasible else "*"
     return (
-        f"{kind:11} {cost.plan!s:{width}} {cost.score:7.4f} {cost.latency_s * 1e3:8.2f} ms"
+        f"{kind:14} {cost.plan!s:{width}} {cost.score:7.4f} {cost.latency_s * 1e3:8.2f} ms"
         f" {_joules(cost.end_energy_j, cost.end_energy_u_j):>18}"
         f" {_joules(cost.total_energy_j, cost.total_energy_u_j):>18}{mark}"
     )

@@ -6,13 +6,14 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from edgesplit.core.given import is_finite, is_name, is_whole
+from edgesplit.core.shown_fields import ShownFields
 from edgesplit.errors import GoalError
 
 Boundary = Literal["marginal", "gross"]
 
 
 @dataclass(frozen=True)
-class Goal:
+class Goal(metaclass=ShownFields):
     """What plans are chosen for: the weights of the score S, and limits.
 
     S = end_energy E_end/R_end + total_energy E_total/R_total + latency L/R_latency + price. E are

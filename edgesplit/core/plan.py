@@ -66,7 +66,7 @@ class Stage:
         return self.stop - self.start
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Plan:
     """Stages in the order that a request visits them. The first tier holds the input.
 
@@ -107,6 +107,9 @@ class Plan:
         hops = ("|" if stage.codec == AS_IS else f"|{stage.codec}|" for stage in self.stages)
         text = " ".join(f"{stage} {hop}" for stage, hop in zip(self.stages, hops, strict=True))
         return text.removesuffix(" |")
+
+    def __repr__(self) -> str:
+        return f"<Plan {self}>"
 
     @property
     def route(self) -> tuple[str, ...]:

@@ -262,3 +262,10 @@ def test_what_a_config_holds_is_its_own(tmp_path):
         load_power(tmp_path)
     with pytest.raises(InputError, match="an iterable of inputs"):
         EdgeSplit(nn.Linear(2, 2)).map("abc")
+
+
+def test_an_edgesplit_shows_what_it_is():
+    split = EdgeSplit(nn.Linear(2, 2))
+    assert repr(split) == "<EdgeSplit of Linear, not open yet>"
+    split.close()
+    assert repr(split) == "<EdgeSplit of Linear, closed>"

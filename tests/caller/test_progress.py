@@ -55,6 +55,17 @@ def test_what_is_quick_says_nothing(stderr, caplog):
 
 
 @pytest.mark.usefixtures("_soon")
+def test_elsewhere_a_line_every_few_seconds_where_that_is_asked_for(stderr):
+    stream = stderr(False)
+    told = Progress(every_s=0.02)
+    with told.shown("answering"):
+        told.say("answering", "3 of 9")
+        assert stream.written.wait(LIMIT_S)
+    assert stream.getvalue().startswith("edgesplit: answering: 3 of 9 (0 s)\n")
+    assert "\r" not in stream.getvalue()
+
+
+@pytest.mark.usefixtures("_soon")
 def test_a_terminals_line_follows_the_stage_and_is_taken_away(stderr):
     stream = stderr(True)
     told = Progress()

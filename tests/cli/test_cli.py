@@ -1,12 +1,15 @@
 """The command line without a cluster: help, usage, doctor, and a user's mistakes."""
 
 import json
+import re
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from torch import nn
 
 from edgesplit.cli import main
 from edgesplit.cli.doctor import Check, examine
@@ -14,12 +17,18 @@ from edgesplit.cli.splits import split_matrix
 from edgesplit.core.cost import CostModel
 from edgesplit.core.goal import Goal
 from edgesplit.core.graph import Graph
+from edgesplit.core.payload_codec import ALL_CODECS, ENTROPY_CODERS, NUMBER_FORMS, PICTURE
 from edgesplit.core.plan import plan_along
 from edgesplit.core.policies.policy import score
 from edgesplit.core.power import Power
 from edgesplit.core.profile import Link, Profile, Tier
 
 N = 30  # layers of the made-up model
+
+
+def few():
+    """A classifier of four classes."""
+    return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 4))
 
 
 @pytest.fixture
@@ -30,6 +39,7 @@ def invoke(monkeypatch):
         raise AssertionError("a user's mistake must be told before a cluster is started")
 
     monkeypatch.setattr("edgesplit.cluster.session.membership.connect", no_cluster)
+    monkeypatch.setitem(sys.modules, "own_nets", SimpleNamespace(few=few))
     return lambda *arguments: CliRunner().invoke(main, arguments)
 
 
@@ -45,6 +55,52 @@ def test_help_has_an_example(invoke, command):
     found = invoke(*command, "--help")
     assert found.exit_code == 0
     assert f"Example: {' '.join(('edgesplit', *command))} " in f"{found.output} ".replace("\n", " ")
+
+
+def test_the_help_names_every_codec(invoke):
+    found = " ".join(invoke("run", "--help").output.split())
+    words = set(re.split(r"[\s,;:]+", found[found.index("--codec NAME") :]))
+    alone = {*NUMBER_FORMS, *ENTROPY_CODERS, PICTURE}
+    assert alone <= words
+    assert {codec for codec in ALL_CODECS if "+" not in codec} == alone
+
+
+MISTAKES = (
+    "run alexnet missing.png --json",
+    "run alexnet missing.png other.png",
+    "run alexnet",
+    "run alexnet cat.png --limit 3",
+    "run alexnet cat.png --end-energy 0.9",
+    "run alexnet cat.png --policy best",
+    "run alexnet cat.png --codec gzip",
+    "run alexnet cat.png --runtime none",
+    "run alexnet cat.png --meter moon=rapl",
+    "run alexnet cat.png --weights none.pt",
+    "run alexnet cat.png --power none.toml",
+    "run alexnet --data digitz",
+    "run alexnet --data cifar10",
+    "run alexnet --data digits --size 8 --resize 4",
+    "run alexnet --data digits --std 0,0,0",
+    "run alexnet --data digits --max-accuracy-loss 2",
+    "plan alexnet --latency 3",
+    "plan alexnet --policy moon-only",
+)
+
+
+def test_mistakes_are_told_before_torch_is_loaded():
+    """That takes 5 s on a slow device."""
+    code = (
+        "import json, sys\nfrom click.testing import CliRunner\nfrom edgesplit.cli import main\n"
+        "for words in json.loads(sys.argv[1]):\n"
+        "    found = CliRunner().invoke(main, words.split())\n"
+        "    assert found.exit_code in (1, 2), (words, found.output)\n"
+        "    assert 'torch' not in sys.modules, words\n"
+        "    assert not found.exception or isinstance(found.exception, SystemExit), words\n"
+        "print('told')"
+    )
+    given = [sys.executable, "-c", code, json.dumps(MISTAKES)]
+    ran = subprocess.run(given, capture_output=True, text=True, timeout=120)
+    assert ran.stdout == "told\n", ran.stderr
 
 
 def test_version(invoke):
@@ -100,7 +156,14 @@ def test_help_imports_nothing_heavy():
         (["run", "alexnet", "--data", __file__], "cannot be read as a video"),
         (["run", "alexnet", "--data", "cifar10:/none"], "expected cifar10:PATH"),
         (["run", "alexnet", "--data", "digits", "--size", "8", "--resize", "4"], "resize must be"),
-        (["run", "alexnet", "--data", "digits", "--mean", "1,2"], "mean must be 3 numbers"),
+        (["run", "alexnet", "--data", "digits", "--std", "1,0,1"], "std must be above 0"),
+        (["run", "alexnet", "--data", "cifar10"], "write cifar10:PATH, where PATH is the folder"),
+        (["run", "alexnet", "--data", "imagenet"], "write imagenet:PATH, where PATH is the folder"),
+        (["run", "alexnet", "--data", "camera"], "write camera:0"),
+        (
+            ["run", "own_nets:few", "--data", "digits"],
+            "10 classes, labels from 0 to 9, but the mod",
+        ),
         (["demo", "--models", ","], "at least one model"),
     ],
 )
@@ -121,6 +184,9 @@ def test_a_mistake_is_one_message(invoke, arguments, message):
         (["cat.png", "--limit", "3"], "--limit needs --data"),
         (["cat.png", "--as-layers", "all"], "--as-layers needs --data"),
         (["--data", "digits", "--mean", "a,b,c"], "expected three numbers"),
+        (["--data", "digits", "--mean", "1,2"], "expected three numbers"),
+        (["cat.png", "--codec", "gzip"], "no codec 'gzip'; there are zstd, lz4"),
+        (["cat.png", "--weights", "none.pt"], "expected random, pretrained or the path of a"),
         (["--data", "digits", "--limit", "0"], "0 is not in the range"),
     ],
 )

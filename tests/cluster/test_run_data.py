@@ -143,6 +143,18 @@ def test_a_request_that_fails_is_said_and_counted(invoke, monkeypatch):
     assert json.loads(found.stdout)["summary"]["answered"] == 2
 
 
+def test_a_long_run_says_how_far_it_is(invoke, monkeypatch):
+    """Where stderr is no terminal, every few seconds; here at once."""
+    monkeypatch.setattr("edgesplit.cli.data_command._SAID_EVERY_S", 0.0)
+    monkeypatch.setattr("edgesplit.caller.progress._QUIET_S", 0.001)
+    monkeypatch.setattr("edgesplit.caller.progress._PERIOD_S", 0.01)
+    found = invoke("data_models:digits", "--data", "digits", "--limit", "40", *SMALL)
+    assert found.exit_code == 0, found.output
+    assert "edgesplit: opening the session (" in found.stderr
+    assert "edgesplit: running the model over the data: " in found.stderr
+    assert " of 40 (" in found.stderr
+
+
 def test_a_model_with_too_few_classes(invoke):
     found = invoke("data_models:few", "--data", "digits", *SMALL)
     assert found.exit_code == 1

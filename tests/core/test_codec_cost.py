@@ -246,6 +246,19 @@ def test_explain_shows_what_travels_how_and_why_not_otherwise():
     assert found.as_dict()["chosen"]["loss"] == 0.001
 
 
+def test_explain_says_what_the_best_plan_without_codecs_would_cost():
+    known = CHEAP.with_codecs([CODECS[0], replace(CODECS[1], loss=(0.001, 0.1, 0.1))], {})
+    found = explain(GRAPH, known, replace(TIME, max_accuracy_loss=0.005))
+    plain = choose(CostModel(GRAPH, BARE, TIME)).cost
+    assert found.without_codecs.plan == plain.plan
+    assert found.without_codecs.latency_s == pytest.approx(plain.latency_s)
+    assert found.without_codecs.score > found.chosen.score
+    assert "\nwithout codecs end:0-0 | edge:0-2" in str(found)
+    assert found.as_dict()["without_codecs"]["plan"] == str(plain.plan)
+    assert explain(GRAPH, BARE, TIME).without_codecs is None
+    assert explain(GRAPH, BARE, TIME).as_dict()["without_codecs"] is None
+
+
 @pytest.mark.parametrize(
     ("profile", "goal", "told"),
     [

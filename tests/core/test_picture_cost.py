@@ -139,3 +139,6 @@ def test_explain_says_who_decodes_and_how_files_spread():
     assert found["decoding"] == {"tier": "edge", "s": pytest.approx(0.15)}
     assert found["hops"][0]["spread_bytes"] == 4.0
     assert "pictures" not in str(explain(GRAPH, BARE, TIME))
+    bare = explain(GRAPH, PROFILE, TIME).without_codecs  # the end decodes then
+    assert bare.plan == parse_plan("end:0-0 | edge:0-2")
+    assert bare.latency_s == pytest.approx(cost("end:0-0 | edge:0-2").latency_s)

@@ -6,12 +6,13 @@ from dataclasses import dataclass, replace
 
 from edgesplit.caller.data.example import Example
 from edgesplit.core.given import is_whole, whole_from_1
+from edgesplit.core.printable import printable
 from edgesplit.errors import InputError
 
 _MOST = 1 << 40
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class DataSet:
     """Examples by position, in memory one at a time.
 
@@ -24,6 +25,10 @@ class DataSet:
     read: Callable[[int], Example]
     indices: Sequence[int]
     classes: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        classes = f", {len(self.classes):,} classes" if self.classes else ""
+        return f"<DataSet {printable(self.name)}, {len(self):,} examples{classes}>"
 
     def __len__(self) -> int:
         return len(self.indices)

@@ -5,24 +5,20 @@ from pathlib import Path
 
 from edgesplit.caller.data.cifar import cifar10, cifar100
 from edgesplit.caller.data.data_set import DataSet
+from edgesplit.caller.data.data_text import CAMERA, FOLDER, VIDEO, data_named
 from edgesplit.caller.data.folders import image_folder, imagenet
 from edgesplit.caller.data.packaged import digits, photos
 from edgesplit.caller.data.video import VideoStream, camera, video_file
-from edgesplit.core.given import is_name
-from edgesplit.core.printable import printable
-from edgesplit.errors import InputError
 from edgesplit.extras import needs_full
 
 _PACKAGED: dict[str, Callable[[], DataSet]] = {"digits": digits, "photos": photos}
-_IN_FOLDERS: dict[str, Callable[[Path, str], DataSet]] = {
+_BY_PATH: dict[str, Callable[[Path, str], DataSet | VideoStream]] = {
     "cifar10": cifar10,
     "cifar100": cifar100,
     "imagenet": imagenet,
+    FOLDER: image_folder,
+    VIDEO: video_file,
 }
-_KNOWN = (
-    "digits, photos, the folder of an ImageFolder tree, cifar10:PATH, cifar100:PATH, "
-    "imagenet:PATH, a video file, or camera:0"
-)
 
 
 def open_data(text: str) -> DataSet | VideoStream:
@@ -43,45 +39,10 @@ def open_data(text: str) -> DataSet | VideoStream:
         >>> len(data), data[0].x.shape
         (10, torch.Size([1, 3, 8, 8]))
     """
-    if not is_name(text):
-        raise InputError(f"data are named by text: {_KNOWN}; given {text!r}")
+    kind, where = data_named(text)
     with needs_full(f"data {text!r}"):
-        return _opened(text)
-
-
-def _opened(text: str) -> DataSet | VideoStream:
-    """Raises InputError; ModuleNotFoundError for a package that is not there."""
-    if text in _PACKAGED:
-        return _PACKAGED[text]()
-    kind, colon, rest = text.partition(":")
-    if colon and kind == "camera":
-        return camera(rest, text)
-    if colon and kind in _IN_FOLDERS:
-        return _IN_FOLDERS[kind](_folder(rest, text), text)
-    return _by_path(text)
-
-
-def _by_path(text: str) -> DataSet | VideoStream:
-    path = Path(text)
-    try:
-        is_folder, is_file = path.is_dir(), path.is_file()
-    except (OSError, ValueError) as error:
-        raise InputError(f"no data '{printable(text)}': {error}; expected {_KNOWN}") from error
-    if is_folder:
-        return image_folder(path, text)
-    if is_file:
-        return video_file(path, text)
-    raise InputError(
-        f"no data '{printable(text)}': there is no such file or folder; expected {_KNOWN}"
-    )
-
-
-def _folder(path: str, text: str) -> Path:
-    """Raises InputError."""
-    try:
-        if path and Path(path).is_dir():
-            return Path(path)
-    except (OSError, ValueError) as error:
-        raise InputError(f"no data '{printable(text)}': {error}") from error
-    kind = text.partition(":")[0]
-    raise InputError(f"no data '{printable(text)}': expected {kind}:PATH with an existing folder")
+        if kind in _PACKAGED:
+            return _PACKAGED[kind]()
+        if kind == CAMERA:
+            return camera(where, text)
+        return _BY_PATH[kind](Path(where), text)

@@ -70,11 +70,3 @@ def read_image(
         raise InputError(f"preparation must be a Preparation, given {preparation!r}")
     data, name = (source, "the picture") if isinstance(source, bytes) else file_bytes(source)
     return ImageFile(data, name, header_of(data, name), preparation)
-
-
-def allow_pixels(most: int) -> None:
-    """Let pictures have so many pixels from now on, in this whole process: the limit is Pillow's.
-
-    Decoding takes up to 12 bytes for each.
-    """
-    Image.MAX_IMAGE_PIXELS = most

@@ -45,6 +45,14 @@ def usual_limits() -> PictureLimits:
     return PictureLimits(FORMATS, Image.MAX_IMAGE_PIXELS, advice)
 
 
+def allow_pixels(most: int) -> None:
+    """Let pictures have so many pixels from now on, in this whole process: the limit is Pillow's.
+
+    Decoding takes up to 12 bytes for each.
+    """
+    Image.MAX_IMAGE_PIXELS = most
+
+
 def decoded(
     source: str | PathLike[str] | Image.Image, make: Callable[[Image.Image], _Made]
 ) -> _Made:

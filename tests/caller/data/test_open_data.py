@@ -198,3 +198,8 @@ def test_a_package_that_is_not_installed_is_named_with_its_extra():
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert ran.stdout.startswith("NotInstalledError data 'digits' needs sklearn"), ran.stderr
     assert "pip install 'edgesplit[data]'" in ran.stdout
+
+
+def test_a_data_set_shows_what_it_is():
+    assert repr(open_data("digits").first(9)) == "<DataSet digits, 9 examples, 10 classes>"
+    assert repr(open_data("photos")) == "<DataSet photos, 8 examples>"

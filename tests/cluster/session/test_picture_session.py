@@ -69,6 +69,7 @@ def test_the_file_is_sent_where_that_is_quickest(split):
         sent, _ = split.last_record.timings
         assert sent.sent_bytes < 40_000 < file.tensor().nbytes
         assert sent.codec_s == 0.0
+    assert repr(split) == f"<EdgeSplit of Sequential, plan {split.plan}>"
     text = str(split.explain())
     assert "pictures come as files; cloud decodes them" in text
     assert split.profile.codec(PICTURE).spread_bytes[0] >= 0
