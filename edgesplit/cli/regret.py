@@ -40,8 +40,9 @@ def show_regret(file: Path | None, last_s: float | None, as_json: bool, **which:
     planner, which knows what each request will meet.
 
     The session is not disturbed: it keeps its last 40,000 events, in at most 4 MB, and all is
-    worked out by this command. Runs on a node of the cluster. FILE is one that `edgesplit events
-    --out FILE` wrote, and needs no cluster.
+    worked out by this command. Runs on a node of the cluster; on emulated tiers use split.regret()
+    in the program itself. FILE is one that `edgesplit events --out FILE` wrote, and needs no
+    cluster.
 
     \b
     Example: edgesplit regret --last 1h

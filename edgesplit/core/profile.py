@@ -175,6 +175,11 @@ class Profile:
             profile = profile.with_tier(self.tier(name).on(runtime))
         return profile
 
+    def on_quickest(self) -> "Profile":
+        """The same profile with each tier's quickest runtime in use, of those that lose nothing."""
+        quickest = {tier.name: tier.quickest_runtime for tier in self.tiers}
+        return self if quickest == self.runtimes else self.on(quickest)
+
     def with_link(self, link: Link) -> "Profile":
         """The same profile with that link replaced."""
         links = tuple(link if old.pair == link.pair else old for old in self.links)

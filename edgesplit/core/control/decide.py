@@ -65,7 +65,7 @@ def _decision(state: ControlState, model: CostModel, limit_s: float | None) -> D
         if isinstance(state.policy, CostPolicy):
             return state.policy.decision(model, limit_s)
         goal = replace(state.goal, latency_limit_s=limit_s)
-        plan = state.policy(state.graph, model.profile, goal)
+        plan = state.policy(state.graph, model.profile.on_quickest(), goal)
     except EdgeSplitError:  # the policy has no plan under these conditions: keep what there is
         return None
     cost = cost_of(state, model, plan)

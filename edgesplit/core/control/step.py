@@ -90,7 +90,7 @@ def begin(
     profile = replace(profile, score_reference=CostModel(graph, profile, goal).score_reference)
     beliefs = believe(profile, at_s)
     seen = profile if goal.probability is None else with_scatter(profile, beliefs)
-    best = CostModel(graph, seen, goal).cost(policy(graph, seen, goal))
+    best = CostModel(graph, seen, goal).cost(policy(graph, seen.on_quickest(), goal))
     state = ControlState(
         graph,
         profile,
@@ -194,7 +194,8 @@ def _learned(state: ControlState, event: Observed) -> Chooser:
     if not learns(state.policy):
         return state.policy
     try:
-        return state.policy.after(state.graph, current_profile(state), event.timings)
+        believed = current_profile(state).on_quickest()
+        return state.policy.after(state.graph, believed, event.timings)
     except EdgeSplitError:
         return state.policy
 

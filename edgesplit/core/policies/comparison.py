@@ -97,7 +97,8 @@ def compare(
 def _choice(
     model: CostModel, name: str, policy: Policy, clock_s: Callable[[], float]
 ) -> PolicyChoice:
-    given, ask, is_new = (model.graph, model.profile, model.goal), checked(policy), learns(policy)
+    given = (model.graph, model.profile.on_quickest(), model.goal)
+    ask, is_new = checked(policy), learns(policy)
     try:
         plan, decision_s = _timed(lambda: ask(*given), clock_s)
         return PolicyChoice(name, model.cost(plan), decision_s, is_new=is_new)

@@ -25,6 +25,8 @@ from edgesplit.core.tier_timing import TierTiming
 class DynaSplit:
     """The policy, and what it keeps of the offline phase: the first graph and profile.
 
+    Where tiers have other runtimes than then, what is at hand now is the offline phase.
+
     The front's first plan within the limit is the plan of least energy within it: whatever takes
     less is too slow. So the planner finds it, and no list is kept that another goal would outdate.
     Energy is that of all tiers, within the goal's boundary; its other limits hold. Tiers, links and
@@ -36,13 +38,19 @@ class DynaSplit:
 
     def __call__(self, graph: Graph, profile: Profile, goal: Goal) -> Plan:
         """The plan chosen, as of every policy."""
-        offline = self.first[1] if self.first and self.first[0] == graph else profile
+        offline = self.first[1] if self.first and self._holds(graph, profile) else profile
         plan = choose(CostModel(graph, _still_there(offline, profile), _least_energy(goal))).plan
         return plan.as_offered(profile.offered)
 
     def after(self, graph: Graph, profile: Profile, timings: Sequence[TierTiming]) -> "DynaSplit":
         """With the first profile kept; later ones change nothing."""
-        return self if self.first and self.first[0] == graph else DynaSplit((graph, profile))
+        return self if self._holds(graph, profile) else DynaSplit((graph, profile))
+
+    def _holds(self, graph: Graph, profile: Profile) -> bool:
+        if self.first is None or self.first[0] != graph:
+            return False
+        then, now = self.first[1].offered, profile.offered
+        return all(set(then.get(name, there)) == set(there) for name, there in now.items())
 
 
 def _least_energy(goal: Goal) -> Goal:

@@ -35,8 +35,8 @@ class Returned:
 
     @property
     def believed(self) -> Profile:
-        """The profile as it was believed before."""
-        return current_profile(self.before)
+        """The profile as it was believed before, as policies see it."""
+        return current_profile(self.before).on_quickest()
 
 
 @dataclass(frozen=True)

@@ -69,12 +69,13 @@ def played(
     window: Window,
     progress: Callable[[float], None] = lambda at_s: None,
 ) -> PlayedRequests:
-    """The requests in the window. Policies that learn do so from all events.
+    """The requests in the window, which are also those that policies learn from.
 
     progress: is called with the time of each moment. Raises EventFileError for an event that cannot
     be played.
     """
-    found, told, last, count = PlayedRequests(window), shadows(policies), None, 0
+    found, last, count = PlayedRequests(window), None, 0
+    told: Mapping[str, Shadow] = shadows(policies)
     for moment in history(log):
         progress(moment.at_s)
         is_due = moment.at_s >= window.since_s
@@ -86,8 +87,7 @@ def played(
             case Returned():
                 count += is_due
                 if is_due and count % window.every == 0:
-                    _take(found, moment, {name: shadow.plan for name, shadow in told.items()})
-                told = {name: shadow.told(moment) for name, shadow in told.items()}
+                    told = _take(found, moment, told)
             case LeftOut():
                 found.left_out[moment.why] += is_due
     return found
@@ -103,25 +103,32 @@ def _looked(told: Mapping[str, Shadow], moment: Evaluation) -> dict[str, Shadow]
     return {name: shadow.looked(moment.state, model) for name, shadow in told.items()}
 
 
-def _take(found: PlayedRequests, returned: Returned, plans: Mapping[str, Plan | None]) -> None:
-    """One more request. plans: in force for each policy."""
+def _take(
+    found: PlayedRequests, returned: Returned, told: Mapping[str, Shadow]
+) -> Mapping[str, Shadow]:
+    """One more request; the shadows after it."""
     try:
         request = past_request(returned)
     except PlanError:
         found.left_out["along plans that cannot be modelled any more"] += 1
-        return
+        return told
     model = CostModel(returned.after.graph, request.met, request.goal)
-    courses = {plan: _course(model, request, plan) for plan in {*plans.values()} if plan}
-    for name, plan in plans.items():
-        found.courses.setdefault(name, []).append(courses[plan] if plan else None)
+    plans = {shadow.plan for shadow in told.values() if shadow.plan is not None}
+    courses = {plan: _course(model, request, plan) for plan in plans}
+    for name, shadow in told.items():
+        found.courses.setdefault(name, []).append(courses[shadow.plan] if shadow.plan else None)
     best = choose(model).cost
     found.best.append(Course(best.plan, request.along(best.plan, spent_of(best))))
     found.requests.append(request)
     tiers = returned.after.beliefs.tiers
     found.unmeasured = tuple(name for name, one in tiers.items() if not one.slowdown.count)
+    return {name: shadow.told(returned, model) for name, shadow in told.items()}
 
 
 def _course(model: CostModel, request: PastRequest, plan: Plan) -> Course | None:
+    """A runtime that the plan names and a tier lacks is the one in use there."""
+    if model.profile.offered.keys() >= {*plan.route}:
+        plan = plan.as_offered(model.profile.offered)
     try:
         return Course(plan, request.along(plan, spent_of(model.cost(plan))))
     except PlanError:

@@ -12,6 +12,7 @@ from edgesplit.core.policies.checked import checked
 from edgesplit.core.policies.learning import is_followed, learns
 from edgesplit.core.policies.policy import Policy
 from edgesplit.core.shadow.history import Returned
+from edgesplit.core.shadow.modelled_timings import modelled_timings
 from edgesplit.errors import EdgeSplitError
 
 
@@ -39,14 +40,20 @@ class Shadow:
             return changed(self, plan=best.plan)
         return self
 
-    def told(self, request: Returned) -> "Shadow":
-        """After a request of the session, along its plan: what a policy that learns makes of it."""
-        if not learns(self.policy):
+    def told(self, request: Returned, model: CostModel) -> "Shadow":
+        """After a request along its plan: what a policy that learns makes of it.
+
+        model: of the conditions that the request met. By it is told what tiers would have measured,
+        where the session ran another plan.
+        """
+        if self.plan is None or not learns(self.policy):
             return self
-        graph = request.after.graph
         try:
-            learned = self.policy.after(graph, request.believed, request.timings)
-        except EdgeSplitError:
+            timings = request.timings
+            if self.plan != request.plan:
+                timings = modelled_timings(model, self.plan)
+            learned = self.policy.after(model.graph, request.believed, timings)
+        except EdgeSplitError:  # it cannot run, or cannot be learned from
             return self
         return changed(self, policy=learned)
 

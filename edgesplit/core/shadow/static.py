@@ -10,25 +10,27 @@ from edgesplit.core.planner.choose import choose
 from edgesplit.core.policies.hindsight import Hindsight
 from edgesplit.core.profile import Profile
 from edgesplit.core.shadow.past_request import PastRequest
+from edgesplit.core.tier import Tier
 
 
 def best_static(graph: Graph, requests: Sequence[PastRequest]) -> Plan:
-    """The plan of least mean score, of those that could run at each of the requests.
+    """The plan of least mean score, of those over tiers that were there all the time.
 
-    Exact while pressures stay the same (core/policies/hindsight.py); by the goal of the last.
+    A runtime that was not there yet, or no longer, is the one in use then (Plan.as_offered). Exact
+    while pressures stay the same (core/policies/hindsight.py); by the goal of the last request.
     """
     profiles, goal = _alike([request.met for request in requests]), requests[-1].goal
     return choose(CostModel(graph, Hindsight(graph, goal, profiles).mean_profile, goal)).plan
 
 
 def _alike(profiles: Sequence[Profile]) -> tuple[Profile, ...]:
-    """The profiles with the tiers, runtimes and codecs that all of them have."""
+    """The profiles with the tiers and codecs that all of them have, and the last one's runtimes."""
     kinds = {(repr(one.offered), _codecs(one)): one for one in profiles}.values()
     if len(kinds) == 1:
         return tuple(profiles)
     tiers = {
-        name: [runtime for runtime in there if all(runtime in o.offered[name] for o in kinds)]
-        for name, there in profiles[-1].offered.items()
+        name: runtimes
+        for name, runtimes in profiles[-1].offered.items()
         if all(name in one.names for one in kinds)
     }
     codecs = set.intersection(*(set(_codecs(one)) for one in kinds))
@@ -40,11 +42,19 @@ def _codecs(profile: Profile) -> tuple[str, ...]:
 
 
 def _only(profile: Profile, tiers: Mapping[str, Sequence[str]], codecs: Collection[str]) -> Profile:
-    """tiers: by name the runtimes that are left; a tier without any is left out too."""
-    profile = profile.without_tiers({name for name in profile.names if not tiers.get(name)})
+    """tiers: by name their runtimes."""
+    profile = profile.without_tiers({name for name in profile.names if name not in tiers})
     for name, runtimes in tiers.items():
-        tier = profile.tier(name).on(runtimes[0])
-        for runtime in set(tier.runtimes) - set(runtimes):
-            tier = tier.without_layer_times(runtime)
-        profile = profile.with_tier(tier)
+        profile = profile.with_tier(_with_runtimes(profile.tier(name), runtimes))
     return replace(profile, codecs=tuple(one for one in profile.codecs if one.codec in codecs))
+
+
+def _with_runtimes(tier: Tier, runtimes: Sequence[str]) -> Tier:
+    """With those alone; one that it lacks takes what the one in use takes."""
+    used = tier.times_in(tier.runtime)
+    for runtime in set(runtimes) - set(tier.runtimes):
+        tier = tier.with_layer_times(replace(used, runtime=runtime))
+    tier = tier.on(runtimes[0])
+    for runtime in set(tier.runtimes) - set(runtimes):
+        tier = tier.without_layer_times(runtime)
+    return tier

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from control_cases import feed, make_ready, of_kind, request, started
 from learner_cases import TRIED, TriesOut
-from worlds import GOAL, VGG, chain, slowed, throttled
+from worlds import GOAL, VGG, chain, row_of, slowed, throttled, with_layer_times
 
 from edgesplit.core.control.event import (
     Activate,
@@ -229,3 +229,28 @@ def test_a_policy_that_knows_no_tier_of_these_keeps_the_plan_in_force():
     choice = None
     state, actions = step(state, Tick(1.1))
     assert (state.active, state.decided_s, actions) == (END, 1.1, ())
+
+
+def test_policies_of_others_see_each_tiers_quickest_exact_runtime_as_the_one_in_use():
+    seen = []
+
+    @dataclass(frozen=True)
+    class Looks(TriesOut):
+        plans: tuple[str, ...] = (str(CLOUD),)
+
+        def __call__(self, graph, profile, goal):
+            seen.append(profile.runtimes)
+            return super().__call__(graph, profile, goal).on(profile.runtimes)
+
+        def after(self, graph, profile, timings):
+            seen.append(profile.runtimes)
+            return self
+
+    quick = with_layer_times(V, "cloud", row_of(V, "cloud", 0.5))
+    quick = with_layer_times(quick, "end", row_of(V, "end", 2.0))
+    state = started(Looks(), profile=quick)
+    state, _ = feed(state, quick, [0.5, 1.2])
+    assert len(seen) > 3
+    expected = {"end": "torch", "edge": "torch", "cloud": "onnx"}
+    assert all(runtimes == expected for runtimes in seen)
+    assert state.active.runtimes["cloud"] == "onnx"

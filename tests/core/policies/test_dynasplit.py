@@ -72,6 +72,16 @@ def test_another_graph_begins_anew():
     assert policy.after(other, PROFILE, ()) == DynaSplit((other, PROFILE))
 
 
+def test_a_runtime_that_comes_later_is_measured_offline_too():
+    policy = DynaSplit().after(GRAPH, PROFILE, ())
+    faster = with_rows(PROFILE, GRAPH, {"end": ["onnx"]})
+    assert policy(GRAPH, faster, Goal()) == DynaSplit()(GRAPH, faster, Goal())
+    now = policy.after(GRAPH, faster, ())
+    assert now == DynaSplit((GRAPH, faster))
+    used = faster.on({"end": "onnx"})
+    assert now.after(GRAPH, used, ()) is now  # the same runtimes, another one in use
+
+
 def test_what_is_gone_is_not_used():
     goal = Goal(latency_limit_s=0.3)
     with_onnx = with_rows(PROFILE, GRAPH, {"edge": ["onnx"], "cloud": ["onnx"]})
