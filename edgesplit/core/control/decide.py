@@ -10,7 +10,7 @@ from edgesplit.core.cost import Cost, CostModel
 from edgesplit.core.payload_codec import AS_IS
 from edgesplit.core.plan import Plan, Stage
 from edgesplit.core.planner.choose import Decision
-from edgesplit.core.policies.policy import CostPolicy
+from edgesplit.core.policies.policy import CostPolicy, FixedPlan
 from edgesplit.core.profile import Profile, Tier
 from edgesplit.errors import PlanError
 
@@ -76,7 +76,7 @@ def _with_headroom(limit_s: float, settings: Settings) -> float:
 
 def is_worth(state: ControlState, best: Cost, current: Cost | None) -> bool:
     """True if going from `current` (None: it cannot run) to `best` repays the switch."""
-    if current is None:
+    if current is None or _is_asked_for(state, best, current):
         return True
     settings, limit = state.settings, state.goal.latency_limit_s
     if limit is not None and current.limited_s > limit:
@@ -111,9 +111,15 @@ def holds(state: ControlState, plan: Plan, current: Cost | None) -> bool:
     return is_worth(state, best, cost_of(state, model, state.active))
 
 
+def _is_asked_for(state: ControlState, best: Cost, current: Cost) -> bool:
+    """Whether it is the user's own plan, which is wanted whatever it scores."""
+    policy = state.policy
+    return isinstance(policy, FixedPlan) and best.plan == policy.plan != current.plan
+
+
 def is_better(state: ControlState, plan: Cost, current: Cost | None) -> bool:
     """True if `plan` still has anything over `current`, hysteresis aside."""
-    if current is None:
+    if current is None or _is_asked_for(state, plan, current):
         return True
     limit = state.goal.latency_limit_s
     if limit is not None and current.limited_s > limit:

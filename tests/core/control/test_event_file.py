@@ -45,7 +45,7 @@ from edgesplit.core.payload_codec import CodecSizes, CodecSpeed
 from edgesplit.core.plain_data import tagged
 from edgesplit.core.plan import plan_along
 from edgesplit.core.policies.named import policy_named
-from edgesplit.core.policies.policy import fixed, score
+from edgesplit.core.policies.policy import FixedPlan, score
 from edgesplit.core.power import Power
 from edgesplit.core.profile import Link, Tier
 from edgesplit.core.tier_timing import TierTiming
@@ -191,7 +191,7 @@ def test_a_named_policy_comes_back_by_its_name(name):
 
 
 def test_a_function_as_policy_is_replaced_by_score():
-    log = recorded(fixed(plan_along(["end"], [], len(VGG))), "", 4.0)
+    log = recorded(FixedPlan(plan_along(["end"], [], len(VGG))), "", 4.0)
     back = read_lines(lines_of(log))
     assert back.start.policy is score
     assert not all(one.is_same for one in decisions(back))
