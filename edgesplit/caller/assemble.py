@@ -31,7 +31,7 @@ from edgesplit.core.goal import Goal
 from edgesplit.core.payload_codec import is_lossy
 from edgesplit.core.policies.checked import checked
 from edgesplit.core.policies.named import policy_named
-from edgesplit.core.policies.policy import Policy
+from edgesplit.core.policies.policy import FixedPlan, Policy
 from edgesplit.errors import GoalError, InputError
 from edgesplit.node.process.messages import warn
 from edgesplit.node.program.export.model import warm_up
@@ -146,7 +146,9 @@ def assemble(setup: Setup) -> Parts:
     benchmark = RuntimeBenchmark(session, is_loud=config.runtimes is not None)
     verdicts = RuntimeVerdicts(session)
     supervisor = Supervisor(session, benchmark.again)
-    benchmarks = AccuracyBenchmark(session, config, setup.options.examples)
+    policy = setup.options.policy
+    fixed = policy.plan if isinstance(policy, FixedPlan) else None
+    benchmarks = AccuracyBenchmark(session, config, setup.options.examples, fixed)
     threads = Threads(watch, benchmark, supervisor, verdicts, Joining(session), benchmarks)
     workloads = Workloads(setup.model, session, threads, setup.options, setup.progress)
     recheck = AnswerCheck(session, verdicts, config.exactness)

@@ -40,7 +40,7 @@ def next_to_measure(graph: Graph, profile: Profile, goal: Goal) -> LossCandidate
     reference = CostModel(graph, profile, goal).score_reference
     profile = replace(profile, score_reference=reference)
     hoped = choose(CostModel(graph, _hopeful(profile), goal)).cost
-    found = _unmeasured(hoped.plan, profile)
+    found = unmeasured_part(hoped.plan, profile)
     if found is None or not _is_worth(hoped, _best_known(graph, profile, goal)):
         return None
     return found
@@ -65,13 +65,18 @@ def _hoped(loss: float | None) -> float | None:
     return 0.0 if loss == math.inf else loss
 
 
-def _unmeasured(plan: Plan, profile: Profile) -> LossCandidate | None:
-    """The lossy part of a plan whose loss is not measured; a plan has one lossy part at most."""
+def unmeasured_part(plan: Plan, profile: Profile) -> LossCandidate | None:
+    """The lossy part of a plan whose loss is not measured; a plan has one lossy part at most.
+
+    None also of a codec that fits no payload there.
+    """
     for stage in plan.stages:
         if len(stage) and profile.tier(stage.tier).loss_in(stage.runtime) == math.inf:
             return LossCandidate(plan, stage.tier, stage.runtime)
         sizes = profile.codec(stage.codec)
-        if sizes is not None and is_lossy(stage.codec) and sizes.loss[stage.stop] is None:
+        if sizes is None or not is_lossy(stage.codec):
+            continue
+        if sizes.loss[stage.stop] is None and math.isfinite(sizes.payload_bytes[stage.stop]):
             return LossCandidate(plan, stage.tier, stage.codec, stage.stop)
     return None
 

@@ -16,7 +16,7 @@ from edgesplit.core.layer_times import LayerTimes
 from edgesplit.core.payload_codec import CodecSizes, CodecSpeed
 from edgesplit.core.plan import parse_plan
 from edgesplit.core.planner.choose import choose
-from edgesplit.core.policies.policy import fixed, only
+from edgesplit.core.policies.policy import FixedPlan, only
 from edgesplit.core.power import Power
 from edgesplit.core.profile import Link, Profile, Tier
 from edgesplit.core.scatter import assumed_scatter
@@ -114,8 +114,25 @@ def test_uncertainty_counts_codecs_as_computing():
 def test_a_codec_that_may_not_be_used_is_refused(plan, goal, told):
     with pytest.raises(PlanError, match=told):
         cost(plan, **goal)
+    policy = FixedPlan(parse_plan(plan))
+    if "measured" in told:  # and may be yet
+        assert policy(GRAPH, PROFILE, Goal(**goal)).codecs == ("as-is",)
+        return
     with pytest.raises(PlanError, match=told):
-        fixed(parse_plan(plan))(GRAPH, PROFILE, Goal(**goal))
+        policy(GRAPH, PROFILE, Goal(**goal))
+
+
+def test_a_fixed_plan_waits_for_its_codec_only():
+    policy, granted = FixedPlan(parse_plan("end:0-1 |int8| edge:1-2")), Goal(**GRANTED)
+    assert policy(GRAPH, BARE, granted) == parse_plan("end:0-1 | edge:1-2")
+    assert policy(GRAPH, PROFILE, granted) == policy.plan
+    with pytest.raises(PlanError, match="nothing lossy is granted"):
+        policy(GRAPH, BARE, Goal())
+    lossless = FixedPlan(parse_plan(CODED))
+    assert lossless(GRAPH, BARE, Goal()) == parse_plan("end:0-1 | edge:1-2")
+    assert lossless(GRAPH, PROFILE, Goal()) == lossless.plan
+    with pytest.raises(PlanError, match="stops at layer 3"):
+        FixedPlan(parse_plan("end:0-1 |int8| edge:1-3"))(GRAPH, BARE, granted)
 
 
 def test_a_tier_that_does_not_know_a_codec_is_named():

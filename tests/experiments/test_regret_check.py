@@ -11,7 +11,7 @@ from edgesplit.core.control.step import begin
 from edgesplit.core.goal import Goal
 from edgesplit.core.graph import Graph
 from edgesplit.core.policies.learning import is_followed
-from edgesplit.core.policies.policy import fixed
+from edgesplit.core.policies.policy import FixedPlan
 from edgesplit.core.power import Power
 from edgesplit.core.profile import Link, Profile, Tier
 from experiments.regret_check import GOALS, PLANS, InTurns, compared, requests_of
@@ -36,7 +36,7 @@ def requests(slowdown=1.0):
 
 
 def requests_of_one(plan, slowdown):
-    begun = begin(GRAPH, profile(), Goal(), fixed(plan), Settings(), 0.0)
+    begun = begin(GRAPH, profile(), Goal(), FixedPlan(plan), Settings(), 0.0)
     true = profile(slowdown if plan == PLANS[0] else 1.0)
     run = simulate(begun, World(true, noise=0.0, outliers=0.0, pause_s=0.02), 30.0,
                    np.random.default_rng(0))  # fmt: skip

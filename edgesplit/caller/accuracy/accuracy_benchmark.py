@@ -27,8 +27,9 @@ from edgesplit.cluster.measure.runtimes import Offered
 from edgesplit.cluster.session.session import Session
 from edgesplit.config import Config
 from edgesplit.core.accuracy import Loss
-from edgesplit.core.codec_candidates import LossCandidate, next_to_measure
-from edgesplit.core.payload_codec import PICTURE, CodecSizes, CodecSpeeds
+from edgesplit.core.codec_candidates import LossCandidate, next_to_measure, unmeasured_part
+from edgesplit.core.goal import Goal
+from edgesplit.core.payload_codec import AS_IS, PICTURE, CodecSizes, CodecSpeeds
 from edgesplit.core.plan import Plan, Stage
 from edgesplit.errors import ClosedError, EdgeSplitError, InputError
 from edgesplit.node.codec.picture_speed import PictureSample
@@ -54,11 +55,19 @@ class AccuracyWarning(UserWarning):
 class AccuracyBenchmark:
     """Of one session. send: sends a payload at cut 0 along a plan; what comes back is in no record.
 
-    Nothing is measured while neither a codec nor a lossy runtime is wanted.
+    fixed: the user's plan, of which alone losses are then measured. Nothing is measured while
+    neither a codec nor a lossy runtime is wanted.
     """
 
-    def __init__(self, session: Session, config: Config, examples: Examples | None) -> None:
+    def __init__(
+        self,
+        session: Session,
+        config: Config,
+        examples: Examples | None,
+        fixed: Plan | None = None,
+    ) -> None:
         self._session, self._config, self._examples = session, config, examples
+        self._fixed = fixed
         self.send: Send | None = None
         self._all: dict[str, WorkloadAccuracy] = {}  # by workload
         self._computing = SettledThread("accuracy", bool(config.flush_denormals), is_patient=True)
@@ -165,7 +174,7 @@ class AccuracyBenchmark:
         told = {sizes.codec for sizes in one.workload.profile.codecs}
         if any(map(one.is_dropped, told)):  # it was not to be told then
             self._tell(one, ())
-        wanted = self._config.wanted_codecs(one.workload.goal)
+        wanted = self._wanted(one.workload.goal)
         has_pictures = self._config.sends_pictures and one.workload.pictures.are_new
         is_any_wanted = bool(wanted) or self._session.calibrates or has_pictures
         if one.is_over or time.monotonic() < one.not_before_s or not is_any_wanted:
@@ -186,6 +195,14 @@ class AccuracyBenchmark:
             self._measure(one, candidate)
         one.settled.set()
 
+    def _wanted(self, goal: Goal) -> tuple[str, ...]:
+        """Codecs that payloads are encoded in, the fixed plan's too, as far as they are granted."""
+        named = self._config.wanted_codecs(goal)
+        used = [] if self._fixed is None else [c for c in self._fixed.codecs if c != AS_IS]
+        if used:
+            named += replace(self._config, codecs=used).wanted_codecs(goal)
+        return tuple(dict.fromkeys(named))
+
     def _candidate(self, one: WorkloadAccuracy) -> LossCandidate | None:
         goal, workload = one.workload.goal, one.workload
         if self._examples is None or goal.max_accuracy_loss is None:
@@ -193,6 +210,8 @@ class AccuracyBenchmark:
         if one.is_over or not one.has_examples:
             return None
         profile = self._session.planning.current_profile(workload.id)
+        if self._fixed is not None:
+            return unmeasured_part(self._fixed, profile)
         return next_to_measure(workload.graph, profile, goal)
 
     def _measure(self, one: WorkloadAccuracy, candidate: LossCandidate) -> None:
@@ -204,6 +223,11 @@ class AccuracyBenchmark:
             found = meter.of_codec(candidate.cut, candidate.name, compute)
             one.measured[candidate.name, candidate.cut] = found
             self._tell(one, ())
+            if self._fixed is not None and found.loss.most > most:
+                _warn(
+                    f"plan {self._fixed} is used without {candidate.name}: at cut "
+                    f"{candidate.cut} that costs {found.loss}, {most:g} is granted"
+                )
         else:
             part = candidate.name, candidate.tier
             if not one.is_dropped(candidate.name):

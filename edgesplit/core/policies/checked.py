@@ -8,7 +8,7 @@ from edgesplit.core.goal import Goal
 from edgesplit.core.graph import Graph
 from edgesplit.core.plan import Plan
 from edgesplit.core.policies.learning import LearningPolicy, is_followed, learns
-from edgesplit.core.policies.policy import CostPolicy, Policy
+from edgesplit.core.policies.policy import CostPolicy, FixedPlan, Policy
 from edgesplit.core.profile import Profile
 from edgesplit.core.tier_timing import TierTiming
 from edgesplit.errors import EdgeSplitError, PlanError
@@ -59,7 +59,7 @@ class CheckedLearningPolicy(CheckedPolicy):
 
 def checked(policy: Policy) -> Policy:
     """The same policy, whose failures and wrong answers are PlanErrors that say so."""
-    if isinstance(policy, CostPolicy):
+    if isinstance(policy, CostPolicy | FixedPlan):
         return policy  # ours
     return CheckedLearningPolicy(policy) if learns(policy) else CheckedPolicy(policy)
 

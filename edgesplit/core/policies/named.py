@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from edgesplit.core.plan import parse_plan
-from edgesplit.core.policies.policy import Policy, fastest, fixed, only, plays, score
+from edgesplit.core.policies.policy import FixedPlan, Policy, fastest, only, plays, score
 from edgesplit.core.policies.published import PUBLISHED
 from edgesplit.core.policies.trivial import RandomPlan
 from edgesplit.errors import UnknownNameError
@@ -36,4 +36,4 @@ def policy_named(text: str, tiers: Sequence[str]) -> Policy:
     for tier in plan.route:
         if not any(plays(tier, one) for one in tiers):
             raise UnknownNameError(f"plan {plan}: no tier {tier!r}; known: {', '.join(tiers)}")
-    return fixed(plan)
+    return FixedPlan(plan)

@@ -2,10 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
+from edgesplit.core.accuracy_loss import lossy_parts
 from edgesplit.core.cost import CostModel
 from edgesplit.core.goal import Goal
 from edgesplit.core.graph import Graph
+from edgesplit.core.payload_codec import AS_IS, is_lossy
 from edgesplit.core.plan import Plan
 from edgesplit.core.planner.choose import Decision, choose, choose_fastest, choose_within
 from edgesplit.core.planner.route import best_route
@@ -87,14 +90,38 @@ def _all_on(model: CostModel, node: str) -> Plan | None:
     return None if walk is None else space.plan(walk)
 
 
-def fixed(plan: Plan) -> Policy:
-    """Always that plan, in the runtimes and codecs it names.
+@dataclass(frozen=True)
+class FixedPlan:
+    """A policy: always that plan, in the runtimes and codecs it names.
 
-    The policy raises PlanError where the plan does not fit, a tier lacks a runtime or a codec, or
-    the goal does not grant what it loses.
+    Codecs that are not measured yet are left out until they are; the plan is then gone over to,
+    whatever it scores. The policy raises PlanError where the plan does not fit, a tier lacks a
+    runtime or a codec, or the goal does not grant what it loses.
     """
 
-    def policy(graph: Graph, profile: Profile, goal: Goal) -> Plan:
-        return CostModel(graph, profile, goal).cost(plan).plan
+    plan: Plan
+    is_followed: ClassVar[bool] = True
 
-    return policy
+    def __call__(self, graph: Graph, profile: Profile, goal: Goal) -> Plan:
+        """The plan, or what of it can be used by now."""
+        model = CostModel(graph, profile, goal)
+        try:
+            return model.cost(self.plan).plan
+        except PlanError:
+            meanwhile = self._until_measured(model)
+            if meanwhile == self.plan:
+                raise
+            return model.cost(meanwhile).plan
+
+    def _until_measured(self, model: CostModel) -> Plan:
+        """With payloads as they are where the plan's codec may be used once it is measured."""
+        profile, is_granted = model.profile, model.goal.max_accuracy_loss is not None
+        if sum(1 for _ in lossy_parts(self.plan, profile)) > 1:
+            return self.plan
+        codecs = list[str]()
+        for codec, cut in zip(self.plan.codecs, self.plan.cuts, strict=True):
+            sizes = profile.codec(codec)
+            is_unmeasured = sizes is None or sizes.loss[cut] is None
+            may_wait = is_unmeasured and (is_granted or not is_lossy(codec))
+            codecs.append(AS_IS if may_wait else codec)
+        return self.plan.coded(codecs)

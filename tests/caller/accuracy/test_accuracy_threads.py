@@ -100,11 +100,11 @@ def pairs(count=60, label=None):
 class Measuring:
     """A session's benchmark at work on some workloads."""
 
-    def __init__(self, examples, *workloads, config=None):
+    def __init__(self, examples, *workloads, config=None, fixed=None):
         self.session = Session()
         self.session.workloads = {one.id: one for one in workloads}
         config = config or Config(codecs=CODECS)
-        self.benchmark = AccuracyBenchmark(self.session, config, examples)
+        self.benchmark = AccuracyBenchmark(self.session, config, examples, fixed)
         for one in workloads:
             self.benchmark.add(one, CallArguments((X,), {}))
 
@@ -123,6 +123,29 @@ def test_codecs_that_round_alike_are_measured_once():
         assert len(benchmark.losses("w")) == 1
     losses = {sizes.codec: sizes.loss[0] for sizes in one.profile.codecs}
     assert losses["int8"] == losses["int8+zstd"] < 0.1
+
+
+def test_of_a_fixed_plan_its_own_codec_is_measured_and_no_other():
+    one, plan = workload(), parse_plan("end:0-1 |int8-channel| cloud:1-2")
+    with Measuring(Examples(pairs()), one, fixed=plan) as benchmark:
+        assert benchmark.wait("w", 60)
+        assert set(benchmark.losses("w")) <= {("int8-channel", 1)}
+    plan = parse_plan("end:0-0 |float16| cloud:0-2")
+    other = workload()
+    with Measuring(Examples(pairs()), other, fixed=plan) as benchmark:
+        assert benchmark.wait("w", 60)
+        assert set(benchmark.losses("w")) == {("float16", 0)}
+    assert other.profile.codec("float16").loss[0] is not None
+
+
+def test_of_a_fixed_plan_that_loses_too_much_the_user_is_told():
+    one, plan = workload(), parse_plan("end:0-0 |int4-channel| cloud:0-2")
+    spoilt = pairs(label=5)  # no class of the model: nothing can be shown to be kept
+    with (
+        pytest.warns(AccuracyWarning, match=r"is used without int4-channel: at cut 0 that costs"),
+        Measuring(Examples(spoilt[:9]), one, fixed=plan) as benchmark,
+    ):
+        assert benchmark.wait("w", 60)
 
 
 def test_what_rounds_alike_is_given_up_together_and_at_once():

@@ -193,3 +193,25 @@ def given_up(split, made, limit_s=90.0):
     while time.monotonic() < until_s and any(map(is_lossy, split.plan.codecs)):
         split.infer(made())
     return not any(map(is_lossy, split.plan.codecs))
+
+
+def test_a_fixed_plan_waits_for_its_lossy_codec_to_be_measured(x):
+    """Without it until then."""
+    plan = "end:0-3 |float16| cloud:3-8"
+    random = torch.Generator().manual_seed(3)
+    examples = [torch.rand(1, 3, 32, 32, generator=random) for _ in range(80)]
+    goal = Goal(max_accuracy_loss=0.05)
+    config = Config(tiers=("end", "cloud"), emulation=SLOW, runtimes=("torch",))
+    with EdgeSplit(small_net(), goal, plan, config=config, examples=examples) as split:
+        split.infer(x)
+        assert [stage.codec for stage in split.plan.stages] == ["as-is", "as-is"]
+        split.wait_for_codecs(timeout_s=120)
+        assert split.wait_for_plan()
+        assert str(split.plan) == plan
+        y = split.infer(x)
+        assert torch.equal(y, along(split, x, [(0, 3, "float16"), (3, 8, "as-is")]))
+    with (
+        pytest.raises(PlanError, match="nothing lossy is granted"),
+        EdgeSplit(small_net(), policy=plan, config=config) as split,
+    ):
+        split.infer(x)

@@ -27,7 +27,7 @@ from edgesplit.core.control.step import begin, step
 from edgesplit.core.cost import CostModel
 from edgesplit.core.goal import Goal
 from edgesplit.core.plan import parse_plan
-from edgesplit.core.policies.policy import fixed, score
+from edgesplit.core.policies.policy import FixedPlan, score
 from edgesplit.core.tier_timing import TierTiming
 from edgesplit.errors import ConfigError, EventError, UnknownNameError
 
@@ -278,7 +278,7 @@ def test_doubt_raised_while_a_plan_is_prepared_stops_it():
 
 @pytest.mark.parametrize("plan", [END, EDGE, CLOUD], ids=str)
 def test_a_fixed_policy_is_quiet_whatever_happens(plan):
-    state = started(policy=fixed(plan))
+    state = started(policy=FixedPlan(plan))
     state, actions = feed(state, throttled(chain(VGG), SLOW), range(1, 10))
     for event in (TierLost(20.0, "cloud"), Tick(22.0), TierJoined(23.0, "cloud"), Tick(25.0)):
         state, more = step(state, event)

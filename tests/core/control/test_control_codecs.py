@@ -27,7 +27,7 @@ from edgesplit.core.explain import explain
 from edgesplit.core.goal import Goal
 from edgesplit.core.payload_codec import PICTURE, CodecSizes, CodecSpeed
 from edgesplit.core.plan import parse_plan
-from edgesplit.core.policies.policy import score
+from edgesplit.core.policies.policy import FixedPlan, score
 from edgesplit.core.record import Finished, record_of
 from edgesplit.core.tier_timing import TierTiming
 from edgesplit.errors import EventError, UnknownNameError
@@ -188,6 +188,23 @@ def test_a_simulated_request_decodes_its_picture_once():
         expected_s = model.cost(run.state.active).latency_s
         assert run.requests[-1].latency_s == pytest.approx(expected_s, rel=1e-6)
     assert run.state.active.codecs[0] == PICTURE
+
+
+def test_a_fixed_plan_is_gone_over_to_once_its_codec_is_measured():
+    """Whatever it scores: here a codec that makes everything larger and slower."""
+    plan = parse_plan("end:0-13 |int8| edge:13-16")
+    state = started(FixedPlan(plan), goal=GRANTED)
+    assert state.active == parse_plan("end:0-13 | edge:13-16")
+    worse = sizes("int8", 1.5, 0.004)
+    state, actions = step(state, measured(1.0, replace(worse, loss=(None,) * CUTS)))
+    assert of_kind(actions, Prepare) == []
+    state, actions = step(state, measured(2.0, worse))
+    assert [one.plan for one in of_kind(actions, Prepare)] == [plan]
+    state, actions = make_ready(state, plan, 2.1)
+    assert state.active == plan
+    assert standing(state).is_settled
+    state, actions = step(state, measured(3.0))  # given up
+    assert [one.plan.codecs for one in of_kind(actions, Prepare)] == [("as-is",)]
 
 
 def test_a_quiet_loop_with_codecs_is_calm():

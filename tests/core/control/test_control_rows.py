@@ -22,7 +22,7 @@ from edgesplit.core.control.step import begin, step
 from edgesplit.core.cost import CostModel
 from edgesplit.core.layer_times import LayerTimes
 from edgesplit.core.plan import parse_plan, plan_along
-from edgesplit.core.policies.policy import fixed, score
+from edgesplit.core.policies.policy import FixedPlan, score
 from edgesplit.core.tier_runtimes import TierRuntimes
 from edgesplit.errors import EventError, UnknownNameError
 
@@ -233,7 +233,9 @@ def test_a_policy_that_knows_nothing_of_runtimes_goes_on_in_torch():
 
 
 def test_a_fixed_plan_stays_as_rows_come_and_go():
-    state = started(fixed(END_ONNX), graph=MOBILE, profile=with_layer_times(CHAIN, "end", QUICK))
+    state = started(
+        FixedPlan(END_ONNX), graph=MOBILE, profile=with_layer_times(CHAIN, "end", QUICK)
+    )
     for event in (
         LayerTimesMeasured(1.0, "edge", row_of(CHAIN, "edge", 0.1)),
         RowDropped(2.0, "end", "onnx"),

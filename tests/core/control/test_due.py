@@ -32,7 +32,7 @@ from edgesplit.core.control.simulate import World, simulate
 from edgesplit.core.control.state import ControlState, Settings
 from edgesplit.core.control.step import begin, step
 from edgesplit.core.fleet.host_load import HostLoad
-from edgesplit.core.policies.policy import fastest, fixed, only, score
+from edgesplit.core.policies.policy import FixedPlan, fastest, only, score
 
 TICK_S = 0.1
 
@@ -117,7 +117,7 @@ def test_in_a_steady_world_most_is_spared():
 
 
 def test_a_policy_that_does_not_look_at_scores_is_always_asked():
-    for policy in (fastest, only("cloud"), fixed(started().active)):
+    for policy in (fastest, only("cloud"), FixedPlan(started().active)):
         state, events = played(VGG, World(V, pause_s=0.5), 10.0, policy=policy)
         assert check_spared(state, events) == 0
 

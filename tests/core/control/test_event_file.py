@@ -47,7 +47,7 @@ from edgesplit.core.plain_data import tagged
 from edgesplit.core.plan import plan_along
 from edgesplit.core.policies.checked import bare
 from edgesplit.core.policies.named import policy_named
-from edgesplit.core.policies.policy import fixed, score
+from edgesplit.core.policies.policy import FixedPlan, score
 from edgesplit.core.policies.published import PUBLISHED, Published
 from edgesplit.core.power import Power
 from edgesplit.core.profile import Link, Tier
@@ -223,7 +223,7 @@ def test_what_a_policy_has_learned_is_left_out_where_it_is_no_plain_data(monkeyp
 
 
 def test_a_function_as_policy_is_replaced_by_score():
-    log = recorded(fixed(plan_along(["end"], [], len(VGG))), "", 4.0)
+    log = recorded(FixedPlan(plan_along(["end"], [], len(VGG))), "", 4.0)
     back = read_lines(lines_of(log))
     assert back.start.policy is score
     assert not all(one.is_same for one in decisions(back))

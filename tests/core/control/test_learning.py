@@ -25,7 +25,7 @@ from edgesplit.core.control.step import begin, step
 from edgesplit.core.plan import parse_plan
 from edgesplit.core.policies.checked import bare, checked
 from edgesplit.core.policies.learning import after, is_followed, learns
-from edgesplit.core.policies.policy import fastest, fixed, only, score
+from edgesplit.core.policies.policy import FixedPlan, fastest, only, score
 from edgesplit.errors import PlanError, UnknownNameError
 
 V = chain(VGG)
@@ -51,7 +51,7 @@ def test_each_request_is_learnt_from_with_what_was_believed_before_it():
     assert dict(state.policy.took)[str(CLOUD)] == event.timings[0].own_s
 
 
-@pytest.mark.parametrize("policy", [score, fastest, fixed(END), only("edge")])
+@pytest.mark.parametrize("policy", [score, fastest, FixedPlan(END), only("edge")])
 def test_a_policy_that_does_not_learn_stays_the_same_object(policy):
     assert not learns(policy)
     assert after(policy, VGG, V, ()) is policy

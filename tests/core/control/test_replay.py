@@ -12,7 +12,7 @@ from edgesplit.core.control.simulate import SimulatedRun, World, simulate
 from edgesplit.core.control.state import Settings
 from edgesplit.core.control.step import begin
 from edgesplit.core.cost import CostModel
-from edgesplit.core.policies.policy import fixed, score
+from edgesplit.core.policies.policy import FixedPlan, score
 
 MODELS = pytest.mark.parametrize("graph", [VGG, MOBILE], ids=lambda graph: graph.name)
 
@@ -106,7 +106,7 @@ def test_a_fixed_plan_is_left_alone(rate):
     whole = chain(MOBILE)
     plan = score(MOBILE, whole, GOAL)
     world = World(whole, ((5.0, throttled(whole, rate)),), (TierLost(15.0, "cloud"),))
-    result = run(MOBILE, world, 25.0, policy=fixed(plan))
+    result = run(MOBILE, world, 25.0, policy=FixedPlan(plan))
     assert (result.prepares, result.asks, len(result.switches)) == (1, [], 1)
 
 

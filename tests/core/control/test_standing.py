@@ -13,7 +13,7 @@ from edgesplit.core.control.step import begin, step
 from edgesplit.core.cost import CostModel
 from edgesplit.core.explain import explain
 from edgesplit.core.plan import parse_plan
-from edgesplit.core.policies.policy import fixed, score
+from edgesplit.core.policies.policy import FixedPlan, score
 from edgesplit.errors import PlanError
 
 CHAIN = chain(MOBILE)
@@ -52,7 +52,7 @@ def test_a_better_plan_is_being_prepared_then_in_force():
     assert stands.why == "end[onnx]:0-16 is being prepared on end"
     text = str(told(state))
     assert text.splitlines()[0] == f"{MOBILE.name}: {END_ONNX}"
-    assert f"in force    {stands.active}" in text
+    assert f"in force       {stands.active}" in text
     state, _ = make_ready(state, END_ONNX, 1.2)
     assert standing(state).why == ""
 
@@ -97,12 +97,12 @@ def test_a_plan_too_near_the_limit_is_not_entered():
 
 def test_a_policy_of_its_own_is_what_is_chosen():
     plan = parse_plan("end:0-16")
-    state = started(policy=fixed(plan), graph=MOBILE)
+    state = started(policy=FixedPlan(plan), graph=MOBILE)
     found = told(state)
     assert found.chosen.plan == plan
     assert str(found).splitlines()[0].endswith(": end:0-16")
     assert found.decision.cost.plan != plan
-    assert f"best score  {found.decision.cost.plan}" in str(found)
+    assert f"best score     {found.decision.cost.plan}" in str(found)
 
 
 def test_a_policy_without_a_plan_keeps_the_last_one():

@@ -15,7 +15,7 @@ from edgesplit.core.layer_times import LayerTimes
 from edgesplit.core.matrix import three_tier_matrix
 from edgesplit.core.plan import parse_plan
 from edgesplit.core.policies.named import policy_named
-from edgesplit.core.policies.policy import decide, fastest, fixed, only, score
+from edgesplit.core.policies.policy import FixedPlan, decide, fastest, only, score
 from edgesplit.core.power import Power
 from edgesplit.core.profile import Link, Profile, Tier
 from edgesplit.errors import PlanError, UnknownNameError
@@ -173,7 +173,7 @@ def test_a_fixed_plan_keeps_its_runtimes_and_needs_them():
         policy(GRAPH, bare, LATENCY)
     onnx = PROFILE.with_tier(replace(EDGE, runtime="onnx", layer_times=()))
     with pytest.raises(PlanError, match=r"'edge' has no runtime 'torch'.*write 'edge\[onnx\]:1-3'"):
-        fixed(parse_plan(text))(GRAPH, onnx, LATENCY)
+        FixedPlan(parse_plan(text))(GRAPH, onnx, LATENCY)
 
 
 def test_a_plan_is_costed_in_the_runtimes_it_names():

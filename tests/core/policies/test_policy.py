@@ -10,7 +10,7 @@ from edgesplit.core.goal import Goal
 from edgesplit.core.plan import parse_plan
 from edgesplit.core.policies.checked import checked
 from edgesplit.core.policies.named import policy_named
-from edgesplit.core.policies.policy import decide, fastest, fixed, only, score
+from edgesplit.core.policies.policy import FixedPlan, decide, fastest, only, score
 from edgesplit.errors import PlanError, UnknownNameError
 
 GRAPH, WORK = vgg_like()
@@ -66,9 +66,9 @@ def test_plan_text_errors():
 
 def test_fixed_must_fit():
     with pytest.raises(PlanError, match="stops at layer 2"):
-        fixed(parse_plan("end:0-2"))(GRAPH, PROFILE, Goal())
+        FixedPlan(parse_plan("end:0-2"))(GRAPH, PROFILE, Goal())
     with pytest.raises(PlanError, match="no link end->cloud"):
-        fixed(parse_plan("end:0-2 | cloud:2-21"))(GRAPH, CHAIN, Goal())
+        FixedPlan(parse_plan("end:0-2 | cloud:2-21"))(GRAPH, CHAIN, Goal())
 
 
 def test_a_policy_that_fails_or_returns_no_plan_is_a_plan_error():

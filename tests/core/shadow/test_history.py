@@ -11,7 +11,7 @@ from edgesplit.core.control.event import Observed, Tick, TierLost
 from edgesplit.core.cost import CostModel
 from edgesplit.core.payload_codec import CodecSizes, CodecSpeed
 from edgesplit.core.plan import parse_plan
-from edgesplit.core.policies.policy import fixed
+from edgesplit.core.policies.policy import FixedPlan
 from edgesplit.core.shadow.history import Evaluation, LeftOut, Returned, history
 from edgesplit.core.shadow.past_request import past_request, spent_of
 from edgesplit.errors import EventFileError
@@ -35,7 +35,7 @@ def only_request(state, event):
 
 def test_a_request_shows_the_slowdowns_and_rates_that_it_met():
     true = throttled(slowed(V, "edge", 3.0), 1e7, ("end", "edge"))
-    found = only_request(started(fixed(SHARED)), request(SHARED, true, 0.5))
+    found = only_request(started(FixedPlan(SHARED)), request(SHARED, true, 0.5))
     assert found.met.tier("edge").slowdown == pytest.approx(3.0)
     assert found.met.tier("end").slowdown == pytest.approx(1.0)
     assert found.met.tier("cloud").slowdown == 1.0
@@ -48,7 +48,7 @@ def test_a_request_shows_the_slowdowns_and_rates_that_it_met():
 def test_the_plan_that_ran_costs_what_was_measured_and_another_by_how_much_it_differs():
     event = request(SHARED, slowed(V, "edge", 2.0), 0.5)
     late = tuple(replace(t, own_s=t.own_s + 0.1) for t in event.timings[:1]) + event.timings[1:]
-    found = only_request(started(fixed(SHARED)), Observed(0.5, late))
+    found = only_request(started(FixedPlan(SHARED)), Observed(0.5, late))
     assert found.spent.latency_s == late[0].own_s
     model = CostModel(VGG, found.met, found.goal)
     other = spent_of(model.cost(CLOUD))
@@ -58,7 +58,7 @@ def test_the_plan_that_ran_costs_what_was_measured_and_another_by_how_much_it_di
 
 
 def test_measured_joules_count_where_each_tier_that_computed_has_some():
-    state = started(fixed(SHARED))
+    state = started(FixedPlan(SHARED))
     measured = only_request(state, with_joules(request(SHARED, V, 0.5)))
     links_j = measured.spent.total_energy_j - 1.0
     assert 0 < links_j < 0.2
@@ -90,7 +90,7 @@ def test_measured_joules_count_where_each_tier_that_computed_has_some():
 def test_requests_that_say_nothing_of_other_plans_are_left_out(changes, why):
     event = request(SHARED, V, 0.5)
     first = replace(event.timings[0], **changes)
-    found = only_request(started(fixed(SHARED)), Observed(0.5, (first,)))
+    found = only_request(started(FixedPlan(SHARED)), Observed(0.5, (first,)))
     assert found == LeftOut(0.5, why)
     assert only_request(started(), Observed(0.5, ())).why == "finished by the program that called"
 
@@ -101,7 +101,7 @@ def test_a_request_along_an_earlier_plan_and_in_a_codec_is_known_by_its_plan():
     speed = CodecSpeed("zstd", 1e-4, 1e-10, 1e-4, 1e-10)
     profile = V.with_codecs([halves], {name: [speed] for name in V.names})
     coded = SHARED.coded(["zstd"])
-    state = started(fixed(coded), profile=profile)
+    state = started(FixedPlan(coded), profile=profile)
     found = only_request(state, request(SHARED, V, 0.5))
     assert found.plan == coded
     other = only_request(state, request(CLOUD, V, 0.5))
@@ -120,7 +120,7 @@ def test_the_plan_in_force_is_the_one_that_was_whatever_would_be_chosen_now():
 
 
 def test_a_tier_that_no_plan_could_use_has_no_links():
-    state = started(fixed(SHARED))
+    state = started(FixedPlan(SHARED))
     log = made_log(state, [TierLost(0.2, "cloud"), request(SHARED, V, 0.5)])
     [found] = [one for one in history(log) if isinstance(one, Returned)]
     assert past_request(found).met.link("edge", "cloud") is None

@@ -23,7 +23,7 @@ from edgesplit.core.control.event import (
 from edgesplit.core.control.simulate import World
 from edgesplit.core.plan import parse_plan
 from edgesplit.core.policies.named import named_policies
-from edgesplit.core.policies.policy import fixed, score
+from edgesplit.core.policies.policy import FixedPlan, score
 from edgesplit.core.profile import Link
 from edgesplit.core.shadow import played as played_module
 from edgesplit.core.shadow.played import along, played, window_of
@@ -60,9 +60,9 @@ def test_the_sessions_own_policy_would_have_done_as_it_did():
 def test_a_plan_never_run_is_predicted_as_it_would_have_been():
     """In a world without noise the prediction is what a session of that plan measures."""
     world = steady(changes=((4.0, slowed(V, "edge", 2.0)),), pause_s=0.1)
-    ran = simulated_log(world, 8.0, fixed(SHARED))
-    real = simulated_log(world, 8.0, fixed(parse_plan("end:0-4 | edge:4-16")))
-    found = found_regret(ran, {"other": fixed(parse_plan("end:0-4 | edge:4-16"))})
+    ran = simulated_log(world, 8.0, FixedPlan(SHARED))
+    real = simulated_log(world, 8.0, FixedPlan(parse_plan("end:0-4 | edge:4-16")))
+    found = found_regret(ran, {"other": FixedPlan(parse_plan("end:0-4 | edge:4-16"))})
     measured = found_regret(real).ran.mean
     assert found.shadows[0].mean.latency_s == pytest.approx(measured.latency_s, rel=0.02)
     assert found.shadows[0].mean.total_energy_j == pytest.approx(measured.total_energy_j, rel=0.02)
@@ -102,7 +102,7 @@ def test_a_static_plan_uses_what_was_there_all_the_time():
 
 
 def test_a_policy_that_tries_plans_out_learns_what_they_would_have_taken():
-    log = simulated_log(steady(pause_s=0.1), 8.0, fixed(SHARED))
+    log = simulated_log(steady(pause_s=0.1), 8.0, FixedPlan(SHARED))
     found = told(log, {"tries": TriesOut()})
     chosen = [course.plan for course in found.courses["tries"]]
     assert list(dict.fromkeys(chosen)) == [END, SHARED, CLOUD]
@@ -191,7 +191,9 @@ def test_progress_is_told_in_order():
 
 
 def test_a_tier_that_nothing_was_measured_of_is_named():
-    found = found_regret(simulated_log(steady(pause_s=0.1), 3.0, fixed(SHARED)), {"score": score})
+    found = found_regret(
+        simulated_log(steady(pause_s=0.1), 3.0, FixedPlan(SHARED)), {"score": score}
+    )
     assert found.unmeasured == ("cloud",)
     assert "no request has used cloud: only the layer times of the opening" in str(found)
     assert found_regret(CHANGING).unmeasured == ("end",)
