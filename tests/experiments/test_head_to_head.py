@@ -1,4 +1,4 @@
-"""experiments.head_to_head: a small replay gives what it gave before, and its figures fit."""
+"""experiments.head_to_head: a small replay gives what it gave before, and its figures fit.
 
 To make the golden file anew, after a change that is meant: run this module.
 """
