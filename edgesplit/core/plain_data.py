@@ -30,7 +30,7 @@ class PlainDataError(ValueError):
 
 
 @dataclass(frozen=True)
-class Codec:
+class PlainForm:
     """Both ways for one type. decode raises PlainDataError."""
 
     encode: Callable[[Any], Any]
@@ -38,8 +38,8 @@ class Codec:
 
 
 @cache
-def codec(kind: Hashable) -> Codec:
-    """The codec of a type. Raises TypeError for one that it cannot write."""
+def plain_form(kind: Hashable) -> PlainForm:
+    """The plain form of a type. Raises TypeError for one that it cannot write."""
     origin, args = get_origin(kind), get_args(kind)
     if is_dataclass(kind):
         return _record(kind)
@@ -56,35 +56,35 @@ def codec(kind: Hashable) -> Codec:
     if isinstance(origin, type) and issubclass(origin, Mapping):
         return _mapping(*args)
     if origin is Callable:
-        return Codec(lambda value: None, lambda data: None)
+        return PlainForm(lambda value: None, lambda data: None)
     raise TypeError(f"values of {kind} have no plain form")
 
 
-def tagged(kinds: tuple[type, ...]) -> Codec:
+def tagged(kinds: tuple[type, ...]) -> PlainForm:
     """Of dataclasses that are told apart by their names: [name, fields]."""
     by_name = {kind.__name__: kind for kind in kinds}
 
     def encode(value: Any) -> Any:
-        return [type(value).__name__, codec(by_name[type(value).__name__]).encode(value)]
+        return [type(value).__name__, plain_form(by_name[type(value).__name__]).encode(value)]
 
     def decode(data: Any) -> Any:
         name, data = _length(data, 2)
         if not isinstance(name, str) or name not in by_name:
             raise PlainDataError(f"expected one of {', '.join(by_name)}, found {name!r:.80}")
         try:
-            return codec(by_name[name]).decode(data)
+            return plain_form(by_name[name]).decode(data)
         except PlainDataError as error:
             raise error.within(name) from None
 
-    return Codec(encode, decode)
+    return PlainForm(encode, decode)
 
 
-def _record(kind: Any) -> Codec:
+def _record(kind: Any) -> PlainForm:
     hints = get_type_hints(kind)
     names = [item.name for item in fields(kind)]
 
     def encode(value: Any) -> Any:
-        return {name: codec(hints[name]).encode(getattr(value, name)) for name in names}
+        return {name: plain_form(hints[name]).encode(getattr(value, name)) for name in names}
 
     def decode(data: Any) -> Any:
         if not isinstance(data, dict) or set(data) != set(names):
@@ -92,7 +92,7 @@ def _record(kind: Any) -> Codec:
         values = {}
         for name in names:
             try:
-                values[name] = codec(hints[name]).decode(data[name])
+                values[name] = plain_form(hints[name]).decode(data[name])
             except PlainDataError as error:
                 raise error.within(name) from None
         try:
@@ -100,79 +100,79 @@ def _record(kind: Any) -> Codec:
         except (ValueError, ArithmeticError, LookupError, TypeError) as error:
             raise PlainDataError(f"no {kind.__name__}: {error}") from error
 
-    return Codec(encode, decode)
+    return PlainForm(encode, decode)
 
 
-def _union(args: tuple[Any, ...]) -> Codec:
+def _union(args: tuple[Any, ...]) -> PlainForm:
     kinds = tuple(kind for kind in args if kind is not type(None))
     if len(kinds) > 1 and all(map(is_dataclass, kinds)):
         inner = tagged(kinds)
     elif len(kinds) > 1:
         return _text_or_row(kinds)
     else:
-        inner = codec(kinds[0])
+        inner = plain_form(kinds[0])
     if len(kinds) == len(args):
         return inner
-    return Codec(
+    return PlainForm(
         lambda value: None if value is None else inner.encode(value),
         lambda data: None if data is None else inner.decode(data),
     )
 
 
-def _text_or_row(kinds: tuple[Any, ...]) -> Codec:
+def _text_or_row(kinds: tuple[Any, ...]) -> PlainForm:
     """A name, or a row of names."""
     [row] = [kind for kind in kinds if kind is not str]
 
-    def of(value: Any) -> Codec:
-        return codec(str) if isinstance(value, str) else codec(row)
+    def of(value: Any) -> PlainForm:
+        return plain_form(str) if isinstance(value, str) else plain_form(row)
 
-    return Codec(lambda value: of(value).encode(value), lambda data: of(data).decode(data))
+    return PlainForm(lambda value: of(value).encode(value), lambda data: of(data).decode(data))
 
 
-def _many(kind: Any) -> Codec:
-    one = codec(kind)
-    return Codec(
+def _many(kind: Any) -> PlainForm:
+    one = plain_form(kind)
+    return PlainForm(
         lambda value: [one.encode(item) for item in value],
         lambda data: tuple(_each(one, _list(data))),
     )
 
 
-def _row(kinds: tuple[Any, ...]) -> Codec:
-    codecs = [codec(kind) for kind in kinds]
-    return Codec(
-        lambda value: [each.encode(item) for each, item in zip(codecs, value, strict=True)],
+def _row(kinds: tuple[Any, ...]) -> PlainForm:
+    forms = [plain_form(kind) for kind in kinds]
+    return PlainForm(
+        lambda value: [each.encode(item) for each, item in zip(forms, value, strict=True)],
         lambda data: tuple(
-            each.decode(item) for each, item in zip(codecs, _length(data, len(codecs)), strict=True)
+            each.decode(item) for each, item in zip(forms, _length(data, len(forms)), strict=True)
         ),
     )
 
 
-def _set(kind: Any) -> Codec:
-    one = codec(kind)
-    return Codec(
+def _set(kind: Any) -> PlainForm:
+    one = plain_form(kind)
+    return PlainForm(
         lambda value: sorted(one.encode(item) for item in value),
         lambda data: frozenset(_each(one, _list(data))),
     )
 
 
-def _mapping(key: Any, value: Any) -> Codec:
+def _mapping(key: Any, value: Any) -> PlainForm:
     """As a list of pairs: a key need not be text."""
     pairs = _many(tuple[key, value])
-    return Codec(
+    return PlainForm(
         lambda mapping: pairs.encode(mapping.items()), lambda data: dict(pairs.decode(data))
     )
 
 
-def _one_of(allowed: tuple[Any, ...]) -> Codec:
+def _one_of(allowed: tuple[Any, ...]) -> PlainForm:
     def decode(data: Any) -> Any:
         if not isinstance(data, str) or data not in allowed:
             raise PlainDataError(f"expected one of {allowed}, found {data!r:.80}")
         return data
 
-    return Codec(lambda value: value, decode)
+    return PlainForm(lambda value: value, decode)
 
 
-def _each(one: Codec, items: list[Any]) -> list[Any]:
+def _each(one: PlainForm, items: list[Any]) -> list[Any]:
     found = []
     for number, item in enumerate(items):
         try:
@@ -226,8 +226,8 @@ def _written(value: Any) -> Any:
 
 
 _SIMPLE = {
-    str: Codec(str, _text),
-    bool: Codec(bool, _bool),
-    int: Codec(int, _whole),
-    float: Codec(_written, _number),
+    str: PlainForm(str, _text),
+    bool: PlainForm(bool, _bool),
+    int: PlainForm(int, _whole),
+    float: PlainForm(_written, _number),
 }

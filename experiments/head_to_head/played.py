@@ -19,7 +19,7 @@ from edgesplit import Config, Goal
 from edgesplit.caller.inputs.zoo import check_names
 from edgesplit.core.cost import CostModel
 from edgesplit.core.graph import Graph
-from edgesplit.core.plain_data import codec
+from edgesplit.core.plain_data import plain_form
 from edgesplit.core.policies.published import PUBLISHED
 from edgesplit.core.profile import Profile
 from experiments.head_to_head.condition import FIRST_S
@@ -89,8 +89,8 @@ def _play(
     journal.append(
         {
             "kind": "played",
-            "graph": codec(Graph).encode(graph),
-            "profile": codec(Profile).encode(profile),
+            "graph": plain_form(Graph).encode(graph),
+            "profile": plain_form(Profile).encode(profile),
             "sent": [asdict(one) for one in sent],
             "provenance": place.provenance,
         }
@@ -109,8 +109,8 @@ def _world(graph: Graph, profile: Profile, trace: Trace) -> World:
 
 def _write(out: Path, entry: Row, course: tuple[Goal, Trace], settings: Row) -> None:
     goal, trace = course
-    graph = codec(Graph).decode(entry["graph"])
-    profile = codec(Profile).decode(entry["profile"])
+    graph = plain_form(Graph).decode(entry["graph"])
+    profile = plain_form(Profile).decode(entry["profile"])
     sent = [Sent(**one) for one in entry["sent"]]
     whole = whole_slots(sent)
     world = _world(graph, profile, later(trace))

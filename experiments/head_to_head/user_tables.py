@@ -10,7 +10,7 @@ from pathlib import Path
 
 from edgesplit.core.control.event_file import FORMAT, read_lines
 from edgesplit.core.graph import Graph
-from edgesplit.core.plain_data import PlainDataError, codec
+from edgesplit.core.plain_data import PlainDataError, plain_form
 from edgesplit.core.profile import Profile
 from edgesplit.errors import ConfigError, EdgeSplitError
 from experiments.head_to_head.scission import read_scission
@@ -47,7 +47,7 @@ def _read(path: Path, text: str) -> tuple[Graph, Profile]:
                 f"{path}: expected a recording by `edgesplit events --out FILE`, or "
                 '{"graph": ..., "profile": ...}'
             )
-        return codec(Graph).decode(data["graph"]), codec(Profile).decode(data["profile"])
+        return plain_form(Graph).decode(data["graph"]), plain_form(Profile).decode(data["profile"])
     except (ValueError, RecursionError, PlainDataError) as error:
         raise ConfigError(f"{path} is no table: {error}") from error
     except ConfigError:

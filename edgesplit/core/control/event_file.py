@@ -17,7 +17,7 @@ from edgesplit.core.control.event import ACTIONS, EVENTS, Action, Event
 from edgesplit.core.control.shown import Shown
 from edgesplit.core.control.state import ControlState
 from edgesplit.core.layer_times import are_seconds
-from edgesplit.core.plain_data import PlainDataError, codec, tagged
+from edgesplit.core.plain_data import PlainDataError, plain_form, tagged
 from edgesplit.core.policies.checked import bare, checked
 from edgesplit.core.policies.learning import learns
 from edgesplit.core.policies.named import policy_named
@@ -64,7 +64,7 @@ def lines_of(log: EventLog) -> Iterator[str]:
         "learned": _learned(bare(log.start.policy)) if log.policy else None,
     }
     yield _line(head)
-    yield _line(codec(ControlState).encode(log.start))
+    yield _line(plain_form(ControlState).encode(log.start))
     for event, actions in log.entries:
         yield _line([_events.encode(event), [_actions.encode(action) for action in actions]])
 
@@ -74,7 +74,7 @@ def read_lines(lines: Iterable[str]) -> EventLog:
     numbered = enumerate(_short(lines), 1)
     head = _head(next(numbered, (1, ""))[1])
     number, text = next(numbered, (2, ""))
-    state = _checked(_value(number, text, codec(ControlState).decode))
+    state = _checked(_value(number, text, plain_form(ControlState).decode))
     policy = _policy(head, state.profile.names)
     wanted = head["events"]
     entries = tuple(_value(n, line, _entry) for n, line in islice(numbered, wanted))
@@ -93,7 +93,7 @@ def _learned(policy: Policy) -> Any:
     if not (learns(policy) and is_dataclass(policy)):
         return None
     try:
-        return codec(type(policy)).encode(policy)
+        return plain_form(type(policy)).encode(policy)
     except (TypeError, ValueError):  # a field of no declared plain type
         return None
 
@@ -103,7 +103,7 @@ def _policy(head: Mapping[str, Any], tiers: Sequence[str]) -> Policy:
     try:
         policy = policy_named(head["policy"], tiers) if head["policy"] else score
         if head.get("learned") is not None and learns(policy) and is_dataclass(policy):
-            policy = codec(type(policy)).decode(head["learned"])
+            policy = plain_form(type(policy)).decode(head["learned"])
     except (EdgeSplitError, PlainDataError) as error:
         raise EventFileError(f"line 1: {error}") from error
     return checked(policy)  # what a stranger's file says that it has learned may make no sense

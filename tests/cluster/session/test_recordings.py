@@ -10,7 +10,7 @@ from edgesplit.core.control.event import GoalChanged, Observed, Ready
 from edgesplit.core.control.event_file import read_lines
 from edgesplit.core.control.replay import decisions, replay
 from edgesplit.core.goal import Goal
-from edgesplit.core.plain_data import codec
+from edgesplit.core.plain_data import plain_form
 from edgesplit.core.plan import plan_along
 from experiments.shared.small_net import small_net
 
@@ -38,7 +38,7 @@ def test_the_events_of_a_session_are_played_to_the_state_that_it_was_in(tmp_path
     events = [event for event, _ in log.entries]
     assert {Ready, Observed, GoalChanged} <= {type(event) for event in events}
     ended = replay(log.start, events[:count])[-1][0]
-    plain = codec(type(state))  # NaN, an accuracy that is not known, is not equal to itself
+    plain = plain_form(type(state))  # NaN, an accuracy that is not known, is not equal to itself
     assert plain.encode(ended) == plain.encode(state)
     assert all(one.is_same for one in decisions(log))
     assert "all as it was decided then" in invoke("replay", out).output

@@ -18,7 +18,7 @@ from edgesplit.core.control.event import (
 from edgesplit.core.control.state import ControlState, current_profile
 from edgesplit.core.control.step import step
 from edgesplit.core.cost import CostModel
-from edgesplit.core.plain_data import codec
+from edgesplit.core.plain_data import plain_form
 from edgesplit.core.plan import parse_plan
 from edgesplit.core.scatter import assumed_scatter
 
@@ -114,5 +114,5 @@ def test_the_profile_holds_scatter_only_under_a_promise():
 
 def test_it_is_written_with_the_state():
     state = late_now_and_then(10)
-    again = codec(ControlState).decode(codec(ControlState).encode(state))
+    again = plain_form(ControlState).decode(plain_form(ControlState).encode(state))
     assert again.beliefs == state.beliefs

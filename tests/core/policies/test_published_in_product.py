@@ -14,7 +14,7 @@ from edgesplit.core.control.replay import decisions, replay
 from edgesplit.core.control.simulate import World, simulate
 from edgesplit.core.control.state import Settings
 from edgesplit.core.control.step import begin
-from edgesplit.core.plain_data import codec
+from edgesplit.core.plain_data import plain_form
 from edgesplit.core.policies.checked import bare, checked
 from edgesplit.core.policies.learning import after, is_followed, learns
 from edgesplit.core.policies.named import policy_named
@@ -53,7 +53,7 @@ def test_what_it_has_learned_is_plain_data_and_equal_values_are_equal(name):
         timings = request(started().active, throttled(V), 0.1 * (number + 1)).timings
         policy = policy.after(VGG, V, timings)
     assert is_dataclass(policy)
-    plain = codec(type(policy))
+    plain = plain_form(type(policy))
     assert plain.decode(json.loads(json.dumps(plain.encode(policy)))) == policy
     assert pickle.loads(pickle.dumps(policy)) == policy
     assert policy != policy_of(name)
