@@ -87,9 +87,12 @@ def check_data_options(options: Mapping[str, Any], has_images: bool) -> None:
 
 def _check_data(options: Mapping[str, Any]) -> None:
     from edgesplit.caller.data.data_text import data_named
-    from edgesplit.node.picture.preparation import IMAGENET_PREPARATION, Preparation
 
     data_named(options["data"])
+    try:
+        from edgesplit.node.picture.preparation import IMAGENET_PREPARATION, Preparation
+    except ModuleNotFoundError:  # no Pillow: what needs torch says what is missing
+        return
     Preparation(
         options["size"] or IMAGENET_PREPARATION.size,
         options["resize"],

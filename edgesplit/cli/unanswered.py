@@ -21,10 +21,15 @@ class Unanswered:
 
 
 def none_readable(names: Sequence[str]) -> list[Unanswered]:
-    """Why none of the pictures can be read; nothing where one can, as far as its beginning says."""
-    from edgesplit.node.picture.coded_picture import header_of
-    from edgesplit.node.picture.picture_file import file_bytes
+    """Why none of the pictures can be read; nothing where one can, as far as its beginning says.
 
+    Nothing either where there is no Pillow: what needs torch says what is missing.
+    """
+    try:
+        from edgesplit.node.picture.coded_picture import header_of
+        from edgesplit.node.picture.picture_file import file_bytes
+    except ModuleNotFoundError:
+        return []
     found = list[Unanswered]()
     for name in names:
         try:
