@@ -122,7 +122,9 @@ class Distribution:
             return max(able, key=lambda other: self._bytes_per_s.get((other, tier), math.inf))
         is_coming = any(
             (part.source, part.file) == (CALLER, file) and part.start < stop and part.stop > start
-            for part in self._under_way
-            if part.tier != tier and (part.tier, tier) not in self._barred
+            for part in self._under_way | self._early
+            if part.tier != tier
+            and part.tier not in self._left
+            and (part.tier, tier) not in self._barred
         )
         return None if is_coming else CALLER

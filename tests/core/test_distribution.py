@@ -1,5 +1,6 @@
 """Who sends which part to whom: driven by hand, and to the end by a network that is made up."""
 
+import random
 from collections import Counter
 
 import pytest
@@ -166,6 +167,27 @@ def test_everything_arrives_and_the_caller_sends_each_byte_once(sizes, starts, d
                 *(start for start, _ in parts),
                 sizes[file],
             ]
+
+
+@pytest.mark.parametrize("seed", range(380, 710, 2))
+def test_what_has_overtaken_others_is_not_sent_again(seed):
+    """Such a part is there, but no tier can give it on yet: of these cases two had it sent twice."""
+    chance = random.Random(seed)
+    edges = [1, 160, PART_BYTES, PART_BYTES + 1, 3 * PART_BYTES + 1, 2 * PART_BYTES]
+    sizes = {
+        file: chance.choice([*edges, chance.randint(1, 6 * PART_BYTES)])
+        for file in "fgh"[: chance.randint(1, 3)]
+    }
+    starts = [
+        chance.choice([0, 0, 0.5, 0.75, chance.random(), 1.0]) for _ in range(chance.randint(1, 4))
+    ]
+    there = {f"t{n}": {f: int(s * size) for f, size in sizes.items()} for n, s in enumerate(starts)}
+    distribution = Distribution(sizes, there)
+    given = Counter()
+    for part in delivered(distribution, order=chance.choice):
+        given[part.file] += (part.stop - part.start) * (part.source == CALLER)
+    assert all(given[file] <= size for file, size in sizes.items())
+    assert all(distribution.lacking(tier) == 0 for tier in there)
 
 
 @pytest.mark.parametrize("size", [1, PART_BYTES, PART_BYTES + 1])
