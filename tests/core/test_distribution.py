@@ -171,7 +171,7 @@ def test_everything_arrives_and_the_caller_sends_each_byte_once(sizes, starts, d
 
 @pytest.mark.parametrize("seed", range(380, 710, 2))
 def test_what_has_overtaken_others_is_not_sent_again(seed):
-    """Such a part is there, but no tier can give it on yet: of these cases two had it sent twice."""
+    """Such a part is there, but its tier cannot give it on yet: it was sent twice in two cases."""
     chance = random.Random(seed)
     edges = [1, 160, PART_BYTES, PART_BYTES + 1, 3 * PART_BYTES + 1, 2 * PART_BYTES]
     sizes = {
