@@ -21,7 +21,7 @@ def policy_named(text: str, tiers: Sequence[str]) -> Policy:
 
     Raises UnknownNameError for another name or an unknown tier, PlanError for a malformed plan.
     """
-    named: dict[str, Policy] = {"random": RandomPlan(), **named_policies(tiers)}
+    named = named_policies(tiers) | {"random": RandomPlan()}
     if text in named:
         return named[text]
     node = text.removesuffix("-only")
