@@ -95,7 +95,8 @@ class Config(metaclass=ShownFields):
             Default: "anywhere".
         hedge: largest share of requests whose layers may run twice: a tier that waits for the next
             one runs the rest itself too where the answer is late enough to be worth the joules,
-            and the first answer counts; 0 to 1, 0: never. Default: 0.05.
+            and the first answer counts; 0 to 1, 0: no request that is late is run anywhere but
+            where it was planned. Default: 0.05.
         priority: "low", "normal" or "high": on a tier that others use too, a session's share of the
             computing is a quarter, one or four; where a tier is full, the lower one makes room
             first. Default: "normal".

@@ -123,6 +123,7 @@ class ActiveWorkload:
     pictures: SeenPictures = field(default_factory=SeenPictures)
     route: Route = field(init=False)
     _routes: dict[Plan, Route] = field(default_factory=dict)
+    _believed: tuple[Plan | None, Profile | None] = (None, None)
     _changing: threading.Lock = field(default_factory=threading.Lock)
 
     def offer(self, offered: Offered) -> None:
@@ -148,7 +149,9 @@ class ActiveWorkload:
         """Send the next requests along this plan."""
         with self._changing:
             # By this process's clock: the scheduler may run on a machine with another one.
-            self.activations.append(replace(activation, at_s=time.perf_counter()))
+            kept = replace(activation, at_s=time.perf_counter(), believed=None)
+            self.activations.append(kept)
+            self._believed = activation.plan, activation.believed
             if self.addresses != activation.addresses:
                 self.addresses = dict(activation.addresses)
                 self._routes.clear()
@@ -201,7 +204,7 @@ class ActiveWorkload:
         waits_s = [0.0] * count
         rules: list[HedgeRule | None] = [None] * count
         if self.fails_over:
-            model = CostModel(self.graph, self.profile, self.goal)
+            model = CostModel(self.graph, self._profile_for(plan), self.goal)
             known = self._known(model, plan)
             longest = wire.LONGEST_TIMEOUT_S
             waits_s = [*(min(s, longest) for s in failover_timeouts(model, known)), 0.0]
@@ -221,6 +224,11 @@ class ActiveWorkload:
             for s, wait_s, rule in zip(plan.stages, waits_s[1:], rules[1:], strict=True)
         ]
         return Route(plan, hops, waits_s[0], rules[0])
+
+    def _profile_for(self, plan: Plan) -> Profile:
+        """What to judge by who is late along that plan: as believed when it came into force."""
+        of_plan, believed = self._believed
+        return self.profile if believed is None or of_plan != plan else believed
 
     def _known(self, model: CostModel, plan: Plan) -> Plan:
         """The plan with payloads as they are, which take longer, where its codecs are not known.

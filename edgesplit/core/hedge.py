@@ -23,6 +23,7 @@ _PATIENCE_S = 1.0  # a process that lives may be held up for so long on a busy m
 _FRESH_S = 0.3  # so old may be what a tier further on expects
 _RECENT_S = 0.5  # of a payload's progress: its rate of late
 _STANDING_FACTOR = 3.0  # what stands still may do so for so many times as long again: links fade
+_PACKET_BYTES = 1500  # of what is smaller nothing is seen until all of it is there
 WINDOW = 400  # requests, over which duplicates are counted: a fade makes many late in a row
 LONGEST_S = 1e6  # that a price may be: some eleven days
 
@@ -106,12 +107,14 @@ class PayloadProgress:
     n_bytes: int
     began_s: float
     left_bytes: int = -1
+    _own_bytes: int = 0
     _looks: collections.deque[tuple[float, int]] = field(default_factory=collections.deque)
     _moved_s: float = 0.0  # when it was last seen to move
     _pause_s: float = 0.0  # the longest so far that has ended
 
     def __post_init__(self) -> None:
-        self.left_bytes, self._moved_s = self.n_bytes, self.began_s
+        self.left_bytes = self._own_bytes = self.n_bytes
+        self._moved_s = self.began_s
         self._looks.append((self.began_s, self.n_bytes))
 
     @property
@@ -128,6 +131,11 @@ class PayloadProgress:
         return self.n_bytes - self.left_bytes
 
     @property
+    def own_share(self) -> float:
+        """Of what is left, the share that is the payload's own: the rest is before it."""
+        return min(1.0, self._own_bytes / self.left_bytes) if self.left_bytes else 1.0
+
+    @property
     def is_moving(self) -> bool:
         """Whether some of it has left of late, and some has not."""
         return 0 < self.left_bytes < self._looks[0][1]
@@ -135,7 +143,9 @@ class PayloadProgress:
     def look(self, now_s: float, left_bytes: int) -> None:
         """One more look; times never run back."""
         if len(self._looks) == 1 and left_bytes > self.n_bytes:
+            # What has left before this look is not known, so nor is its rate.
             self.n_bytes = self.left_bytes = left_bytes
+            self.began_s = self._moved_s = now_s
             self._looks[0] = now_s, left_bytes
         last_s, last_bytes = self._looks[-1]
         self.left_bytes = min(last_bytes, max(0, left_bytes))
@@ -157,7 +167,8 @@ class PayloadProgress:
         standing_s, recent_bytes = now_s - self._moved_s, then_bytes - self.left_bytes
         expected_s = 0.0
         if standing_s >= max(LEAST_S, self._pause_s) or not recent_bytes:
-            expected_s = _STANDING_FACTOR * standing_s
+            is_seen = self.n_bytes > _PACKET_BYTES
+            expected_s = (_STANDING_FACTOR if is_seen else 1.0) * standing_s
         if self.sent_bytes:
             whole_s = (now_s - self.began_s) * self.left_bytes / self.sent_bytes
             expected_s = max(expected_s, whole_s)

@@ -26,6 +26,7 @@ from edgesplit.core.fleet.host_load import HostLoad
 from edgesplit.core.fleet.tier_demand import TierDemand, TierWord
 from edgesplit.core.plan import Plan
 from edgesplit.core.policies.policy import score
+from edgesplit.core.profile import Profile
 from edgesplit.core.tier_timing import TierTiming
 from experiments.head_to_head.asks import Asks
 from experiments.head_to_head.simulation import OTHERS, OWN, Simulation
@@ -65,6 +66,11 @@ class ControlLoop:
         self._tick_when_due()
         for tier in {*world.others, *world.speeds}:
             self._clock.at(WORD_S, partial(self._word, tier))
+
+    @property
+    def believed(self) -> Profile:
+        """See Driver."""
+        return self._state.basis.profile
 
     def plan(self, at_s: float) -> Plan:
         """See Driver."""

@@ -58,6 +58,11 @@ class EachRequest:
         self._trusts: Trusts = {}
         self._probed_s = 0.0
 
+    @property
+    def believed(self) -> Profile:
+        """See Driver: how long to wait for a tier follows from what it was calibrated with."""
+        return self._world.profile
+
     def start(self, simulation: Simulation) -> None:
         """See Driver."""
         self.begin(simulation.clock)

@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from edgesplit.core.hedge import HedgeRule
 from edgesplit.core.plan import Plan, Stage
 from edgesplit.core.profile import Profile
 from edgesplit.core.tier_timing import TierTiming
@@ -74,12 +75,17 @@ class Leg:
     heard: tuple[float, float] | None = None
 
 
+# Per sender of a plan: when to hedge, and how long to wait for a sign of life.
+Rules = list[tuple[HedgeRule | None, float]]
+
+
 @dataclass(eq=False)
 class Journey:
     """A request. depth: the leg beyond which nobody waits for it any more."""
 
     number: int
     plan: Plan
+    rules: Rules
     began_s: float
     legs: list[Leg] = field(init=False)
     depth: int = field(init=False)

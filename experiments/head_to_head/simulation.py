@@ -12,6 +12,7 @@ import numpy as np
 from edgesplit.core.control.event import Transferring
 from edgesplit.core.goal import Goal
 from edgesplit.core.plan import Plan
+from edgesplit.core.profile import Profile
 from edgesplit.core.tier_timing import TierTiming
 from experiments.head_to_head.journey import Account, Journey, watts_of
 from experiments.head_to_head.served import Floats, Served
@@ -31,6 +32,10 @@ class Driver(Protocol):
 
     has_looks: bool
     hedge: float
+
+    @property
+    def believed(self) -> Profile:
+        """What the plan in force was chosen by."""
 
     def start(self, simulation: "Simulation") -> None:
         """The simulation begins."""
@@ -94,7 +99,8 @@ class Simulation:
             self._other(tier, works, at + 1)
 
     def _begin(self, number: int) -> None:
-        journey = Journey(number, self.driver.plan(self.clock.now_s), self.clock.now_s)
+        plan = self.driver.plan(self.clock.now_s)
+        journey = Journey(number, plan, self.waiting.rules(plan), self.clock.now_s)
         self._journeys.append(journey)
         self._arrive(journey, 0)
 

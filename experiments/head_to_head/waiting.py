@@ -12,8 +12,9 @@ from edgesplit.core.cost import CostModel
 from edgesplit.core.failover import failover_timeouts
 from edgesplit.core.hedge import HedgeBudget, HedgeRule, hedge_rules
 from edgesplit.core.plan import Plan
+from edgesplit.core.profile import Profile
 from edgesplit.node.transport.wire import LATE
-from experiments.head_to_head.journey import Journey
+from experiments.head_to_head.journey import Journey, Rules
 from experiments.head_to_head.silence import SILENT, Peer
 from experiments.head_to_head.station import Work
 from experiments.head_to_head.watch import Watch
@@ -22,6 +23,8 @@ from experiments.head_to_head.world import Pair
 if TYPE_CHECKING:
     from experiments.head_to_head.simulation import Simulation
 
+DIAL_TRIPS = 3  # of a new connection: TCP, TLS, and what proves who it is
+
 
 class Waiting:
     """Of all tiers of one simulation."""
@@ -29,7 +32,6 @@ class Waiting:
     def __init__(self, simulation: "Simulation") -> None:
         self.simulation = simulation
         world = simulation.world
-        self._model = CostModel(world.graph, world.profile, simulation.goal)
         self._peers = {
             link.pair: Peer(simulation.clock, world, link, simulation.stations[link.pair])
             for link in world.profile.links
@@ -37,7 +39,10 @@ class Waiting:
         share = simulation.driver.hedge
         self._budgets = {name: HedgeBudget(share) for name in world.profile.names}
         self._watches: dict[Pair, list[Watch]] = {link.pair: [] for link in world.profile.links}
-        self._of_plan: dict[Plan, list[tuple[HedgeRule | None, float]]] = {}
+        self._rests: dict[str, Work] = {}
+        self._to_dial = set[Pair]()
+        self._believed: Profile | None = None
+        self._of_plan: dict[Plan, Rules] = {}
 
     def count(self, tier: str) -> None:
         """One more request at that tier."""
@@ -45,9 +50,19 @@ class Waiting:
 
     def send(self, journey: Journey, k: int) -> None:
         """Send the payload of leg k on, unless the next tier is known to be silent."""
-        leg, pair = journey.legs[k], self.pair(journey, k)
-        peer, (rule, timeout_s) = self._peers[pair], self._rules(journey.plan)[k + 1]
-        leg.is_waiting = True
+        pair = self.pair(journey, k)
+        journey.legs[k].is_waiting = True
+        if pair not in self._to_dial:
+            self._send(journey, k)
+            return
+        self._to_dial.remove(pair)
+        clock, delay_s = self.simulation.clock, self.simulation.delay_s
+        trips_s = DIAL_TRIPS * (delay_s[pair] + delay_s[pair[::-1]])
+        clock.at(clock.now_s + trips_s, partial(self._send, journey, k))
+
+    def _send(self, journey: Journey, k: int) -> None:
+        pair = self.pair(journey, k)
+        peer, (rule, timeout_s) = self._peers[pair], journey.rules[k + 1]
         if peer.is_down:
             self.fail_over(journey, k, SILENT)
             return
@@ -66,12 +81,37 @@ class Waiting:
     def is_late(self, journey: Journey, k: int, rule: HedgeRule | None) -> None:
         """Leg k's tier would be sooner: it runs the rest too, while there is a share for that."""
         leg, pair = journey.legs[k], self.pair(journey, k)
-        if not any(watch.is_on and watch.is_moving for watch in self._watches[pair]):
+        if not self._is_any_moving(pair):
             patience_s = math.inf if rule is None else rule.patience_s
             self._peers[pair].suspect(patience_s)  # else its word may be behind a payload
-        if self._budgets[leg.stage.tier].take():
+        if self._runs_rest(leg.stage.tier):
+            return
+        if not k and self._may_take_back(journey, k):
+            self._peers[pair].forget((journey.number, k))
+            self._take_back(journey, k)
+            self.fail_over(journey, k, LATE)
+        elif self._budgets[leg.stage.tier].take():
             leg.hedged_s = self.simulation.clock.now_s
             leg.hedge = self._rest(journey, k)
+
+    def _runs_rest(self, tier: str) -> bool:
+        """Whether that tier is at the rest of a late request: two would only hold each other up."""
+        work = self._rests.get(tier)
+        return work is not None and not work.is_over
+
+    def _may_take_back(self, journey: Journey, k: int) -> bool:
+        """Whether the payload need not leave: it has not begun to, or is alone on its connection.
+
+        One on which nothing moves is left to who looks whether the tier lives.
+        """
+        payload, pair = journey.legs[k].payload, self.pair(journey, k)
+        if payload is None or payload.is_over:
+            return False
+        is_alone = len(self._peers[pair]) <= 1
+        return payload.began_s == math.inf or (is_alone and self._is_any_moving(pair))
+
+    def _is_any_moving(self, pair: Pair) -> bool:
+        return any(watch.is_on and watch.is_moving for watch in self._watches[pair])
 
     def is_down(self, pair: Pair) -> bool:
         """Whether the tier at the end of that link is known to be silent."""
@@ -81,12 +121,19 @@ class Waiting:
         """Something has come back over that link."""
         self._peers[pair].heard()
 
-    def _rules(self, plan: Plan) -> list[tuple[HedgeRule | None, float]]:
-        """Per sender the hedge's rule and the failover timeout, as the caller computes them."""
+    def rules(self, plan: Plan) -> Rules:
+        """Per sender the hedge's rule and the failover timeout, as the caller computes them.
+
+        By the profile that the plan came into force with.
+        """
+        believed = self.simulation.driver.believed
+        if believed is not self._believed:
+            self._believed, self._of_plan = believed, {}
         if plan not in self._of_plan:
-            timeouts = failover_timeouts(self._model, plan)
+            model = CostModel(self.simulation.world.graph, believed, self.simulation.goal)
+            timeouts = failover_timeouts(model, plan)
             is_hedging = self.simulation.driver.hedge > 0
-            rules = hedge_rules(self._model, plan) if is_hedging else [None] * len(timeouts)
+            rules = hedge_rules(model, plan) if is_hedging else [None] * len(timeouts)
             self._of_plan[plan] = list(zip(rules, timeouts, strict=True))
         return self._of_plan[plan]
 
@@ -128,7 +175,9 @@ class Waiting:
     def _rest(self, journey: Journey, k: int) -> Work:
         factor = float(self.simulation.noise.rest[journey.number])
         layers = (journey.legs[k].stage.stop, journey.plan.n_layers)
-        return self.simulation.compute(journey, k, layers, factor)
+        work = self.simulation.compute(journey, k, layers, factor)
+        self._rests[journey.legs[k].stage.tier] = work
+        return work
 
     def rest_done(self, journey: Journey, k: int) -> None:
         """The tier of leg k has run all the rest: the answer, unless the next tier was first."""
@@ -164,8 +213,11 @@ class Waiting:
             clock.now_s, *pair, max(0, int(payload.amount - left)), clock.now_s - leg.sent_s, True
         )
         self.simulation.driver.moving(event)
-        if payload.began_s == math.inf or not len(self._peers[pair]):
+        if payload.began_s == math.inf:
             self.simulation.stations[pair].drop(payload)
+        elif not len(self._peers[pair]):  # its connection is given up
+            self.simulation.stations[pair].drop(payload)
+            self._to_dial.add(pair)
 
     def _give_up(self, journey: Journey, k: int) -> None:
         """Nobody waits for what lies beyond leg k; what runs there runs to its end."""

@@ -90,11 +90,13 @@ class Watch:
         return math.ceil(left / PACKET_BYTES) * PACKET_BYTES if left < payload.amount else int(left)
 
     def _expected_s(self, now_s: float) -> tuple[float, float]:
-        """Until the payload has left, and from then on until the answer."""
-        sending_s, waiting_s = self._progress.expected_s(), 0.0
+        """While the payload itself leaves, and before and after that until the answer."""
+        leaving_s, waiting_s = self._progress.expected_s(), 0.0
         if self._rule is not None:
             waited_s = max(0.0, now_s - self._arrived_s)
             waiting_s = self._rule.waiting_s(waited_s, self._ahead)
+        sending_s = leaving_s * self._progress.own_share
+        waiting_s += leaving_s - sending_s
         further_on_s = still_expected_s(self._leg.heard, now_s)
         if further_on_s is not None:
             sending_s, waiting_s = 0.0, further_on_s

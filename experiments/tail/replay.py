@@ -47,8 +47,9 @@ _WAKING_S = 1e-4  # that a look comes later than it is due
 
 @dataclass(frozen=True)
 class Replayed:
-    """One request. hedged: the end tier began the rest itself; won: and came first with it.
+    """One request. hedged: the end tier began the rest too; won: and came first with it.
 
+    taken_back: it ran the rest alone, since the payload took too long to leave.
     expected_s: under a promise, the quantile of its plan as believed when it began; else None.
     """
 
@@ -58,6 +59,7 @@ class Replayed:
     hedged: bool = False
     won: bool = False
     failed_over: bool = False
+    taken_back: bool = False
     expected_s: float | None = None
 
 
@@ -150,7 +152,8 @@ class _Replay:
         expected_s, (rule, timeout_s) = self._expected_s(plan), self._waits(plan)
         rest_s = self._course.rest_s(plan.stages[0].stop) * float(noise.rest)
         fails_s = sent_s + timeout_s
-        hedged_s = self._watched(plan, done, rule, min(back_s, fails_s), rest_s)
+        hedged_s, is_alone = self._watched(plan, done, rule, min(back_s, fails_s), rest_s)
+        back_s = math.inf if is_alone else back_s
         begun_s, is_hedged = min(hedged_s, fails_s), hedged_s < math.inf
         is_own = fails_s < back_s or begun_s + rest_s < back_s
         end_s = begun_s + rest_s if is_own else back_s
@@ -163,26 +166,28 @@ class _Replay:
         ran_s = rest_s if begun_s < back_s else 0.0  # to its end, where it lost
         power = self._course.profile.tier(END).power
         joules = power.compute_w * (sent_s - at_s + ran_s)
-        joules += power.transmit_w * (min(gone_s, end_s) - sent_s)
+        joules += power.transmit_w * (min(gone_s, hedged_s if is_alone else end_s) - sent_s)
         joules += power.receive_w * (0.0 if is_own else float(done.receive_s))
         self._done.requests.append(
             Replayed(
                 end_s - at_s,
                 joules,
                 plan,
-                hedged=is_hedged,
-                won=is_own and is_hedged,
+                hedged=is_hedged and not is_alone,
+                won=is_own and is_hedged and not is_alone,
                 failed_over=is_own and not is_hedged,
+                taken_back=is_alone,
                 expected_s=expected_s,
             )
         )
 
     def _watched(
         self, plan: Plan, done: Passage, rule: HedgeRule | None, until_s: float, rest_s: float
-    ) -> float:
+    ) -> tuple[float, bool]:
         """Look at a payload on its way as a tier does (node/tier/sent_request.py), and say so.
 
-        Returns when the end tier begins the rest itself, which takes rest_s; infinite: never.
+        Returns when the end tier begins the rest itself, which takes rest_s, and whether alone: the
+        payload was taken back then. Infinite: never.
         """
         self._budget.count()
         sent_s, n_bytes = float(done.sent_s), self._course.graph.payload_bytes[plan.stages[0].stop]
@@ -201,6 +206,9 @@ class _Replay:
             if hedged_s == math.inf and rule is not None:
                 waiting_s = rule.waiting_s(max(0.0, now_s - arrived_s))
                 is_late = rule.is_due(now_s - sent_s, progress.expected_s(), waiting_s)
+                if is_late and progress.left_bytes and progress.is_moving:
+                    self._tell(now_s, progress.sent_bytes, now_s - sent_s, is_over=True)
+                    return now_s, True
                 hedged_s = now_s if is_late and self._budget.take() else math.inf
             if progress.left_bytes and now_s - told_s >= TELL_S:
                 told_s = now_s
@@ -208,7 +216,7 @@ class _Replay:
         end_s = hedged_s + rest_s
         if end_s < until_s and progress.left_bytes:
             self._tell(end_s, progress.sent_bytes, end_s - sent_s, is_over=True)
-        return hedged_s
+        return hedged_s, False
 
     def _tell(self, at_s: float, sent_bytes: int, seconds: float, is_over: bool = False) -> None:
         if seconds:

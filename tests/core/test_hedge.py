@@ -101,26 +101,29 @@ def test_requests_that_waited_before_it_may_take_as_long_each():
 
 
 def test_a_payload_is_expected_to_go_on_as_it_went_of_late():
-    payload = PayloadProgress(1000, 0.0)
+    payload = PayloadProgress(10_000, 0.0)
     assert payload.expected_s() == 0.0
     for n in range(1, 5):
-        payload.look(n / 10, 1000 - 100 * n)
+        payload.look(n / 10, 10_000 - 1000 * n)
     assert payload.expected_s() == pytest.approx(0.6)
-    assert (payload.sent_bytes, payload.moving_s) == (400, pytest.approx(0.4))
+    assert (payload.sent_bytes, payload.moving_s) == (4000, pytest.approx(0.4))
     for n in range(5, 10):  # then a tenth of that
-        payload.look(n / 10, 600 - 10 * (n - 4))
+        payload.look(n / 10, 6000 - 100 * (n - 4))
     assert payload.expected_s() == pytest.approx(0.5 * 550 / 50)
-    payload.look(2.0, 550)  # nothing for a while, which says nothing of the rate
+    payload.look(2.0, 5500)  # nothing for a while, which says nothing of the rate
     assert payload.moving_s == pytest.approx(0.9)
     assert payload.expected_s() == pytest.approx(3 * 1.1)  # and may last
     payload.look(2.1, 0)
     assert payload.expected_s() == 0.0
 
 
-def test_what_stands_still_may_do_so_for_three_times_as_long():
-    payload = PayloadProgress(1000, 1.0)
-    payload.look(1.3, 1000)
-    assert payload.expected_s() == pytest.approx(0.9)
+@pytest.mark.parametrize(("n_bytes", "factor"), [(10_000, 3), (1000, 1)])
+def test_what_stands_still_may_do_so_for_three_times_as_long_unless_it_is_one_packet(
+    n_bytes, factor
+):
+    payload = PayloadProgress(n_bytes, 1.0)
+    payload.look(1.3, n_bytes)
+    assert payload.expected_s() == pytest.approx(factor * 0.3)
 
 
 def test_the_longest_pause_says_nothing_of_the_rate_but_all_others_do():
@@ -136,11 +139,18 @@ def test_the_longest_pause_says_nothing_of_the_rate_but_all_others_do():
 
 
 def test_what_is_ahead_of_a_payload_counts_as_well():
+    """From the first look on: what had left of that before is not known."""
     payload = PayloadProgress(1000, 0.0)
-    payload.look(0.1, 3000)
-    payload.look(0.2, 2500)
-    assert payload.expected_s() == pytest.approx(0.2 * 2500 / 500)
-    assert payload.sent_bytes == 500
+    assert payload.own_share == 1.0
+    payload.look(0.1, 4000)
+    assert payload.own_share == pytest.approx(1 / 4)
+    payload.look(0.2, 3500)
+    assert payload.expected_s() == pytest.approx(0.1 * 3500 / 500)
+    assert (payload.sent_bytes, payload.moving_s) == (500, pytest.approx(0.1))
+    payload.look(0.9, 500)
+    assert payload.own_share == 1.0
+    payload.look(1.0, 0)
+    assert payload.own_share == 1.0
 
 
 @pytest.mark.parametrize(("share", "most"), [(0.05, WINDOW // 20), (0.0, 0), (1.0, WINDOW)])

@@ -15,7 +15,7 @@ from experiments.head_to_head.rows import CLAIRVOYANT, OURS
 from experiments.head_to_head.table import stated_tables
 
 GOLDEN = Path(__file__).parent / "head_to_head.json"
-WHERE = ("steady 3 Mbit/s", "subway", "edge lost")
+WHERE = ("steady 3 Mbit/s", "subway", "drive", "edge loaded", "edge lost")
 POLICIES = ("scission", "dads", "ans")
 FIGURES = ("score", "mean_s", "p99_s", "end_j", "total_j", "late", "switches", "over clairvoyant")
 

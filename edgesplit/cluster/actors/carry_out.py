@@ -83,7 +83,12 @@ class ActionRunner:
         loop.version += 1
         async with loop.changed:
             loop.activation = Activation(
-                loop.version, action.plan, action.reason, self._loops.now_s(), self.addresses
+                loop.version,
+                action.plan,
+                action.reason,
+                self._loops.now_s(),
+                self.addresses,
+                loop.state.basis.profile,
             )
             loop.changed.notify_all()
         self._loops.save(loop)

@@ -39,7 +39,7 @@ class Workload:
 class Activation:
     """A plan that the caller should send requests along. version counts up from 1.
 
-    addresses: of every tier, by name.
+    addresses: of every tier, by name. believed: the profile that it was chosen by.
     """
 
     version: int
@@ -47,6 +47,7 @@ class Activation:
     reason: str
     at_s: float
     addresses: Mapping[str, str]
+    believed: Profile | None = None
 
 
 @dataclass(frozen=True)

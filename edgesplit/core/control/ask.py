@@ -11,7 +11,7 @@ from itertools import pairwise
 
 from edgesplit.core.changed import changed
 from edgesplit.core.coding import sent_bytes
-from edgesplit.core.control.belief import Pair
+from edgesplit.core.control.belief import Pair, TierBelief
 from edgesplit.core.control.believed_profile import (
     optimistic_profile,
     profile_if_suspicions_hold,
@@ -33,6 +33,9 @@ from edgesplit.core.plan import Plan
 from edgesplit.core.profile import Link, Profile, Tier
 
 _LEAST_BYTES = 16 * 1024  # smaller ones vanish in latency and in a shaper's bucket
+_SLOW_LEAST_BYTES = 4 * 1024  # where these would take longer than a probe may: the least that tells
+_QUIET_SHARE, _LONGEST_S = 0.05, 30.0  # of the time since a figure changed, until the next ask
+_WATCHED_SHARE = 0.2  # the same where its host would say that its load has changed
 _CREDIT_PROBES = 4  # of the longest kind, saved up for a burst: four confirm a change
 _HOPE = 16.0  # times the best rate known: a link may have become better than ever seen
 _BETTER = 1.25  # a figure that could improve by less is not asked for: its error is near that
@@ -58,12 +61,23 @@ def answered(state: ControlState, key: ProbeKey, seconds: float) -> ControlState
 
 def repeat(state: ControlState) -> tuple[ControlState, list[Action]]:
     """Ask what is wanted and due, briefly; tiers in doubt first, whether they answer again."""
-    settings, actions = state.settings, list[Action]()
-    longest_s = min(settings.probe_longest_s, settings.probe_share * settings.probe_interval_s)
-    for repeated in (*trials(state), *state.repeated):
-        state, asks = _ask(state, repeated.ask, repeated.every_s, longest_s)
+    actions, longest_s = list[Action](), _longest_s(state)
+    wanted = [(one.ask, one.every_s) for one in trials(state)]
+    wanted += [(one.ask, every_s(state, one)) for one in state.repeated]
+    for ask, wait_s in wanted:
+        state, asks = _ask(state, ask, wait_s, longest_s)
         actions += asks
     return state, actions
+
+
+def every_s(state: ControlState, repeated: RepeatedProbe) -> float:
+    """Seconds between two such asks now: the longer nothing has changed, the longer it may last."""
+    key, beliefs = key_of(repeated.ask), state.beliefs
+    belief = beliefs.tiers[key] if isinstance(key, str) else beliefs.links[key]
+    is_watched = isinstance(belief, TierBelief) and belief.is_watched
+    share = _WATCHED_SHARE if is_watched else _QUIET_SHARE
+    quiet_s = state.now_s - belief.changed_s
+    return max(repeated.every_s, min(share * quiet_s, _LONGEST_S))
 
 
 def trials(state: ControlState) -> list[RepeatedProbe]:
@@ -95,7 +109,7 @@ def _ask(
     asking = asking_of(state, key)
     wait_s = max(every_s, settings.probe_timeout_s) if asking.is_waiting else every_s
     is_idle = now_s - state.requested_s > settings.idle_s
-    least_s = 0.0 if every_s else -settings.probe_share * settings.probe_interval_s
+    least_s = 0.0 if every_s else -settings.probe_longest_s  # or a burst would end too soon
     if is_idle or now_s - asking.asked_s < wait_s or asking.credit_s <= least_s:
         return state, []
     sized = _sized(state, ask, longest_s)
@@ -128,7 +142,8 @@ def _sized(state: ControlState, ask: Ask, longest_s: float) -> Ask:
         rate = state.beliefs.links[ask.source, ask.target].rate
         feared = feared_rates(state).get((ask.source, ask.target), rate.value)
         most = int(longest_s * min(rate.value, rate.last, feared))
-        return replace(ask, sent_bytes=max(_LEAST_BYTES, min(ask.sent_bytes, most)))
+        least = max(_SLOW_LEAST_BYTES, min(_LEAST_BYTES, most))
+        return replace(ask, sent_bytes=max(least, min(ask.sent_bytes, most)))
     slowdown = state.beliefs.tiers[ask.tier].slowdown
     left_s = longest_s / max(slowdown.value, slowdown.last)
     stop = ask.start
@@ -275,6 +290,27 @@ def probes_for_new_doubts(state: ControlState) -> list[Ask]:
     return [ask for key, ask in asks.items() if key in keys]
 
 
+def probe_for_load(state: ControlState, tier: str) -> tuple[ControlState, list[Action]]:
+    """Measure a tier whose load has changed since it was measured, if that could matter."""
+    if state.active is None or state.pending or not state.beliefs.tiers[tier].is_outdated:
+        return state, []
+    asks = [repeated.ask for repeated in state.repeated]
+    if tier in used_tiers(state.active):
+        asks = asks_along(state, state.active)
+    actions = list[Action]()
+    for ask in asks:
+        if key_of(ask) == tier:
+            state, more = _ask(state, ask, 0.0, _longest_s(state))
+            actions += more
+    return state, actions
+
+
+def _longest_s(state: ControlState) -> float:
+    """What one of the probes that are repeated may take."""
+    settings = state.settings
+    return min(settings.probe_longest_s, settings.probe_share * settings.probe_interval_s)
+
+
 def _in_doubt(state: ControlState, since_s: float) -> set[ProbeKey]:
     tiers, links = state.beliefs.tiers.items(), state.beliefs.links.items()
     keys = set[ProbeKey](name for name, tier in tiers if tier.in_doubt(since_s))
@@ -282,11 +318,17 @@ def _in_doubt(state: ControlState, since_s: float) -> set[ProbeKey]:
 
 
 def _shown(state: ControlState) -> set[ProbeKey]:
-    """What the next requests show anyway: busy tiers; the links too where requests are frequent."""
+    """What the next requests show anyway, of what the active plan uses.
+
+    Where they are rare, only tiers that have not run their range for long: there it may be the
+    range that differs, not the tier's speed, and the layers that a probe runs are another range.
+    """
     if state.active is None:
         return set()
-    is_frequent = state.request_gap_s < state.settings.probe_interval_s / 2
-    return {*used_tiers(state.active), *(used_links(state.active) if is_frequent else ())}
+    tiers = used_tiers(state.active)
+    if state.request_gap_s < state.settings.probe_interval_s / 2:
+        return {*tiers, *used_links(state.active)}
+    return {name for name in tiers if not state.beliefs.tiers[name].shown.is_settled}
 
 
 def _seems_better(state: ControlState, ask: Ask) -> bool:

@@ -15,6 +15,7 @@ Pair = tuple[str, str]
 
 LATENCY_LEAST_S = 5e-5  # below, a latency is the kernel's, and no plan depends on it
 _TIER_SIGMA, _LINK_SIGMA = 0.1, 0.3  # of ratios, before the first is measured
+_OTHER_LOAD = 0.3  # of a host's processors; what a busy minute adds without slowing anybody
 _LATENCY_SIGMA = 0.3  # small messages scatter more than bulk: wake-ups, Wi-Fi contention
 
 
@@ -35,6 +36,24 @@ class TierBelief:
     told_s: float
     shown: Shown = field(default_factory=Shown)
     demand_price: float = 0.0
+    changed_s: float = 0.0
+    load: float | None = None
+    seen_load: float | None = None
+
+    @property
+    def is_outdated(self) -> bool:
+        """Whether others' load has changed so much since that the speed may have changed too."""
+        return abs((self.load or 0.0) - (self.seen_load or 0.0)) > _OTHER_LOAD
+
+    def bears_out(self, ratio: float) -> bool:
+        """Whether that change of the seconds is what the load would make of them."""
+        is_slower = (self.load or 0.0) > (self.seen_load or 0.0)
+        return self.is_outdated and (ratio > 1.0) == is_slower
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether its host would say so."""
+        return self.load is not None
 
     @property
     def pressed(self) -> Pressure:
@@ -62,6 +81,7 @@ class LinkBelief:
     probed_s: float
     scatter: Scatter
     fell_s: float = -math.inf
+    changed_s: float = 0.0
 
     def in_doubt(self, since_s: float) -> bool:
         """True while a change seen at or after since_s is likely but not confirmed."""
@@ -86,7 +106,11 @@ class Beliefs:
 
     def with_tier(self, name: str, slowdown: Estimate, at_s: float) -> "Beliefs":
         """The same with one tier's speed measured once more."""
-        belief = changed(self.tiers[name], slowdown=slowdown, seen_s=at_s)
+        old = self.tiers[name]
+        changed_s = at_s if slowdown.changed else old.changed_s
+        belief = changed(
+            old, slowdown=slowdown, seen_s=at_s, changed_s=changed_s, seen_load=old.load
+        )
         tiers = {**self.tiers, name: belief}
         return changed(self, tiers=tiers, alarms=self.alarms + slowdown.changed)
 
@@ -102,11 +126,12 @@ class Beliefs:
         return changed(self, tiers={**self.tiers, name: belief})
 
     def with_pressure(
-        self, name: str, pressure: Pressure, demand_price: float, at_s: float
+        self, name: str, pressure: Pressure, told: tuple[float, float | None], at_s: float
     ) -> "Beliefs":
-        """The same with another pressure on one tier, and another price of demand."""
+        """The same with another pressure on one tier, and another price of demand and load."""
+        price, load = told
         belief = changed(
-            self.tiers[name], pressure=pressure, demand_price=demand_price, told_s=at_s
+            self.tiers[name], pressure=pressure, demand_price=price, load=load, told_s=at_s
         )
         return changed(self, tiers={**self.tiers, name: belief})
 
@@ -125,6 +150,8 @@ class Beliefs:
             seen_s=at_s,
             scatter=old.scatter.updated(ratio),
             shown=old.shown if shown is None else shown,
+            changed_s=at_s if slowdown.changed else old.changed_s,
+            seen_load=old.load,
         )
         tiers = {**self.tiers, name: belief}
         return changed(self, tiers=tiers, alarms=self.alarms + slowdown.changed)
@@ -139,12 +166,17 @@ class Beliefs:
         """The same with one link's rate measured once more."""
         old = self.links[pair]
         fell_s = at_s if rate.changed and 2 * rate.value < old.rate.value else old.fell_s
-        links = {**self.links, pair: changed(old, rate=rate, seen_s=at_s, fell_s=fell_s)}
+        changed_s = at_s if rate.changed else old.changed_s
+        belief = changed(old, rate=rate, seen_s=at_s, fell_s=fell_s, changed_s=changed_s)
+        links = {**self.links, pair: belief}
         return changed(self, links=links, alarms=self.alarms + rate.changed)
 
     def with_latency(self, pair: Pair, latency: Estimate, at_s: float) -> "Beliefs":
         """The same with one link's latency measured once more."""
-        links = {**self.links, pair: changed(self.links[pair], latency=latency, probed_s=at_s)}
+        old = self.links[pair]
+        changed_s = at_s if latency.changed else old.changed_s
+        belief = changed(old, latency=latency, probed_s=at_s, changed_s=changed_s)
+        links = {**self.links, pair: belief}
         return changed(self, links=links, alarms=self.alarms + latency.changed)
 
 
@@ -159,11 +191,11 @@ def believe(profile: Profile, at_s: float) -> Beliefs:
 def believe_tier(tier: Tier, at_s: float) -> TierBelief:
     """The same of one tier."""
     scatter = assumed_scatter(_TIER_SIGMA)
-    return TierBelief(estimate(tier.slowdown), at_s, scatter, tier.pressure, at_s)
+    return TierBelief(estimate(tier.slowdown), at_s, scatter, tier.pressure, at_s, changed_s=at_s)
 
 
 def believe_link(link: Link, at_s: float) -> LinkBelief:
     """The same of one link."""
     latency = estimate(max(link.latency_s, LATENCY_LEAST_S), _LATENCY_SIGMA)
     rate, scatter = estimate(link.bytes_per_s), assumed_scatter(_LINK_SIGMA)
-    return LinkBelief(rate, latency, at_s, at_s, scatter)
+    return LinkBelief(rate, latency, at_s, at_s, scatter, changed_s=at_s)

@@ -4,7 +4,7 @@ A segment's seconds are compared with the tier's layer times; what they differ b
 unless it is the range that differs (shown.py).
 """
 
-from edgesplit.core.control.belief import Beliefs
+from edgesplit.core.control.belief import Beliefs, TierBelief
 from edgesplit.core.control.estimate import Estimate
 from edgesplit.core.control.event import TierLoaded, TierMeasured
 from edgesplit.core.control.learn_link import learn_transfer
@@ -42,7 +42,7 @@ def learn_measure(beliefs: Beliefs, profile: Profile, event: TierMeasured) -> Be
     if not expected_s:
         return beliefs
     measured = (event.seconds, 0.0)
-    slowdown, ratio = _speed(beliefs.tiers[event.tier].slowdown, measured, expected_s)
+    slowdown, ratio = _speed(beliefs.tiers[event.tier], measured, expected_s)
     return beliefs.with_speed(event.tier, slowdown, (ratio, None), event.at_s)
 
 
@@ -55,7 +55,9 @@ def learn_load(beliefs: Beliefs, event: TierLoaded, settle_s: float) -> Beliefs:
     belief = beliefs.tiers[event.tier]
     share = settled_share(min(_WORD_S, event.at_s - belief.told_s), settle_s)
     pressure = belief.pressure.moved(pressure_of(event.host), share)
-    return beliefs.with_pressure(event.tier, pressure, event.demand_price, event.at_s)
+    is_told = event.host.utilisation is not None and event.host.waiting is None
+    load = event.host.utilisation if is_told else belief.load
+    return beliefs.with_pressure(event.tier, pressure, (event.demand_price, load), event.at_s)
 
 
 def _learn_range(
@@ -76,16 +78,22 @@ def _learn_range(
         return beliefs.with_shown(tier.name, shown).with_tier(tier.name, slowdown, at_s)
     if shown.is_repeating:
         return beliefs.with_shown(tier.name, shown)
-    slowdown, ratio = _speed(belief.slowdown, measured, expected_s)
+    slowdown, ratio = _speed(belief, measured, expected_s)
     return beliefs.with_speed(tier.name, slowdown, (ratio, shown), at_s)
 
 
 def _speed(
-    slowdown: Estimate, measured: tuple[float, float], expected_s: float
+    belief: TierBelief, measured: tuple[float, float], expected_s: float
 ) -> tuple[Estimate, float]:
-    """The slowdown after such a measurement, and the ratio for the scatter. measured: as above."""
-    ratio = sum(measured) / expected_s
-    return slowdown.updated(measured[0] / expected_s * slowdown.value), ratio
+    """The slowdown after such a measurement, and the ratio for the scatter. measured: as above.
+
+    One that the host's load bears out is believed at once.
+    """
+    slowdown, ratio = belief.slowdown, measured[0] / expected_s
+    is_sure = belief.bears_out(ratio)
+    value = ratio * slowdown.value
+    now = slowdown.replaced(value) if is_sure else slowdown.updated(value)
+    return now, sum(measured) / expected_s
 
 
 def _expected_s(beliefs: Beliefs, profile: Profile, stage: Stage, seconds: float) -> float:

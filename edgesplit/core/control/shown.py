@@ -78,6 +78,11 @@ class Shown:
         return _are_alike(seconds, before_s) and not _are_alike(expected_s, before_s)
 
     @property
+    def is_settled(self) -> bool:
+        """Whether requests have run the same range for a while."""
+        return self.count > _SETTLED
+
+    @property
     def is_repeating(self) -> bool:
         """Whether all requests of this range so far repeat the last time; perhaps not enough."""
         return 0 < self.count == self.again <= _AGAIN

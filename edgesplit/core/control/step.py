@@ -12,6 +12,7 @@ from edgesplit.core.control.ask import (
     confirm,
     feared_rates,
     look_for_probes,
+    probe_for_load,
     probes_for_doubts,
     probes_for_new_doubts,
     probes_for_questions,
@@ -123,6 +124,9 @@ def step(state: ControlState, event: Event) -> Step:
         state = look_for_probes(state)
     if isinstance(event, Observed | Transferring | LinkProbed | TierMeasured):
         state, more = confirm(state, probes_for_new_doubts(state))
+        actions += more
+    elif isinstance(event, TierLoaded):
+        state, more = probe_for_load(state, event.tier)
         actions += more
     state, more = repeat(state)
     return state, (*actions, *more)

@@ -24,6 +24,11 @@ class HedgeRun:
         """It runs now, and takes so many."""
         self._began_s, self._watts = time.perf_counter(), watts
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether it has come to its end."""
+        return self._done is not None
+
     def ended(self, done: Done) -> bool:
         """It has come to its end, and has not been the first. Whether it is the answer anyway."""
         with self._lock:

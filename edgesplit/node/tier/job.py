@@ -50,6 +50,7 @@ class Job:
     body_bytes: held for it, of the frame that it came in and of what is decoded from that. sender:
     the connection to answer on; upstream: its tier, None for the caller. is_cancelled: by the
     sender, who waits for no answer any more. decode_s: that its payload took to decode, once it is.
+    is_stuck_here: this tier has found out that it cannot run the rest in the next one's place.
     """
 
     request: wire.Request
@@ -61,6 +62,7 @@ class Job:
     gap_s: float
     is_cancelled: bool = False
     decode_s: float = 0.0
+    is_stuck_here: bool = False
 
     @property
     def is_pointless(self) -> bool:

@@ -246,13 +246,25 @@ class Outbound:
         """What is to be answered with it, if anything: it came first, or is alone."""
         request_id = done.job.request.id
         sent = self._sent.get(request_id)
-        is_first = done.failure is None and sent is not None and sent.hedge is hedge
-        if sent is not None and is_first and self._sent.pop(request_id, None) is sent:
-            self._give_up(sent)
-            return done
+        self._watchdog.by(time.perf_counter())  # for others that are late
+        if sent is not None and sent.hedge is hedge:
+            is_answer = done.failure is None or sent.is_taken_back
+            if is_answer and self._sent.pop(request_id, None) is sent:
+                return self._first(sent, done, hedge.why)
         if hedge.ended(done):
             return replace(done, failed_over=hedge.why, hedge=None)
         return None
+
+    def _first(self, sent: SentRequest, done: Done, why: str) -> Done | None:
+        """What is to be answered with a run that came first, or is the only one."""
+        if not sent.is_taken_back:
+            self._give_up(sent)
+            return done
+        if done.failure is not None and done.failure[0] in wire.RECOVERABLE_REASONS:
+            done.job.is_stuck_here = True
+            self._upstream.pass_on(sent.done)  # after all
+            return None
+        return replace(done, failed_over=why, hedge=None, hedge_j=0.0)
 
     def cancel(self, job: Job) -> None:
         """Whoever sent that request waits for it no more: nor does this tier."""
@@ -271,15 +283,26 @@ class Outbound:
         request_id = sent.job.request.id
         if not sent.has_arrived:
             self._upstream.tell(sent.job, sent.last_words(time.perf_counter()))
-        if sent.way is not None and sent.way.withdraw():
-            sent.to.peer.forget(request_id)
-        elif sent.is_moving and not any(s.link is sent.link for s in list(self._sent.values())):
-            sent.to.peer.forget(request_id)
-            sent.link.abort()
-        else:
+        if not self._take_back(sent):
             self._cancelled[request_id] = sent
             with contextlib.suppress(OSError):  # it is lost: so is the request there
                 self._shaper.send(sent.link, sent.to.tier, wire.Cancel(id=request_id))
+
+    def _take_back(self, sent: SentRequest) -> bool:
+        """Whether it does not come to the next tier: it had not begun to leave, or is alone."""
+        if sent.is_taken_back:
+            return True
+        if sent.way is None or sent.has_arrived:
+            return False
+        others = (s for s in list(self._sent.values()) if s is not sent and not s.is_taken_back)
+        if sent.way.withdraw():
+            sent.is_taken_back = True
+        elif sent.is_moving and not any(other.link is sent.link for other in others):
+            sent.is_taken_back = True
+            sent.link.abort()
+        if sent.is_taken_back:
+            sent.to.peer.forget(sent.job.request.id)
+        return sent.is_taken_back
 
     def lost(self, to: NextTier, link: Connection, why: str) -> None:
         """A connection that this tier made has broken: it does without what waits for it."""
@@ -288,7 +311,9 @@ class Outbound:
             if sent.link is link and self._cancelled.pop(request_id, None) is not None:
                 to.peer.forget(request_id)
         for request_id, sent in list(self._sent.items()):
-            if sent.link is link and self._taken(request_id) is not None:
+            if sent.link is not link or sent.is_taken_back:
+                continue
+            if self._taken(request_id) is not None:
                 self._fail_over(sent, reason, f"connection to {to.tier} lost: {why}")
 
     # The watchdog's thread
@@ -314,16 +339,29 @@ class Outbound:
         if sent.is_late(now_s):
             if not self._is_any_moving(sent.to):  # else its word may be behind a payload
                 sent.to.peer.suspect(sent.patience_s, now_s)
-            if self._budget.take():
-                self._hedge(sent, now_s)
+            if not self._is_at_rest_of_any():
+                self._without_next_tier(sent, now_s)
         words = sent.words(now_s)
         if words is not None:
             self._upstream.tell(sent.job, words)
 
-    def _hedge(self, sent: SentRequest, now_s: float) -> None:
-        """Run the rest here."""
+    def _is_at_rest_of_any(self) -> bool:
+        """Whether a late request's rest is run here: two would only hold each other up."""
+        hedges = (sent.hedge for sent in list(self._sent.values()))
+        return any(hedge is not None and not hedge.has_ended for hedge in hedges)
+
+    def _without_next_tier(self, sent: SentRequest, now_s: float) -> None:
+        """Run the rest here. Instead of there, if sending costs the device of the user joules.
+
+        That is where the request has entered. Elsewhere what is sent may as well arrive.
+        """
+        is_entry = sent.job.request.at == 0
+        if not (is_entry and self._take_back(sent)) and not self._budget.take():
+            return
         hedge = HedgeRun(f"{sent.to.tier} {wire.LATE}")
         sent.hedged(hedge, now_s)
+        if sent.is_taken_back:
+            self._upstream.tell(sent.job, sent.last_words(now_s))
         self._upstream.hedge(sent.done, hedge)
         if sent.job.request.id not in self._sent:  # it was answered meanwhile
             hedge.cancel()

@@ -24,7 +24,7 @@ class SentRequest:
     """Waits for its reply. link: that it left on; way: how much of it is still here.
 
     ahead: requests that waited for that tier already. hedge: the run of the rest on this tier, once
-    that has begun.
+    that has begun. is_taken_back: nothing of it will come to the next tier, and that is all.
     """
 
     done: Done
@@ -35,6 +35,7 @@ class SentRequest:
     ahead: int = 0
     way: Transmission | None = None
     hedge: HedgeRun | None = None
+    is_taken_back: bool = False
     _arrived_s: float | None = None
     _hedged_s: float = 0.0
     _told_s: float = 0.0
@@ -73,11 +74,11 @@ class SentRequest:
     @property
     def is_moving(self) -> bool:
         """Whether some of it has left of late, and some has not."""
-        return self._progress.is_moving
+        return self._progress.is_moving and not self.is_taken_back
 
     def look(self, now_s: float) -> None:
         """See how much of it has left."""
-        if self.way is None or self._arrived_s is not None:
+        if self.way is None or self._arrived_s is not None or self.is_taken_back:
             return
         self._progress.look(now_s, self.way.left_bytes())
         if not self._progress.left_bytes:
@@ -95,7 +96,7 @@ class SentRequest:
 
     def is_late(self, now_s: float) -> bool:
         """Whether running the rest here is worth it now. Only once."""
-        if self._rule is None or self.hedge is not None:
+        if self._rule is None or self.hedge is not None or self.job.is_stuck_here:
             return False
         sending_s, waiting_s = self._expected_s(now_s)
         return self._rule.is_due(now_s - self.sent_s, sending_s, waiting_s)
@@ -119,22 +120,28 @@ class SentRequest:
     def last_words(self, now_s: float, is_over: bool = True) -> wire.TransferProgress:
         """The same, whenever that was. is_over: no more of the payload is sent."""
         self._told_s = now_s
+        moving_s = now_s - self._progress.began_s if is_over else self._progress.moving_s
+        if self.is_taken_back and not is_over:
+            moving_s = 0.0  # it was said how that went
         return wire.TransferProgress(
             id=self.job.request.id,
             source=self.job.hop.tier,
             target=self.to.tier,
             sent_bytes=self._progress.sent_bytes,
-            moving_s=now_s - self.sent_s if is_over else self._progress.moving_s,
+            moving_s=moving_s,
             expected_s=min(sum(self._expected_s(now_s)), wire.LONGEST_TIMEOUT_S),
             is_over=is_over,
         )
 
     def _expected_s(self, now_s: float) -> tuple[float, float]:
-        """Until the payload has left, and from then on until the answer."""
-        sending_s, waiting_s = self._progress.expected_s(), 0.0
+        """While the payload itself leaves, and before and after that until the answer."""
+        leaving_s, waiting_s = self._progress.expected_s(), 0.0
         if self._rule is not None:
             waited_s = 0.0 if self._arrived_s is None else now_s - self._arrived_s
             waiting_s = self._rule.waiting_s(waited_s, self.ahead)
+        # What is before it leaves anyway: giving up saves no joules of that.
+        sending_s = leaving_s * self._progress.own_share
+        waiting_s += leaving_s - sending_s
         further_on_s = still_expected_s(self._heard, now_s)
         if further_on_s is not None:
             sending_s, waiting_s = 0.0, further_on_s

@@ -168,10 +168,23 @@ def test_an_unused_slow_link_is_probed_every_half_second_and_briefly():
         for probe in of_kind(actions, ProbeLink):
             asked.append(i / 10)
             assert (probe.source, probe.target) == ("edge", "cloud")
-            assert probe.sent_bytes == 16384
+            assert 4096 <= probe.sent_bytes <= 16384
+            assert probe.sent_bytes / SLOW <= 0.1
             state, _ = step(state, probed(i / 10, SLOW, probe.sent_bytes))
     assert 5 <= len(asked) <= 9
     assert min(b - a for a, b in pairwise(asked)) >= 0.5 - 1e-9
+
+
+def test_the_longer_nothing_changes_the_rarer_it_is_asked():
+    state, asked = on_edge(), []
+    for i in range(81, 3000):
+        state, actions = feed(state, throttled(chain(VGG)), (i / 10,))
+        for probe in of_kind(actions, ProbeLink):
+            asked.append(i / 10)
+            state, _ = step(state, probed(i / 10, SLOW, probe.sent_bytes))
+    gaps = [(a, b - a) for a, b in pairwise(asked)]
+    assert max(gap for at_s, gap in gaps if at_s < 15) < 1.5
+    assert all(0.03 * at_s < gap < 0.08 * at_s for at_s, gap in gaps if at_s > 100)
 
 
 def test_a_probe_without_an_answer_is_repeated_after_two_seconds():

@@ -203,8 +203,8 @@ def test_a_tier_out_of_use_is_measured_in_the_runtime_it_would_get():
     )
     routes = [s.plan.runtimes.get("cloud") for s in result.switches]
     assert routes == ["onnx", None, "onnx"]
-    asked = {ask.runtime for _, ask in result.asks if isinstance(ask, MeasureTier)}
-    assert asked == {"onnx"}
+    measured = (ask for _, ask in result.asks if isinstance(ask, MeasureTier))
+    assert {ask.runtime for ask in measured if ask.tier == "cloud"} == {"onnx"}
 
 
 @pytest.mark.parametrize(

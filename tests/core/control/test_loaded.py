@@ -7,7 +7,13 @@ import pytest
 from control_cases import feed, make_ready, of_kind, started
 from worlds import GOAL, MOBILE, VGG, chain
 
-from edgesplit.core.control.event import Activate, Prepare, TierLoaded
+from edgesplit.core.control.event import (
+    Activate,
+    MeasureTier,
+    Prepare,
+    TierLoaded,
+    TierMeasured,
+)
 from edgesplit.core.control.replay import replay
 from edgesplit.core.control.simulate import World, simulate
 from edgesplit.core.control.standing import standing
@@ -46,14 +52,57 @@ def test_a_pressed_tier_is_left_and_taken_back():
     events = said("cloud", HOT, range(20, 60)) + said("cloud", IDLE, range(60, 200))
     goal = replace(GOAL, temperature=3.0)
     run = played(events, 200.0, goal)
-    assert len(run.switches) == 3
-    first, left, back = run.switches
+    first, left, back = run.switches[:3]  # outliers of other ranges may come later
     assert layers_on("cloud", first.plan) > 8
     assert layers_on("cloud", left.plan) == 0
     assert layers_on("cloud", back.plan) > 8
     assert 22.0 < left.at_s < 50.0 < 60.0 < back.at_s < 110.0
     assert "tier cloud pressed: none -> temperature" in left.reason
     assert "-> none" in back.reason or "tier cloud pressed" in back.reason
+
+
+def loaded(at_s, utilisation, **more):
+    return TierLoaded(at_s, "cloud", HostLoad(utilisation=utilisation, **more))
+
+
+def on_the_cloud():
+    """Requests have shown the speed of an idle cloud."""
+    state, _ = feed(started(), chain(VGG), (0.5, 1.0, 1.5))
+    assert "cloud" in state.active.route
+    return step(state, loaded(2.0, 0.0))[0]
+
+
+def test_a_tier_is_measured_when_its_host_s_load_changes_and_believed_at_once():
+    state, actions = step(on_the_cloud(), loaded(3.0, 0.8))
+    (ask,) = of_kind(actions, MeasureTier)
+    assert ask.tier == "cloud"
+    expected_s = sum(chain(VGG).tier("cloud").layer_s[ask.start : ask.stop])
+    assert 0 < expected_s <= 0.025
+    event = TierMeasured(3.1, "cloud", ask.start, ask.stop, 5 * expected_s, ask.runtime)
+    state, actions = step(state, event)
+    assert state.beliefs.tiers["cloud"].slowdown.value == pytest.approx(5.0)
+    assert of_kind(actions, Prepare)
+    _, actions = step(state, loaded(4.0, 0.9))
+    assert not of_kind(actions, MeasureTier)  # it has been measured under that load
+
+
+def test_a_speed_that_the_load_does_not_explain_is_doubted_first():
+    state, actions = step(on_the_cloud(), loaded(3.0, 0.8))
+    (ask,) = of_kind(actions, MeasureTier)
+    expected_s = sum(chain(VGG).tier("cloud").layer_s[ask.start : ask.stop])
+    event = TierMeasured(3.1, "cloud", ask.start, ask.stop, expected_s / 3, ask.runtime)
+    state, _ = step(state, event)
+    assert state.beliefs.tiers["cloud"].slowdown.value > 0.7
+
+
+@pytest.mark.parametrize(
+    "word",
+    [loaded(3.0, 0.2), loaded(3.0, 0.8, waiting=0.5), TierLoaded(3.0, "cloud", HOT)],
+    ids=["a little", "of other sessions, which queue", "not of load"],
+)
+def test_a_word_of_anything_else_measures_nothing(word):
+    _, actions = step(on_the_cloud(), word)
+    assert not of_kind(actions, MeasureTier)
 
 
 def test_a_moment_of_load_moves_no_plan():

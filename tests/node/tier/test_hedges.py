@@ -19,6 +19,7 @@ from edgesplit.node.tier.emulate import LinkShape, TierEmulation
 from edgesplit.node.transport import wire
 
 STAGES = [("end", 0, 3), ("edge", 3, 6), ("cloud", 6, 9)]
+PAST = [("end", 0, 0), ("edge", 0, 6), ("cloud", 6, 9)]  # the end computes nothing
 X = torch.zeros(25_000)  # 100 kB
 LONG_S = 60.0
 SOON = wire.Hedge(rest_s=0.01, answer_s=0.01, price_s=0.0, sending=1.0, limit_s=0.0)
@@ -77,10 +78,10 @@ def asking(running, **more):
     assert len(answers) == 1
 
 
-def infer(running, x=X, hedges=None, told=None):
+def infer(running, x=X, hedges=None, told=None, stages=STAGES):
     """The timings of a request whose answer is right."""
     hedges = {"end": SOON} if hedges is None else hedges
-    found = running.infer([x], STAGES, LONG_S, failover_after_s=40.0, hedges=hedges, told=told)
+    found = running.infer([x], stages, LONG_S, failover_after_s=40.0, hedges=hedges, told=told)
     assert torch.equal(found.values[0], x + 36)
     return found.timings
 
@@ -88,27 +89,60 @@ def infer(running, x=X, hedges=None, told=None):
 def test_what_would_leave_too_slowly_is_run_here(three, gated):
     three.servers["end"].emulate(SLOW)
     (timing,) = infer(three)
-    assert (timing.stop, timing.failed_over, timing.hedged) == (9, "edge late", "won")
-    assert 0 < timing.hedge_j < timing.energy_j
-    assert gated.begun == [(0, 3), (3, 9)]  # what had not left was taken back
+    assert (timing.stop, timing.failed_over) == (9, "edge late")
+    assert (timing.hedged, timing.hedge_j) == ("", 0.0)  # no layer was run twice
+    assert gated.begun == [(0, 3), (3, 9)]
     assert infer(three, torch.zeros(10))[-1].tier == "cloud"  # and holds up nobody
 
 
 def test_what_is_given_up_says_so_with_all_its_seconds(three):
     three.servers["end"].emulate(TierEmulation(1.0, {"edge": LinkShape(1.0, 0.0)}))
     told = []
-    assert infer(three, told=told.append)[0].hedged == "won"
-    assert (told[-1].is_over, told[-1].target) == (True, "edge")
-    assert told[-1].moving_s > LEAST_S  # though next to nothing has moved
+    assert infer(three, told=told.append)[0].failed_over == "edge late"
+    (word,) = [word for word in told if word.is_over]
+    assert word.target == "edge"
+    assert word.moving_s > LEAST_S  # though next to nothing has moved
 
 
-def test_requests_that_are_run_here_alone_count_for_the_budget(gated):
+def test_what_is_run_twice_is_a_share_and_requests_run_here_alone_count_too(gated):
     with tiers(gated, hedge=1 / WINDOW) as running:
-        running.servers["end"].emulate(TierEmulation(1.0, {"edge": LinkShape(200e3, 0.0)}))
-        assert [infer(running)[0].hedged for _ in range(2)] == ["won", ""]
+        running.servers["edge"].emulate(TierEmulation(1.0, {"cloud": LinkShape(200e3, 0.0)}))
+        asked = {"edge": SOON}
+        assert [infer(running, hedges=asked)[1].hedged for _ in range(2)] == ["won", ""]
         for _ in range(WINDOW - 2):
-            running.infer([torch.zeros(1)], [("end", 0, 9)], LONG_S)
-        assert infer(running)[0].hedged == "won"
+            running.infer([torch.zeros(1)], [("end", 0, 0), ("edge", 0, 9)], LONG_S)
+        assert infer(running, hedges=asked)[1].hedged == "won"
+
+
+def test_what_is_taken_back_is_run_once_and_needs_no_share(gated):
+    with tiers(gated, hedge=0.0) as running:
+        running.servers["end"].emulate(SLOW)
+        assert [infer(running)[0].failed_over for _ in range(3)] == ["edge late"] * 3
+
+
+def test_the_rests_of_two_late_requests_are_not_run_at_once(three, gated):
+    """While the end is at the first one's, the second has time to arrive."""
+    gated.hold(3, 9)
+    three.servers["end"].emulate(SLOW)
+    with asking(three) as first:
+        until(lambda: (3, 9) in gated.begun, LONG_S)
+        with asking(three, stages=PAST) as second:
+            time.sleep(10 * LEAST_S)  # late by now
+            three.servers["end"].emulate(TierEmulation())
+            until(lambda: second, LONG_S)
+        gated.held[3, 9].set()
+    assert [timing.failed_over for timing in second[0]] == ["", "", ""]
+    assert [timing.failed_over for timing in first[0]] == ["edge late"]
+
+
+def test_what_was_taken_back_is_sent_after_all_where_its_rest_cannot_be_run(three):
+    three.servers["end"].worker.programs["p"] = breaks = Breaks()
+    three.servers["end"].emulate(TierEmulation(1.0, {"edge": LinkShape(100e3, 0.0)}))  # 1 s
+    timings = infer(three)
+    assert breaks.has_failed.is_set()
+    assert [(t.tier, t.failed_over, t.hedged) for t in timings] == [
+        ("end", "", ""), ("edge", "", ""), ("cloud", "", ""),
+    ]  # fmt: skip
 
 
 def test_joules_that_are_worth_more_than_time_forbid_it(three):
@@ -120,7 +154,7 @@ def test_a_latency_limit_comes_before_joules(three):
     three.servers["end"].emulate(SLOW)
     promised = wire.Hedge(rest_s=0.01, answer_s=0.01, price_s=1e5, sending=1.0, limit_s=5.0)
     (timing,) = infer(three, hedges={"end": promised})
-    assert timing.hedged == "won"
+    assert timing.failed_over == "edge late"
 
 
 def test_the_tier_that_is_nearest_to_the_slow_link_hedges(three):
@@ -201,9 +235,9 @@ def test_a_tier_that_lives_is_waited_for_where_no_share_is_left(gated):
 
 def test_a_hedge_that_fails_leaves_it_to_the_other_one(three, gated):
     gated.hold(6, 9)
-    three.servers["end"].worker.programs["p"] = Breaks()
+    three.servers["end"].worker.programs["p"] = breaks = Breaks()
     with asking(three) as answers:
-        until(lambda: Breaks.has_failed.is_set(), LONG_S)
+        until(lambda: breaks.has_failed.is_set(), LONG_S)
         gated.held[6, 9].set()
     assert [timing.hedged for timing in answers[0]] == ["lost", "", ""]
 
@@ -211,7 +245,9 @@ def test_a_hedge_that_fails_leaves_it_to_the_other_one(three, gated):
 class Breaks(Additions):
     """Cannot run what is left behind its own layers."""
 
-    has_failed = threading.Event()
+    def __init__(self):
+        super().__init__()
+        self.has_failed = threading.Event()
 
     def segment(self, start, stop, runtime="torch"):
         if stop == 9:
@@ -243,11 +279,11 @@ def test_a_cancelled_request_is_given_up_along_the_route(three, gated):
 
 
 def test_the_record_says_who_ran_layers_twice(three):
-    three.servers["end"].emulate(SLOW)
-    timings = infer(three)
+    three.servers["edge"].emulate(TierEmulation(1.0, {"cloud": LinkShape(10e3, 0.0)}))
+    timings = infer(three, hedges={"edge": SOON})
     profile, plan = profile_of(NAMES, 9), parse_plan("end:0-3 | edge:3-6 | cloud:6-9")
     record = record_of(Finished("r", 0.0, "m", plan, 1.0, timings), profile, Goal())
-    assert (record.hedged, record.why, record.finished_by) == ("end won", "edge late", "end")
+    assert (record.hedged, record.why, record.finished_by) == ("edge won", "cloud late", "edge")
     by_caller = Finished("r", 0.0, "m", plan, 1.0, (), "end late", "won")
     assert record_of(by_caller, profile, Goal()).hedged == "caller won"
 
