@@ -76,3 +76,20 @@ def test_a_lossy_runtime_is_left_as_well():
     assert workload.route.hops[0].runtime == "onnx-int8"
     workload.set_goal(GOAL)
     assert workload.route.hops[0].runtime == "torch"
+
+
+def test_what_is_late_is_judged_by_what_was_believed_when_the_plan_came_into_force():
+    workload = active(f"end:0-1 | edge:1-{N}")
+    before = workload.route
+    slow = tuple(replace(tier, slowdown=4.0) for tier in workload.profile.tiers)
+    believed = replace(workload.profile, tiers=slow)
+    plan = parse_plan(f"end:0-1 | edge:1-{N}")
+    workload.hedges = True
+    workload.activate(Activation(2, plan, "", 0.0, workload.addresses, believed))
+    assert workload.route.failover_after_s > before.failover_after_s
+    first = workload.route.hops[0].hedge
+    assert first.rest_s == pytest.approx(4 * sum(workload.profile.tiers[0].layer_s[1:]))
+    assert workload.activations[-1].believed is None  # plans are kept for good, profiles are not
+    # One that the user names is run as it is, and judged by what was measured first.
+    other = workload.along(parse_plan(f"end:0-2 | edge:2-{N}"))
+    assert other.hops[0].hedge is None
