@@ -34,6 +34,8 @@ class Cost:
     quantile_s: the latency that is not exceeded with the goal's probability; None: it has none.
     price: what of the score is for the pressures of the tiers that compute.
     loss: the upper end of the accuracy that it costs, as measured.
+    wait_s: what a request waits for others before it where they come close together; part of the
+        score and of what a latency limit bounds, not of latency_s.
     """
 
     plan: Plan
@@ -49,11 +51,12 @@ class Cost:
     price: float = 0.0
     codec_s: float = 0.0
     loss: float = 0.0
+    wait_s: float = 0.0
 
     @property
     def limited_s(self) -> float:
         """The seconds that a latency limit bounds."""
-        return self.latency_s if self.quantile_s is None else self.quantile_s
+        return self.wait_s + (self.latency_s if self.quantile_s is None else self.quantile_s)
 
 
 @dataclass(frozen=True)
@@ -358,6 +361,32 @@ class CostModel:
             plan, latency_s, compute_s, end_j, total_j, score, feasible, end_u_j, total_u_j,
             quantile_s, price, codec_s, loss,
         )  # fmt: skip
+
+    def period_s(self, plan: Plan) -> float:
+        """Seconds for which one request keeps the busiest tier or link of the plan.
+
+        Raises PlanError as cost() does.
+        """
+        opener, opening_s = self.opening(plan)
+        busy_s, links_s = list[float](), list[float]()
+        for at, stage in enumerate(plan.stages):
+            tier = self.profile.tier(stage.tier)
+            layer_s = tier.layer_s_in(stage.runtime)[stage.start : stage.stop]
+            busy_s.append(sum(layer_s) * tier.slowdown + (opening_s if at == opener else 0.0))
+        for at, (source, target) in enumerate(pairwise(plan.route)):
+            hop, link = self.hop(plan, at), self.profile.link(source, target)
+            assert link is not None, "hop() has looked for it"
+            busy_s[at] += hop.encode_s
+            busy_s[at + 1] += hop.decode_s
+            links_s.append(hop.sent_bytes / link.bytes_per_s)
+        return max(busy_s + links_s)
+
+    def crowded(self, cost: Cost, wait_s: float) -> Cost:
+        """The same cost where a request waits so long for others before it."""
+        limit = self.goal.latency_limit_s
+        score = cost.score + self._shares[2] * wait_s
+        cost = replace(cost, score=score, wait_s=wait_s)
+        return replace(cost, feasible=cost.feasible and (limit is None or cost.limited_s <= limit))
 
     def opening(self, plan: Plan) -> tuple[int, float]:
         """(number of the stage, seconds) where the plan decodes a picture that came as a file.

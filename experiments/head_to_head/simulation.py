@@ -64,7 +64,7 @@ class Simulation:
         sizes = world.graph.payload_bytes
         self.payload_bytes = sizes if input_bytes is None else (input_bytes, *sizes[1:])
         self.waiting = Waiting(self)
-        self._came_s: dict[Pair, float] = {}
+        self._came_s: dict[Pair | str, float] = {}
         self._journeys: list[Journey] = []
         self._left = 0
 
@@ -111,10 +111,9 @@ class Simulation:
         if k > journey.depth or self.world.is_lost(tier, now_s):
             return
         leg.arrived_s = now_s
-        if k:
-            pair = (journey.legs[k - 1].stage.tier, tier)
-            leg.gap_s = now_s - self._came_s.get(pair, -np.inf)
-            self._came_s[pair] = now_s
+        way = (journey.legs[k - 1].stage.tier, tier) if k else tier
+        leg.gap_s = now_s - self._came_s.get(way, -np.inf)
+        self._came_s[way] = now_s
         self.waiting.count(tier)
         if not len(leg.stage):
             self._computed(journey, k)

@@ -60,7 +60,7 @@ def calm_after(
 def is_calm(state: ControlState) -> bool:
     """Whether a whole evaluation now would find no switch worth it."""
     calm, active = state.calm, state.active
-    if calm is None or active is None or state.pending is not None:
+    if calm is None or active is None or state.pending is not None or state.arrivals.is_crowded:
         return False
     longest_s = LONGEST * state.settings.load_settle_s
     if state.now_s - calm.at_s >= longest_s or _stale_links(state, active) != calm.stale:

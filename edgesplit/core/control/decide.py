@@ -11,7 +11,8 @@ from edgesplit.core.payload_codec import AS_IS
 from edgesplit.core.plan import Plan, Stage
 from edgesplit.core.planner.choose import Decision
 from edgesplit.core.policies.learning import is_followed
-from edgesplit.core.policies.policy import CostPolicy
+from edgesplit.core.policies.pipeedge import pipeline
+from edgesplit.core.policies.policy import CostPolicy, score
 from edgesplit.core.profile import Profile, Tier
 from edgesplit.errors import EdgeSplitError, PlanError
 
@@ -28,9 +29,19 @@ def cost_of(state: ControlState, model: CostModel, plan: Plan | None) -> Cost | 
     if plan is None or state.away.intersection(plan.route):
         return None
     try:
-        return model.cost(plan)
+        return _crowded(state, model, model.cost(plan))
     except PlanError:
         return None
+
+
+def _crowded(state: ControlState, model: CostModel, cost: Cost) -> Cost:
+    """The cost with what a request waits for others, where those come close together.
+
+    Other policies than ours are measured by what they know of: one request alone.
+    """
+    if state.policy != score or not state.arrivals.is_crowded:
+        return cost
+    return model.crowded(cost, state.arrivals.wait_s(model.period_s(cost.plan)))
 
 
 def candidate(state: ControlState, model: CostModel, current: Cost | None) -> Cost | None:
@@ -63,13 +74,33 @@ def chosen(state: ControlState, model: CostModel, limit_s: float | None) -> Cost
 def _decision(state: ControlState, model: CostModel, limit_s: float | None) -> Decision | None:
     try:
         if isinstance(state.policy, CostPolicy):
-            return state.policy.decision(model, limit_s)
+            return _shortest_queue(state, model, state.policy.decision(model, limit_s))
         goal = replace(state.goal, latency_limit_s=limit_s)
         plan = state.policy(state.graph, model.profile.on_quickest(), goal)
     except EdgeSplitError:  # the policy has no plan under these conditions: keep what there is
         return None
     cost = cost_of(state, model, plan)
     return None if cost is None else Decision(cost, is_proved=False)
+
+
+def _shortest_queue(state: ControlState, model: CostModel, alone: Decision) -> Decision:
+    """What was decided for one request alone, or a plan of least period if that is better.
+
+    The period of a plan is no sum, so the planner does not see it. Between the two there may be
+    plans that are better still.
+    """
+    if state.policy != score or not state.arrivals.is_crowded:
+        return alone
+    best = _crowded(state, model, alone.cost)
+    try:
+        quickest = replace(model.profile.on_quickest(), score_reference=model.score_reference)
+        plan, _ = pipeline(CostModel(state.graph, quickest, state.goal))
+    except PlanError:
+        return replace(alone, cost=best, is_proved=False)
+    steady = cost_of(state, model, plan)
+    if steady is not None and steady.feasible >= best.feasible and steady.score < best.score:
+        best = steady
+    return replace(alone, cost=best, is_proved=False)
 
 
 def _with_headroom(limit_s: float, settings: Settings) -> float:
@@ -136,7 +167,8 @@ def reason(state: ControlState, best: Cost, current: Cost | None) -> str:
         return f"first plan: score {best.score:.3f}"
     if current is not None and is_followed(state.policy):
         return f"as the policy chose: score {current.score:.3f} -> {best.score:.3f}"
-    now = Basis(state.goal, current_profile(state), state.away)
+    crowded = state.arrivals.is_crowded
+    now = Basis(state.goal, current_profile(state), state.away, crowded)
     cause = _rows(state.active, best.plan, state.basis, now)
     cause = cause or _codecs(state.active, best.plan, state.basis, now)
     cause = cause or _cause(state, now, best.plan)
@@ -200,8 +232,12 @@ def _cause(state: ControlState, new: Basis, best: Plan) -> str:
     back += [f"tier {tier} added" for tier in best.route if tier not in then]
     if gone or back:
         return ", ".join(gone + back)
+    if new.is_crowded and not old.is_crowded:
+        return "requests wait for each other"
     size, text = max(_changes(old.profile, new.profile), default=(0.0, ""))
-    return text if size > _TOLD else "small changes"
+    if size > _TOLD:
+        return text
+    return "requests wait less for each other" if old.is_crowded else "small changes"
 
 
 def _changes(old: Profile, new: Profile) -> list[tuple[float, str]]:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Literal
 
+from edgesplit.core.control.arrivals import Arrivals
 from edgesplit.core.control.belief import Beliefs, Pair
 from edgesplit.core.control.believed_profile import apply, with_scatter
 from edgesplit.core.control.event import MeasureTier, ProbeLink
@@ -111,6 +112,7 @@ class Basis:
     goal: Goal
     profile: Profile
     away: frozenset[str]
+    is_crowded: bool = False
 
 
 @dataclass(frozen=True)
@@ -171,6 +173,7 @@ class ControlState:
     trusts: Trusts = field(default_factory=dict)
     removed: Mapping[str, float] = field(default_factory=dict)
     calm: Calm | None = None
+    arrivals: Arrivals = field(default_factory=Arrivals)
 
     @property
     def away(self) -> frozenset[str]:

@@ -140,10 +140,12 @@ def _take(state: ControlState, event: Event) -> tuple[ControlState, bool, list[A
             beliefs = learn_request(state.beliefs, state.profile, event.timings, event.at_s)
             gap_s = event.at_s - state.requested_s
             trusts = after_request(state.trusts, event.timings, event.at_s)
+            first = event.timings[0]
+            arrivals = state.arrivals.after(first.gap_s, first.own_s)
             is_news = doubted(trusts) != doubted(state.trusts)
             state = changed(
                 state, policy=policy, beliefs=beliefs, trusts=trusts, request_gap_s=gap_s,
-                requested_s=event.at_s,
+                requested_s=event.at_s, arrivals=arrivals,
             )  # fmt: skip
             return state, is_news, []
         case Transferring():
@@ -226,7 +228,8 @@ def _ready(state: ControlState, event: Ready) -> tuple[ControlState, bool, list[
     model = model_of(state, current_profile(state))
     if not holds(state, pending.plan, cost_of(state, model, state.active)):
         return changed(state, pending=None), True, []  # put in doubt while it was prepared
-    basis = Basis(state.goal, current_profile(state), state.away)
+    crowded = state.arrivals.is_crowded
+    basis = Basis(state.goal, current_profile(state), state.away, crowded)
     state = changed(state, active=pending.plan, pending=None, basis=basis)
     return state, True, [Activate(pending.plan, pending.reason)]
 
