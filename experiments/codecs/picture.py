@@ -29,7 +29,7 @@ def draw_codecs(path: Path, rows: Sequence[Row], note: str) -> None:
         names = [f"{row['model']}\n{row['rate']}" for row in mine]
         axes.set_xticks(range(len(mine)), names, fontsize=8)
         axes.axhline(1.0, color="0.3", lw=1)
-        axes.set_ylim(0, 1.25)
+        axes.set_ylim(0, 1.45)  # room for the legend
         axes.set_ylabel(f"best plan with codecs / without\n(goal: {goal}; {note})", fontsize=8)
         axes.legend(fontsize=8, ncols=3, loc="upper left")
     figure.savefig(path, dpi=120)

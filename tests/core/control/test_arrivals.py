@@ -5,6 +5,8 @@ from dataclasses import replace
 
 import pytest
 from control_cases import make_ready, of_kind, request, started
+from hypothesis import given
+from hypothesis import strategies as st
 from worlds import GOAL, MOBILE, VGG, chain
 
 from edgesplit.core.control.arrivals import Arrivals
@@ -176,3 +178,9 @@ def test_other_policies_are_measured_by_one_request_alone():
     assert state.arrivals.is_crowded
     model = model_of(state, current_profile(state))
     assert cost_of(state, model, state.active) == model.cost(state.active)
+
+
+@given(st.lists(st.tuples(st.floats(0.0, 3.0), st.floats(0.0, 3.0)), max_size=60))
+def test_crowds_are_those_that_find_others(came):
+    found = arrivals(*came)
+    assert found.is_crowded == (sum(ahead > 0 for ahead in found.ahead) >= 3)
