@@ -14,7 +14,7 @@ from experiments.head_to_head.served import Served
 LAST = 10  # requests: a plan that the rival had within them is one that ours is late to leave
 CAUSES = {
     "probes": "what the control loop asks costs joules, which the rival is spared",
-    "failed over": "requests that waited for a tier that was silent",
+    "failed over": "requests whose next tier was silent, or whose payload was taken back as late",
     "run twice": "requests that were hedged: joules of both runs, or a run that came second",
     "behind": "requests on a plan that the rival had left a few requests before",
     "another plan": "requests on another plan: its gain was below the margin, or figures differ",

@@ -16,6 +16,7 @@ import numpy as np
 
 from edgesplit import Config, EdgeSplit, Plan, load_model, parse_plan
 from edgesplit.errors import EdgeSplitError
+from edgesplit.node.transport.wire import LATE
 from edgesplit.testbed.rate import rate_text
 from experiments.paper_table.comparison import inputs_for
 from experiments.shared.answer import Answer, ask
@@ -52,6 +53,7 @@ class Played:
     end_energy_j: list[float]
     hedged: int = 0
     hedges_won: int = 0
+    taken_back: int = 0
     failed_over: int = 0
     switches: int = 0
     failed: int = 0
@@ -67,7 +69,8 @@ def played_by(answers: Sequence[Answer], switches: int) -> Played:
         [answer.figures.end_energy_j for answer in came if answer.figures],
         sum(answer.hedged != "" for answer in came),
         sum("won" in answer.hedged for answer in came),
-        sum(answer.why != "" and "won" not in answer.hedged for answer in came),
+        sum(answer.why.endswith(LATE) and not answer.hedged for answer in came),
+        sum(answer.why != "" and not answer.why.endswith(LATE) for answer in came),
         switches,
         len(answers) - len(came),
     )
@@ -78,7 +81,7 @@ def row_of(passes: Iterable[Played]) -> Row:
     passes = list(passes)
     latency_s = np.array([s for one in passes for s in one.latency_s])
     joules = np.array([j for one in passes for j in one.end_energy_j])
-    counts = ("hedged", "hedges_won", "failed_over", "switches", "failed")
+    counts = ("hedged", "hedges_won", "taken_back", "failed_over", "switches", "failed")
     added = {name: sum(getattr(one, name) for one in passes) for name in counts}
     return figures(latency_s, joules) | added
 

@@ -75,6 +75,7 @@ def figures(latency_s: Floats, end_j: Floats) -> Row:
         "end_energy_j": float(end_j.mean()),
         "hedged": 0,
         "hedges_won": 0,
+        "taken_back": 0,
         "failed_over": 0,
         "switches": 0,
         "plan": "",
@@ -86,6 +87,7 @@ def _of_run(run: ReplayedRun) -> Row:
     return figures(latency_s, np.array([one.end_j for one in run.requests])) | {
         "hedged": sum(one.hedged for one in run.requests),
         "hedges_won": sum(one.won for one in run.requests),
+        "taken_back": sum(one.taken_back for one in run.requests),
         "failed_over": sum(one.failed_over for one in run.requests),
         "switches": run.switches,
     }

@@ -23,6 +23,7 @@ def tail_cells(rows: Sequence[Row]) -> list[Row]:
             "end energy, J": "-" if row["end_energy_j"] is None else f"{row['end_energy_j']:.2f}",
             "run twice": f"{row['hedged'] / row['requests']:.1%}",
             "of these won": row["hedges_won"],
+            "taken back": row["taken_back"],
             "failed over": row["failed_over"],
         }
         for row in rows

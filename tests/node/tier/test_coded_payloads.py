@@ -283,7 +283,7 @@ def test_a_hedge_runs_on_the_payload_that_is_here():
         answer = running.infer(
             [x], ROUTE, LONG_S, failover_after_s=40.0, hedges={"end": SOON}, codecs=BOTH
         )
-        assert answer.timings[0].hedged == "won"
+        assert answer.timings[0].failed_over == "edge late"
         assert torch.equal(answer.values[0], x + 3 + 33)
 
 
