@@ -228,7 +228,10 @@ class ActiveWorkload:
     def _profile_for(self, plan: Plan) -> Profile:
         """What to judge by who is late along that plan: as believed when it came into force."""
         of_plan, believed = self._believed
-        return self.profile if believed is None or of_plan != plan else believed
+        if believed is None or of_plan != plan:
+            return self.profile
+        has_all = set(self.profile.names) <= set(believed.names)  # none has joined since
+        return believed if has_all else self.profile
 
     def _known(self, model: CostModel, plan: Plan) -> Plan:
         """The plan with payloads as they are, which take longer, where its codecs are not known.

@@ -25,6 +25,7 @@ from edgesplit.errors import PlanError
 
 # With more tiers than this there are too many routes to list; only those of two stages are.
 MOST_TIERS_FULLY_LISTED = 4
+_CROWDED = "requests wait for each other: chosen with that, the figures are of one request alone"
 _ANY_LOSS = 1 - 1e-9  # the greatest that a goal can grant
 
 
@@ -43,6 +44,8 @@ class Explanation:
     away: tiers that plans leave out now. promise: the goal's deadline, where it has a probability.
     codecs: how the payloads of `chosen` travel, and why other codecs are not used.
     without_codecs: where it uses some, the best plan whose payloads all travel as they are.
+    is_crowded: requests wait for each other. Then `chosen` is the best with that; costs here are of
+        one request alone.
     Pressures of tiers are in profile, and in each cost what of the score is their price.
 
     Costs are in seconds and joules; as_dict() gives the same for JSON.
@@ -69,6 +72,7 @@ class Explanation:
     promise: Promise | None = None
     codecs: CodecChoice | None = None
     without_codecs: Cost | None = None
+    is_crowded: bool = False
 
     def as_dict(self) -> dict[str, object]:
         """The same as plain values for JSON; seconds and joules."""
@@ -82,6 +86,7 @@ class Explanation:
             "running": cost_dict(self.running) if self.running else None,
             "why_not_running": self.why_not_running,
             "away": list(self.away),
+            "is_crowded": self.is_crowded,
             "promise": asdict(self.promise) if self.promise else None,
             "binding": self.decision.binding,
             "is_proved": self.decision.is_proved,
@@ -112,6 +117,7 @@ class Explanation:
             *([f"not in force: {self.why_not_running}"] if self.why_not_running else []),
             *([f"left out, since they failed: {', '.join(self.away)}"] if self.away else []),
             f"limited by: {self.limited_by}",
+            *([_CROWDED] if self.is_crowded else []),
             *([str(self.promise)] if self.promise else []),
             *_price_lines(self.profile, self.chosen),
             f"{'':14} {'plan':{width}} {'score':>7} {'latency':>11} {'end energy':>18} "
@@ -181,6 +187,7 @@ def explain(
         promise=_promise(goal, running or chosen, met),
         codecs=codec_choice(model, chosen),
         without_codecs=_without_codecs(model) if _uses_codecs(chosen.plan) else None,
+        is_crowded=stands is not None and stands.is_crowded,
     )
 
 

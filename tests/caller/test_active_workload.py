@@ -90,6 +90,11 @@ def test_what_is_late_is_judged_by_what_was_believed_when_the_plan_came_into_for
     first = workload.route.hops[0].hedge
     assert first.rest_s == pytest.approx(4 * sum(workload.profile.tiers[0].layer_s[1:]))
     assert workload.activations[-1].believed is None  # plans are kept for good, profiles are not
+    # A tier that has joined since is not in it.
+    joined = replace(workload.profile.tiers[0], name="other")
+    workload.profile = workload.profile.with_added(joined, [])
+    workload.set_goal(replace(workload.goal, memory_bytes={"other": 10**9}))
+    assert workload.route.hops[0].hedge.rest_s < first.rest_s
     # One that the user names is run as it is, and judged by what was measured first.
     other = workload.along(parse_plan(f"end:0-2 | edge:2-{N}"))
     assert other.hops[0].hedge is None

@@ -292,14 +292,17 @@ def probes_for_new_doubts(state: ControlState) -> list[Ask]:
 
 def probe_for_load(state: ControlState, tier: str) -> tuple[ControlState, list[Action]]:
     """Measure a tier whose load has changed since it was measured, if that could matter."""
-    if state.active is None or state.pending or not state.beliefs.tiers[tier].is_outdated:
+    if state.active is None or state.pending or tier in state.away:
+        return state, []
+    if not state.beliefs.tiers[tier].is_outdated:
         return state, []
     asks = [repeated.ask for repeated in state.repeated]
     if tier in used_tiers(state.active):
         asks = asks_along(state, state.active)
-    actions = list[Action]()
+    actions, runtimes = list[Action](), state.profile.tier(tier).runtimes
     for ask in asks:
-        if key_of(ask) == tier:
+        # A plan that is about to be left may name a runtime that was dropped.
+        if isinstance(ask, MeasureTier) and ask.tier == tier and ask.runtime in runtimes:
             state, more = _ask(state, ask, 0.0, _longest_s(state))
             actions += more
     return state, actions

@@ -15,6 +15,7 @@ Pair = tuple[str, str]
 
 LATENCY_LEAST_S = 5e-5  # below, a latency is the kernel's, and no plan depends on it
 _TIER_SIGMA, _LINK_SIGMA = 0.1, 0.3  # of ratios, before the first is measured
+_BEYOND_NOISE = 1.25
 _OTHER_LOAD = 0.3  # of a host's processors; what a busy minute adds without slowing anybody
 _LATENCY_SIGMA = 0.3  # small messages scatter more than bulk: wake-ups, Wi-Fi contention
 
@@ -46,9 +47,10 @@ class TierBelief:
         return abs((self.load or 0.0) - (self.seen_load or 0.0)) > _OTHER_LOAD
 
     def bears_out(self, ratio: float) -> bool:
-        """Whether that change of the seconds is what the load would make of them."""
-        is_slower = (self.load or 0.0) > (self.seen_load or 0.0)
-        return self.is_outdated and (ratio > 1.0) == is_slower
+        """Whether that change of the seconds, beyond noise, is what the load would make of them."""
+        has_grown = (self.load or 0.0) > (self.seen_load or 0.0)
+        slower = ratio if has_grown else 1 / ratio
+        return self.is_outdated and slower > _BEYOND_NOISE
 
     @property
     def is_watched(self) -> bool:
@@ -113,6 +115,11 @@ class Beliefs:
         )
         tiers = {**self.tiers, name: belief}
         return changed(self, tiers=tiers, alarms=self.alarms + slowdown.changed)
+
+    def measured_in_vain(self, name: str) -> "Beliefs":
+        """The same where a measurement of a tier under its load of now has taught nothing."""
+        belief = self.tiers[name]
+        return changed(self, tiers={**self.tiers, name: changed(belief, seen_load=belief.load)})
 
     def with_shown(self, name: str, shown: Shown) -> "Beliefs":
         """The same with what the ranges of one tier have shown."""

@@ -4,7 +4,7 @@ A segment's seconds are compared with the tier's layer times; what they differ b
 unless it is the range that differs (shown.py).
 """
 
-from edgesplit.core.control.belief import Beliefs, TierBelief
+from edgesplit.core.control.belief import Beliefs
 from edgesplit.core.control.estimate import Estimate
 from edgesplit.core.control.event import TierLoaded, TierMeasured
 from edgesplit.core.control.learn_link import learn_transfer
@@ -40,9 +40,11 @@ def learn_measure(beliefs: Beliefs, profile: Profile, event: TierMeasured) -> Be
     stage = Stage(event.tier, event.start, event.stop, event.runtime)
     expected_s = _expected_s(beliefs, profile, stage, event.seconds)
     if not expected_s:
-        return beliefs
-    measured = (event.seconds, 0.0)
-    slowdown, ratio = _speed(beliefs.tiers[event.tier], measured, expected_s)
+        return beliefs.measured_in_vain(event.tier)
+    belief, ratio = beliefs.tiers[event.tier], event.seconds / expected_s
+    slowdown, _ = _speed(belief.slowdown, (event.seconds, 0.0), expected_s)
+    if belief.bears_out(ratio):  # two witnesses
+        slowdown = belief.slowdown.replaced(ratio * belief.slowdown.value)
     return beliefs.with_speed(event.tier, slowdown, (ratio, None), event.at_s)
 
 
@@ -55,8 +57,11 @@ def learn_load(beliefs: Beliefs, event: TierLoaded, settle_s: float) -> Beliefs:
     belief = beliefs.tiers[event.tier]
     share = settled_share(min(_WORD_S, event.at_s - belief.told_s), settle_s)
     pressure = belief.pressure.moved(pressure_of(event.host), share)
-    is_told = event.host.utilisation is not None and event.host.waiting is None
-    load = event.host.utilisation if is_told else belief.load
+    load = belief.load
+    if event.host.utilisation is not None and event.host.waiting is None:
+        # Of two words, lest one that comes and goes have the tier measured each time.
+        before = event.host.utilisation if load is None else load
+        load = (before + event.host.utilisation) / 2
     return beliefs.with_pressure(event.tier, pressure, (event.demand_price, load), event.at_s)
 
 
@@ -78,22 +83,16 @@ def _learn_range(
         return beliefs.with_shown(tier.name, shown).with_tier(tier.name, slowdown, at_s)
     if shown.is_repeating:
         return beliefs.with_shown(tier.name, shown)
-    slowdown, ratio = _speed(belief, measured, expected_s)
+    slowdown, ratio = _speed(belief.slowdown, measured, expected_s)
     return beliefs.with_speed(tier.name, slowdown, (ratio, shown), at_s)
 
 
 def _speed(
-    belief: TierBelief, measured: tuple[float, float], expected_s: float
+    slowdown: Estimate, measured: tuple[float, float], expected_s: float
 ) -> tuple[Estimate, float]:
-    """The slowdown after such a measurement, and the ratio for the scatter. measured: as above.
-
-    One that the host's load bears out is believed at once.
-    """
-    slowdown, ratio = belief.slowdown, measured[0] / expected_s
-    is_sure = belief.bears_out(ratio)
-    value = ratio * slowdown.value
-    now = slowdown.replaced(value) if is_sure else slowdown.updated(value)
-    return now, sum(measured) / expected_s
+    """The slowdown after such a measurement, and the ratio for the scatter. measured: as above."""
+    ratio = sum(measured) / expected_s
+    return slowdown.updated(measured[0] / expected_s * slowdown.value), ratio
 
 
 def _expected_s(beliefs: Beliefs, profile: Profile, stage: Stage, seconds: float) -> float:

@@ -7,6 +7,7 @@ from edgesplit.core.control.state import ControlState, current_profile
 from edgesplit.core.cost import Cost, CostModel
 from edgesplit.core.plan import Plan
 from edgesplit.core.policies.learning import is_followed
+from edgesplit.core.policies.policy import score
 from edgesplit.core.profile import Profile
 
 
@@ -16,7 +17,8 @@ class Standing:
     are believed now, None where it has none.
 
     profile: as believed; tiers that are away have no links in it. why: `chosen` is not in force;
-    empty where it is. is_settled: waiting alone changes nothing.
+    empty where it is. is_settled: waiting alone changes nothing. is_crowded: requests wait for each
+    other, and plans are judged with that.
     """
 
     profile: Profile
@@ -25,6 +27,7 @@ class Standing:
     chosen: Plan | None
     why: str = ""
     is_settled: bool = True
+    is_crowded: bool = False
 
 
 def standing(state: ControlState) -> Standing:
@@ -37,7 +40,8 @@ def standing(state: ControlState) -> Standing:
         why = "the policy has no plan now, so the last one is kept"
         return Standing(*known, None, why)
     why, is_settled = _why(state, model, best, current)
-    return Standing(*known, best.plan, why, is_settled)
+    is_crowded = state.policy == score and state.arrivals.is_crowded
+    return Standing(*known, best.plan, why, is_settled, is_crowded)
 
 
 def _why(

@@ -140,8 +140,10 @@ def _take(state: ControlState, event: Event) -> tuple[ControlState, bool, list[A
             beliefs = learn_request(state.beliefs, state.profile, event.timings, event.at_s)
             gap_s = event.at_s - state.requested_s
             trusts = after_request(state.trusts, event.timings, event.at_s)
-            first = event.timings[0]
-            arrivals = state.arrivals.after(first.gap_s, first.own_s)
+            arrivals = state.arrivals
+            if event.timings:  # else the caller has run it
+                first, queue_s = event.timings[0], sum(t.queue_s for t in event.timings)
+                arrivals = arrivals.after(event.at_s, first.gap_s, first.own_s, queue_s)
             is_news = doubted(trusts) != doubted(state.trusts)
             state = changed(
                 state, policy=policy, beliefs=beliefs, trusts=trusts, request_gap_s=gap_s,

@@ -6,6 +6,7 @@ connection, a silence and a time limit may come at once, and one of them wins.
 
 import contextlib
 import time
+import weakref
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -64,6 +65,7 @@ class Outbound:
         self._upstream, self._budget = upstream, budget
         self._sent: dict[str, SentRequest] = {}
         self._cancelled: dict[str, SentRequest] = {}  # and not said to be gone yet
+        self._aborted = weakref.WeakSet[Connection]()
         self._next_tiers: dict[str, NextTier] = {}  # by address
         self._watchdog = Watchdog(self._look, "watchdog")
 
@@ -246,21 +248,25 @@ class Outbound:
         """What is to be answered with it, if anything: it came first, or is alone."""
         request_id = done.job.request.id
         sent = self._sent.get(request_id)
-        self._watchdog.by(time.perf_counter())  # for others that are late
-        if sent is not None and sent.hedge is hedge:
-            is_answer = done.failure is None or sent.is_taken_back
-            if is_answer and self._sent.pop(request_id, None) is sent:
-                return self._first(sent, done, hedge.why)
-        if hedge.ended(done):
-            return replace(done, failed_over=hedge.why, hedge=None)
-        return None
+        answer: Done | None = None
+        is_answer = sent is not None and (done.failure is None or sent.is_taken_back)
+        if sent is not None and is_answer and self._is_of(hedge, sent):
+            answer = self._first(sent, done, hedge.why)
+        elif hedge.ended(done):
+            answer = replace(done, failed_over=hedge.why, hedge=None)
+        self._watchdog.by(time.perf_counter())  # others that are late may have their turn
+        return answer
+
+    def _is_of(self, hedge: HedgeRun, sent: SentRequest) -> bool:
+        """Whether that request still waits for this run, which then decides its fate."""
+        return sent.hedge is hedge and self._sent.pop(sent.job.request.id, None) is sent
 
     def _first(self, sent: SentRequest, done: Done, why: str) -> Done | None:
         """What is to be answered with a run that came first, or is the only one."""
         if not sent.is_taken_back:
             self._give_up(sent)
             return done
-        if done.failure is not None and done.failure[0] in wire.RECOVERABLE_REASONS:
+        if done.failure is not None and done.failure[0] not in ("timeout", "gone"):
             done.job.is_stuck_here = True
             self._upstream.pass_on(sent.done)  # after all
             return None
@@ -294,19 +300,26 @@ class Outbound:
             return True
         if sent.way is None or sent.has_arrived:
             return False
-        others = (s for s in list(self._sent.values()) if s is not sent and not s.is_taken_back)
         if sent.way.withdraw():
             sent.is_taken_back = True
-        elif sent.is_moving and not any(other.link is sent.link for other in others):
+        elif sent.is_moving and not self._others_on(sent):
             sent.is_taken_back = True
+            self._aborted.add(sent.link)
             sent.link.abort()
         if sent.is_taken_back:
             sent.to.peer.forget(sent.job.request.id)
         return sent.is_taken_back
 
+    def _others_on(self, sent: SentRequest) -> bool:
+        """Whether other requests wait on its connection."""
+        others = (one for one in list(self._sent.values()) if one is not sent)
+        return any(one.link is sent.link and not one.is_taken_back for one in others)
+
     def lost(self, to: NextTier, link: Connection, why: str) -> None:
         """A connection that this tier made has broken: it does without what waits for it."""
         reason = to.lost(link)
+        if link in self._aborted:  # by this tier: what was just being sent is no sign of anything
+            reason = wire.LATE
         for request_id, sent in list(self._cancelled.items()):
             if sent.link is link and self._cancelled.pop(request_id, None) is not None:
                 to.peer.forget(request_id)

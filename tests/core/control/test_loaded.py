@@ -5,15 +5,18 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from control_cases import feed, make_ready, of_kind, started
-from worlds import GOAL, MOBILE, VGG, chain
+from worlds import GOAL, MOBILE, VGG, chain, row_of, with_layer_times
 
 from edgesplit.core.control.event import (
     Activate,
     MeasureTier,
     Prepare,
+    PrepareFailed,
+    RowDropped,
     TierLoaded,
     TierMeasured,
 )
+from edgesplit.core.control.learn import learn_measure
 from edgesplit.core.control.replay import replay
 from edgesplit.core.control.simulate import World, simulate
 from edgesplit.core.control.standing import standing
@@ -93,6 +96,41 @@ def test_a_speed_that_the_load_does_not_explain_is_doubted_first():
     event = TierMeasured(3.1, "cloud", ask.start, ask.stop, expected_s / 3, ask.runtime)
     state, _ = step(state, event)
     assert state.beliefs.tiers["cloud"].slowdown.value > 0.7
+
+
+def test_a_load_that_comes_and_goes_measures_nothing():
+    state, asked = on_the_cloud(), []
+    for second in range(3, 60):
+        state, actions = step(state, loaded(float(second), 0.2 + 0.4 * (second % 2)))
+        asked += of_kind(actions, MeasureTier)
+        for ask in asked[-1:]:
+            state, _ = step(state, TierMeasured(second + 0.1, "cloud", ask.start, ask.stop, 1e-3))
+    assert len(asked) <= 2
+
+
+def test_a_measurement_too_short_to_teach_anything_is_not_repeated():
+    state, actions = step(on_the_cloud(), loaded(3.0, 0.9))
+    (ask,) = of_kind(actions, MeasureTier)
+    beliefs = learn_measure(
+        state.beliefs,
+        state.profile,
+        TierMeasured(3.1, "cloud", ask.start, ask.start, 1e-6, ask.runtime),
+    )
+    assert not beliefs.tiers["cloud"].is_outdated
+    assert beliefs.tiers["cloud"].slowdown == state.beliefs.tiers["cloud"].slowdown
+
+
+def test_a_runtime_that_was_dropped_is_not_measured():
+    """The plan in force names it until another one is ready."""
+    profile = with_layer_times(chain(VGG), "cloud", row_of(chain(VGG), "cloud", 0.5))
+    state, _ = feed(started(profile=profile), profile, (0.5, 1.0, 1.5))
+    assert state.active.runtimes["cloud"] == "onnx"
+    state, _ = step(state, loaded(2.0, 0.0))
+    state, _ = step(state, RowDropped(2.1, "cloud", "onnx", "it failed"))
+    if state.pending:
+        state, _ = step(state, PrepareFailed(2.2, state.pending.plan, "cloud"))
+    state, actions = step(state, loaded(3.0, 0.9))
+    assert all(ask.runtime != "onnx" for ask in of_kind(actions, MeasureTier))
 
 
 @pytest.mark.parametrize(

@@ -135,8 +135,9 @@ def test_the_rests_of_two_late_requests_are_not_run_at_once(three, gated):
     assert [timing.failed_over for timing in first[0]] == ["edge late"]
 
 
-def test_what_was_taken_back_is_sent_after_all_where_its_rest_cannot_be_run(three):
-    three.servers["end"].worker.programs["p"] = breaks = Breaks()
+@pytest.mark.parametrize("error", [MemoryError("no room"), RuntimeError("cannot allocate")])
+def test_what_was_taken_back_is_sent_after_all_where_its_rest_cannot_be_run(three, error):
+    three.servers["end"].worker.programs["p"] = breaks = Breaks(error)
     three.servers["end"].emulate(TierEmulation(1.0, {"edge": LinkShape(100e3, 0.0)}))  # 1 s
     timings = infer(three)
     assert breaks.has_failed.is_set()
@@ -245,15 +246,21 @@ def test_a_hedge_that_fails_leaves_it_to_the_other_one(three, gated):
 class Breaks(Additions):
     """Cannot run what is left behind its own layers."""
 
-    def __init__(self):
+    def __init__(self, error=None):
         super().__init__()
+        self.error = error or MemoryError("no room")
         self.has_failed = threading.Event()
 
     def segment(self, start, stop, runtime="torch"):
         if stop == 9:
             self.has_failed.set()
-            raise MemoryError("no room")
+            if not isinstance(self.error, MemoryError):
+                return self.fail  # while it runs, not while it is prepared
+            raise self.error
         return super().segment(start, stop, runtime)
+
+    def fail(self, values):
+        raise self.error
 
 
 def test_a_cancelled_request_is_given_up_along_the_route(three, gated):
