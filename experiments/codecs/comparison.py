@@ -11,6 +11,7 @@ import torch
 from edgesplit import EdgeSplit, Goal, Profile
 from edgesplit.core.cost import Cost, CostModel
 from edgesplit.core.planner.choose import choose
+from edgesplit.core.profile import ScoreReference
 from edgesplit.errors import ClusterError
 from experiments.shared.answer import Figures, ask, mean_figures
 from experiments.shared.report import Row
@@ -80,7 +81,14 @@ def compared(split: EdgeSplit, pair: Pair, goal: Goal, x: torch.Tensor, rounds: 
             sent[name] = _sent_bytes(split)
     if is_same(pair):
         came["without"], sent["without"] = came["with"], sent["with"]
-    return _row(pair, goal, came, sent)
+    reference = CostModel(split.graph, pair.profile, goal).score_reference
+    return _row(pair, came, sent) | {"score_ratio": _score_ratio(came, goal, reference)}
+
+
+def _score_ratio(came: dict[str, list[Figures]], goal: Goal, reference: ScoreReference) -> float:
+    """Of the goal's scores, by the session's reference."""
+    scores = {name: mean_figures(figures).score(goal, reference) for name, figures in came.items()}
+    return scores["with"] / scores["without"]
 
 
 def _sent_bytes(split: EdgeSplit) -> float:
@@ -88,9 +96,7 @@ def _sent_bytes(split: EdgeSplit) -> float:
     return float(sum(timing.sent_bytes for timing in record.timings)) if record else 0.0
 
 
-def _row(
-    pair: Pair, goal: Goal, came: dict[str, list[Figures]], sent: dict[str, float]
-) -> dict[str, Any]:
+def _row(pair: Pair, came: dict[str, list[Figures]], sent: dict[str, float]) -> dict[str, Any]:
     row: dict[str, Any] = {"plan_with": str(pair.with_codecs.plan)}
     row["plan_without"] = str(pair.without.plan)
     means = {name: mean_figures(figures) for name, figures in came.items()}
@@ -103,8 +109,6 @@ def _row(
     for figure in ("latency_s", "end_j", "total_j"):
         before = row[f"without_{figure}"]
         row[f"{figure}_ratio"] = row[f"with_{figure}"] / before if before else 1.0
-    reference = means["without"]
-    row["score_ratio"] = means["with"].score(goal, reference)
     return row
 
 

@@ -7,6 +7,7 @@ from statistics import fmean
 from typing import Any
 
 from edgesplit import EdgeSplit, EdgeSplitError, Goal, Plan
+from edgesplit.core.profile import ScoreReference
 
 
 @dataclass(frozen=True)
@@ -17,8 +18,8 @@ class Figures:
     end_energy_j: float
     total_energy_j: float
 
-    def score(self, goal: Goal, score_reference: "Figures") -> float:
-        """The goal's weighted sum, each figure divided by that of `norms` (1 where that is 0)."""
+    def score(self, goal: Goal, score_reference: "Figures | ScoreReference") -> float:
+        """The goal's weighted sum, each figure divided by that of the reference (1 for 0)."""
         return (
             goal.end_energy * self.end_energy_j / (score_reference.end_energy_j or 1.0)
             + goal.total_energy * self.total_energy_j / (score_reference.total_energy_j or 1.0)

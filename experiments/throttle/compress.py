@@ -110,7 +110,8 @@ def _played(place: Scene, known: Probed, rounds: int, advance: Any) -> list[Row]
         plans = Sides((split.graph, goal), before).plans(profile)
         answers = _in_turns(split, x, plans, rounds, advance)
         model = CostModel(split.graph, profile, goal)
-        reference = mean(answers[STAY])
+        reference = model.score_reference
+        stay = mean(answers[STAY]).score(goal, reference)
         return [
             {
                 "side": side,
@@ -119,7 +120,7 @@ def _played(place: Scene, known: Probed, rounds: int, advance: Any) -> list[Row]
                 "latency_s": (found := mean(answers[side])).latency_s,
                 "end_j": found.end_energy_j,
                 "total_j": found.total_energy_j,
-                "score": found.score(goal, reference),
+                "score": found.score(goal, reference) / stay,
                 "predicted_s": model.cost(plan).latency_s,
                 "predicted_score": model.cost(plan).score / model.cost(before).score,
             }
