@@ -93,7 +93,8 @@ def _style(name: str, place: int) -> dict[str, Any]:
 def draw_pareto(path: Path, rows: Sequence[Row], caption: str) -> None:
     """A panel per condition: end energy and latency over those of all on the end, per policy.
 
-    Geometric means over models, under the default goal.
+    Geometric means over models, under the default goal. Policies that only some models have, as
+    those on one tier with another form of the input, are left out: they would be means of others.
     """
     goal = list(dict.fromkeys(row["goal"] for row in rows))[-1]
     own = [row for row in rows if row["goal"] == goal]
@@ -102,7 +103,12 @@ def draw_pareto(path: Path, rows: Sequence[Row], caption: str) -> None:
     lines = -(-len(conditions) // columns)
     figure = Figure(figsize=(3.4 * columns, 2.9 * lines + 1.0), layout="constrained")
     axes: Any = figure.subplots(lines, columns, squeeze=False).ravel()
-    names = [n for n in dict.fromkeys(r["policy"] for r in own) if n != RANDOM]
+    models = {row["model"] for row in own}
+    names = [
+        name
+        for name in dict.fromkeys(row["policy"] for row in own)
+        if name != RANDOM and {row["model"] for row in own if row["policy"] == name} == models
+    ]
     for panel, condition in zip(axes, conditions, strict=False):
         for place, name in enumerate(names):
             point = _point([r for r in own if r["condition"] == condition], name)
