@@ -6,6 +6,7 @@ measurement still shows that the rate is at least so much.
 
 from edgesplit.core.control.belief import LATENCY_LEAST_S, Beliefs, LinkBelief, Pair
 from edgesplit.core.control.event import LinkProbed, Transferring
+from edgesplit.core.hedge import LEAST_S
 from edgesplit.core.tier_timing import Transfer
 
 _PAYLOAD_LEAST_BYTES = 4096  # a smaller payload is a few packets: its time is latency
@@ -45,7 +46,9 @@ def learn_transferring(beliefs: Beliefs, event: Transferring) -> Beliefs:
     says so at its end.
     """
     is_bulk = event.sent_bytes >= _PAYLOAD_LEAST_BYTES and event.seconds >= _TRANSFER_LEAST_S
-    if not is_bulk and event.seconds < _TELLING_LEAST_S:
+    # One that was given up shows no more later on; a pause shows nothing.
+    least_s = LEAST_S if event.is_over and event.sent_bytes else _TELLING_LEAST_S
+    if not is_bulk and event.seconds < least_s:
         return beliefs
     pair = event.source, event.target
     rate = beliefs.links[pair].rate

@@ -371,6 +371,16 @@ def test_a_slow_second_of_a_payload_under_way_is_believed():
     assert of_kind(actions, Prepare) == []
 
 
+def test_a_payload_that_was_given_up_at_once_raises_a_doubt_and_the_next_one_is_believed():
+    """The entry tier takes one back after a tenth of a second, of which it is told nothing more."""
+    early = Transferring(1.0, "edge", "cloud", 1500, 0.15, is_over=True)
+    state, _ = step(started(), early)
+    link = state.beliefs.links["edge", "cloud"]
+    assert link.is_rate_in_doubt(0.0)
+    state, _ = step(state, replace(early, at_s=1.5))
+    assert believed_rate(state) == pytest.approx(4096 / 0.15)
+
+
 def test_a_payload_that_was_given_up_raises_a_doubt_that_is_asked_about():
     state, actions = step(started(), moving(1.0, SLOW, 0.3, is_over=True))
     assert believed_rate(state) > FAST / 2

@@ -198,6 +198,7 @@ def test_the_loser_is_told_and_does_not_begin(three, gated):
 def test_a_tier_that_is_lost_leaves_the_hedge_alone(three, gated):
     gated.hold(3, 9)
     gated.hold(3, 6)
+    gated.hold(6, 9)  # so that the cloud is not there before the edge is lost
     with asking(three) as answers:
         until(lambda: {(3, 9), (3, 6)} <= set(gated.begun), LONG_S)
         gated.held[3, 6].set()
