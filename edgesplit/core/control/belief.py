@@ -75,6 +75,7 @@ class LinkBelief:
 
     scatter: of the seconds of a payload and its reply, around what was believed just before.
     fell_s: when the rate was last found to be less than half of what was believed.
+    taken_back: payloads in a row that were taken back since the rate was last measured.
     """
 
     rate: Estimate
@@ -84,6 +85,7 @@ class LinkBelief:
     scatter: Scatter
     fell_s: float = -math.inf
     changed_s: float = 0.0
+    taken_back: int = 0
 
     def in_doubt(self, since_s: float) -> bool:
         """True while a change seen at or after since_s is likely but not confirmed."""
@@ -174,9 +176,17 @@ class Beliefs:
         old = self.links[pair]
         fell_s = at_s if rate.changed and 2 * rate.value < old.rate.value else old.fell_s
         changed_s = at_s if rate.changed else old.changed_s
-        belief = changed(old, rate=rate, seen_s=at_s, fell_s=fell_s, changed_s=changed_s)
+        belief = changed(
+            old, rate=rate, seen_s=at_s, fell_s=fell_s, changed_s=changed_s, taken_back=0
+        )
         links = {**self.links, pair: belief}
         return changed(self, links=links, alarms=self.alarms + rate.changed)
+
+    def with_taken_back(self, pair: Pair) -> "Beliefs":
+        """The same with one more payload taken back from that link."""
+        old = self.links[pair]
+        links = {**self.links, pair: changed(old, taken_back=old.taken_back + 1)}
+        return changed(self, links=links)
 
     def with_latency(self, pair: Pair, latency: Estimate, at_s: float) -> "Beliefs":
         """The same with one link's latency measured once more."""

@@ -14,6 +14,7 @@ _TRANSFER_LEAST_S = 3e-4  # what scheduling jitter can hide on a busy machine
 _TRANSFER_PER_LATENCY = 0.5  # of the round trip's latency: what its jitter can hide
 _SURE_S, _SURE_FACTOR = 2.0, 2.0  # so late, and so much too slow, is no jitter: believed at once
 _TELLING_S, _TELLING_LEAST_S = 1.0, 0.4  # of a payload that moves: the rate it shows is believed
+_TAKEN_BACK = 8  # payloads in a row, until their link is believed to be slow
 _AS_FEARED = 4.0  # times the rate of a link that fell: below, this one has fallen with it
 
 
@@ -46,9 +47,9 @@ def learn_transferring(beliefs: Beliefs, event: Transferring) -> Beliefs:
     says so at its end.
     """
     is_bulk = event.sent_bytes >= _PAYLOAD_LEAST_BYTES and event.seconds >= _TRANSFER_LEAST_S
-    # One that was given up shows no more later on; a pause shows nothing.
-    least_s = LEAST_S if event.is_over and event.sent_bytes else _TELLING_LEAST_S
-    if not is_bulk and event.seconds < least_s:
+    if not is_bulk and event.seconds < _TELLING_LEAST_S and event.is_over:
+        return _learn_taken_back(beliefs, event)
+    if not is_bulk and event.seconds < _TELLING_LEAST_S:
         return beliefs
     pair = event.source, event.target
     rate = beliefs.links[pair].rate
@@ -65,6 +66,22 @@ def learn_transferring(beliefs: Beliefs, event: Transferring) -> Beliefs:
     if event.is_over and is_slow:
         return beliefs.with_rate(pair, rate.updated(observed), event.at_s)
     return beliefs
+
+
+def _learn_taken_back(beliefs: Beliefs, event: Transferring) -> Beliefs:
+    """What a payload adds that was taken back soon after it began to leave.
+
+    It was cheap to try, and the next one may find that a short fade is over. So the link is taken
+    to be slow only where several in a row were taken back; a pause says nothing.
+    """
+    pair = event.source, event.target
+    link = beliefs.links[pair]
+    observed = max(event.sent_bytes, _PAYLOAD_LEAST_BYTES) / max(event.seconds, LEAST_S)
+    if not event.sent_bytes or observed * _SURE_FACTOR >= link.rate.value:
+        return beliefs
+    if link.taken_back + 1 < _TAKEN_BACK:
+        return beliefs.with_taken_back(pair)
+    return beliefs.with_rate(pair, link.rate.replaced(observed), event.at_s)
 
 
 def learn_transfer(beliefs: Beliefs, seen: Transfer, at_s: float) -> Beliefs:

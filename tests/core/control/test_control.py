@@ -371,13 +371,19 @@ def test_a_slow_second_of_a_payload_under_way_is_believed():
     assert of_kind(actions, Prepare) == []
 
 
-def test_a_payload_that_was_given_up_at_once_raises_a_doubt_and_the_next_one_is_believed():
-    """The entry tier takes one back after a tenth of a second, of which it is told nothing more."""
+def test_a_link_is_slow_once_eight_payloads_in_a_row_were_taken_back_from_it_soon():
+    """It was cheap to try, and a fade of a second is no slow link."""
     early = Transferring(1.0, "edge", "cloud", 1500, 0.15, is_over=True)
-    state, _ = step(started(), early)
-    link = state.beliefs.links["edge", "cloud"]
-    assert link.is_rate_in_doubt(0.0)
-    state, _ = step(state, replace(early, at_s=1.5))
+    state, whole = started(), chain(VGG)
+    state, _ = feed(state, whole, (0.5, 0.9))
+    for number in range(7):
+        state, actions = step(state, replace(early, at_s=1.0 + number / 10))
+        assert not of_kind(actions, ProbeLink)
+    state, _ = feed(state, whole, (2.2,))  # one that came through
+    for number in range(7):
+        state, _ = step(state, replace(early, at_s=3.0 + number / 10))
+    assert believed_rate(state) == pytest.approx(FAST, rel=0.1)
+    state, _ = step(state, replace(early, at_s=4.5))
     assert believed_rate(state) == pytest.approx(4096 / 0.15)
 
 
