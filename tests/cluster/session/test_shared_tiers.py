@@ -130,9 +130,11 @@ def test_when_what_they_share_dies_every_request_is_answered_and_it_comes_back(t
             thread.join(60)
     assert failed == []
     assert sessions() >= {session_id_of(split) for split in two}
-    time.sleep(3.0)  # the supervisors look once a second
     name = who if who == "the scheduler" else f"tier {who!r}"
-    assert caplog.messages.count(f"{name} was started again") == 2  # once by each session
+    told = f"{name} was started again"
+    until(lambda: caplog.messages.count(told) >= 2, 60)  # the supervisors look once a second
+    time.sleep(3.0)
+    assert caplog.messages.count(told) == 2  # once by each session
 
 
 def _quietly(look, split):
