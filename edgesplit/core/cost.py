@@ -370,12 +370,9 @@ class CostModel:
         opener, opening_s = self.opening(plan)
         busy_s, links_s = list[float](), list[float]()
         for at, stage in enumerate(plan.stages):
-            seconds = opening_s if at == opener else 0.0
-            if len(stage):
-                tier = self.profile.tier(stage.tier)
-                layer_s = tier.layer_s_in(stage.runtime)[stage.start : stage.stop]
-                seconds += sum(layer_s) * tier.slowdown
-            busy_s.append(seconds)
+            decoding_s = opening_s if at == opener and len(stage) else 0.0  # else it is of the hop
+            t = self.profile.names.index(stage.tier)
+            busy_s.append(self._segment(t, stage, decoding_s)[0])
         for at, (source, target) in enumerate(pairwise(plan.route)):
             hop, link = self.hop(plan, at), self.profile.link(source, target)
             assert link is not None, "hop() has looked for it"

@@ -62,15 +62,19 @@ def answered(state: ControlState, key: ProbeKey, seconds: float) -> ControlState
 def repeat(state: ControlState) -> tuple[ControlState, list[Action]]:
     """Ask what is wanted and due, briefly; tiers in doubt first, whether they answer again."""
     actions, longest_s = list[Action](), _longest_s(state)
-    wanted = [(one.ask, one.every_s) for one in trials(state)]
-    wanted += [(one.ask, every_s(state, one)) for one in state.repeated]
-    for ask, wait_s in wanted:
-        state, asks = _ask(state, ask, wait_s, longest_s)
+    for one in wanted(state):
+        state, asks = _ask(state, one.ask, one.every_s, longest_s)
         actions += asks
     return state, actions
 
 
-def every_s(state: ControlState, repeated: RepeatedProbe) -> float:
+def wanted(state: ControlState) -> list[RepeatedProbe]:
+    """What is to be asked again and again, and how often by now: trials first."""
+    rarer = (replace(one, every_s=_every_s(state, one)) for one in state.repeated)
+    return [*trials(state), *rarer]
+
+
+def _every_s(state: ControlState, repeated: RepeatedProbe) -> float:
     """Seconds between two such asks now: the longer nothing has changed, the longer it may last."""
     key, beliefs = key_of(repeated.ask), state.beliefs
     belief = beliefs.tiers[key] if isinstance(key, str) else beliefs.links[key]

@@ -2,7 +2,7 @@
 
 import math
 
-from edgesplit.core.control.ask import asking_of, every_s, key_of, trials
+from edgesplit.core.control.ask import asking_of, key_of, wanted
 from edgesplit.core.control.state import ControlState, RepeatedProbe
 
 _EARLY_S = 1e-6  # a tick that comes a hair too soon finds nothing due; one too late would be late
@@ -23,16 +23,15 @@ def next_due_s(state: ControlState) -> float:
     due_s = state.decided_s + state.settings.interval_s
     if state.pending is not None:
         due_s = min(due_s, state.pending.since_s + state.settings.prepare_timeout_s)
-    for repeated in trials(state):
-        due_s = min(due_s, _asked_s(state, repeated, repeated.every_s))
-    for repeated in state.repeated:
-        due_s = min(due_s, _asked_s(state, repeated, every_s(state, repeated)))
+    for repeated in wanted(state):
+        due_s = min(due_s, _asked_s(state, repeated))
     return max(state.now_s, due_s - _EARLY_S)
 
 
-def _asked_s(state: ControlState, repeated: RepeatedProbe, wait_s: float) -> float:
+def _asked_s(state: ControlState, repeated: RepeatedProbe) -> float:
     """When it is asked next: once it is its turn, and there is credit for it; never while idle."""
     settings, asking = state.settings, asking_of(state, key_of(repeated.ask))
+    wait_s = repeated.every_s
     if asking.is_waiting:
         wait_s = max(wait_s, settings.probe_timeout_s)
     at_s = max(state.now_s, asking.asked_s + wait_s)
