@@ -362,6 +362,13 @@ class CostModel:
             quantile_s, price, codec_s, loss,
         )  # fmt: skip
 
+    def busy_score(self, tier: str, phase: str, seconds: float) -> float:
+        """What the joules above idle of a tier that is busy for so long add to a score."""
+        t = self.profile.names.index(tier)
+        joules = self.profile.tiers[t].power.above_idle_w(phase) * seconds
+        end, total, *_ = self._shares
+        return joules * (total if t else end + total)
+
     def period_s(self, plan: Plan) -> float:
         """Seconds for which one request keeps the busiest tier or link of the plan.
 

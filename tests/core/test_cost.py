@@ -56,6 +56,13 @@ def test_score_is_relative_to_all_on_end():
     assert cost("end:0-1 | edge:1-2").score == pytest.approx(expected)
 
 
+def test_busy_seconds_beside_a_request_add_their_joules_above_idle_to_a_score():
+    model = CostModel(GRAPH, PROFILE, Goal(end_energy=0.5, total_energy=0.25, latency=0.25))
+    # All on end: 30 J of either. The end is idle at 0 W.
+    assert model.busy_score("end", "transmit", 3.0) == pytest.approx(6.0 * (0.5 + 0.25) / 30)
+    assert model.busy_score("edge", "compute", 3.0) == pytest.approx(30.0 * 0.25 / 30)
+
+
 def test_given_norms_stay_fixed():
     profile = Profile(PROFILE.tiers, PROFILE.links, ScoreReference(10.0, 20.0, 2.0))
     expected = 0.6 * 30 / 10 + 0.2 * 30 / 20 + 0.2 * 6 / 2

@@ -18,6 +18,7 @@ _KEPT, _OLD_S = 48, 60.0  # requests, and how long ago the oldest may have come 
 _TELLING = 3  # requests that waited for others, until anything follows from it
 _QUEUED = 0.05  # of its time that one waited in a tier's queue, if it did
 _HOLD_S, _LONGEST_HOLD_S = 30.0, 600.0
+_SHORTEST_S = 1e-6  # between two that come back at once
 _LONGEST_S = 1e6  # for the first one, which came after none
 
 
@@ -69,6 +70,13 @@ class Arrivals:
     def is_crowded(self) -> bool:
         """Whether requests wait for each other, or did until a while ago."""
         return bool(self.last) and self.last[-1].at_s < self.until_s
+
+    @property
+    def mean_gap_s(self) -> float:
+        """Between two requests of late."""
+        if len(self.last) < 2:
+            return _OLD_S
+        return max(_SHORTEST_S, (self.last[-1].at_s - self.last[0].at_s) / (len(self.last) - 1))
 
     def wait_s(self, service_s: float) -> float:
         """Mean wait of a request of a crowd if each keeps the slowest part busy for so long.

@@ -5,7 +5,7 @@ seconds that grows with time, so that what is asked of it stays a known share of
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from itertools import pairwise
 
@@ -29,6 +29,7 @@ from edgesplit.core.control.state import (
     current_profile,
 )
 from edgesplit.core.control.trust import doubted
+from edgesplit.core.cost import Cost, CostModel
 from edgesplit.core.plan import Plan
 from edgesplit.core.profile import Link, Profile, Tier
 
@@ -38,6 +39,9 @@ _QUIET_SHARE, _LONGEST_S = 0.05, 30.0  # of the time since a figure changed, unt
 _WATCHED_SHARE = 0.2  # the same where its host would say that its load has changed
 _CREDIT_PROBES = 4  # of the longest kind, saved up for a burst: four confirm a change
 _HOPE = 16.0  # times the best rate known: a link may have become better than ever seen
+_RARELY = 20.0  # times as long as it was never better, until half of such hopes come true
+_TRIED = 3  # asks that are looked at whether one of them alone decides: each costs a decision
+_LIKELY = 0.2  # that a doubt is true: what may be paid to know it one request earlier
 _BETTER = 1.25  # a figure that could improve by less is not asked for: its error is near that
 _CLEARLY = 1.5  # times better: what noise of 10 % does not pretend, so worth a burst
 _LATENCY_MATTERS_S = 1e-3  # nor a latency below this: scheduling jitter
@@ -81,7 +85,9 @@ def _every_s(state: ControlState, repeated: RepeatedProbe) -> float:
     is_watched = isinstance(belief, TierBelief) and belief.is_watched
     share = _WATCHED_SHARE if is_watched else _QUIET_SHARE
     quiet_s = state.now_s - belief.changed_s
-    return max(repeated.every_s, min(share * quiet_s, _LONGEST_S))
+    # Every t seconds costs 1 / t probes a second, and the change is seen t / 2 late.
+    repaying_s = math.sqrt(2 * repeated.repaid_s * _RARELY * quiet_s)
+    return max(repeated.every_s, min(max(share * quiet_s, repaying_s), _LONGEST_S))
 
 
 def trials(state: ControlState) -> list[RepeatedProbe]:
@@ -164,13 +170,13 @@ def look_for_probes(state: ControlState) -> ControlState:
     """The state with what to ask while the active plan stands, or one hope less to look into.
 
     Figures that could make a plan beat it are asked for: first stale ones as good as ever seen,
-    then unused ones better than that. Each costs a decision of the policy, so that one is looked
-    into with each event after an evaluation, and none that could not be asked for anyway.
+    then unused ones better than that. Each costs a decision of the policy or a few, so that one is
+    looked into with each event after an evaluation, and none that could not be asked for anyway.
     """
     while state.hopes:
         hope, *rest = state.hopes
         state = changed(state, hopes=tuple(rest))
-        now, hoped = _hoped(state, hope)
+        now, hoped = current_profile(state), _hoped(state, hope)
         better = {*_better_tiers(now, hoped), *_better_links(now, hoped)}
         if better:
             repeated = _repeated(state, hope, hoped, better)
@@ -178,26 +184,66 @@ def look_for_probes(state: ControlState) -> ControlState:
     return changed(state, repeated=())
 
 
-def _hoped(state: ControlState, hope: Hope) -> tuple[Profile, Profile]:
-    """The profile as believed, and as it might be."""
+def _hoped(state: ControlState, hope: Hope, known: Collection[ProbeKey] = ()) -> Profile:
+    """The profile as it might be, but for what is known."""
     assert state.active is not None, "hopes are of a plan in force"
     now = current_profile(state)
     if hope == "stale":
-        return now, optimistic_profile(state.profile, now, _stale(state, state.active), 1.0)
-    return now, optimistic_profile(state.profile, now, _unused(state, state.active), _HOPE)
+        stale = _stale(state, state.active).difference(known)
+        return optimistic_profile(state.profile, now, stale, 1.0)
+    unused = _unused(state, state.active).difference(known)
+    return optimistic_profile(state.profile, now, unused, _HOPE)
 
 
 def _repeated(
     state: ControlState, hope: Hope, hoped: Profile, better: set[ProbeKey]
 ) -> tuple[RepeatedProbe, ...]:
     """Asks about `better` figures of the plan that would beat the active one, were they so."""
-    current, settings = state.weighed, state.settings
-    best = candidate(state, model_of(state, hoped), current)
-    if best is None or best.plan == state.active or not is_worth(state, best, current):
+    best, current, settings = _worth_leaving_for(state, hoped), state.weighed, state.settings
+    if best is None or current is None:
         return ()
-    every_s = settings.probe_interval_s if hope == "stale" else settings.patrol_s
+    model, longest_s = model_of(state, current_profile(state)), _longest_s(state)
     asks = [ask for ask in asks_along(state, best.plan) if key_of(ask) in better]
-    return tuple(RepeatedProbe(ask, every_s) for ask in asks)
+    asks = _decisive(state, hope, sorted(asks, key=lambda ask: isinstance(ask, MeasureTier)))
+    if hope == "stale":
+        return tuple(RepeatedProbe(ask, settings.probe_interval_s) for ask in asks)
+    gain_per_s = max(0.0, current.score - best.score) / state.arrivals.mean_gap_s
+    found = list[RepeatedProbe]()
+    for ask in asks:
+        price = _price(state, model, _sized(state, ask, longest_s))
+        repaid_s = price / gain_per_s if gain_per_s else 0.0
+        found.append(RepeatedProbe(ask, settings.patrol_s, repaid_s))
+    return tuple(found)
+
+
+def _decisive(state: ControlState, hope: Hope, asks: list[Ask]) -> list[Ask]:
+    """One of the first asks if nothing is gained while it is as believed; else all of them.
+
+    While that is so, what the others would answer does not matter. Links come first, in the order
+    of the route: all that is offloaded goes over the first of them.
+    """
+    for ask in asks[:_TRIED] if len(asks) > 1 else ():
+        if _worth_leaving_for(state, _hoped(state, hope, [key_of(ask)])) is None:
+            return [ask]
+    return asks
+
+
+def _worth_leaving_for(state: ControlState, profile: Profile) -> Cost | None:
+    """Of the plan that would be worth leaving the active one for, were the profile true."""
+    current = state.weighed
+    best = candidate(state, model_of(state, profile), current)
+    if best is None or best.plan == state.active or not is_worth(state, best, current):
+        return None
+    return best
+
+
+def _price(state: ControlState, model: CostModel, ask: Ask) -> float:
+    """What the joules of an ask add to a score."""
+    seconds = _expected_s(state, ask)
+    if isinstance(ask, MeasureTier):
+        return model.busy_score(ask.tier, "compute", seconds)
+    sending = model.busy_score(ask.source, "transmit", seconds)
+    return sending + model.busy_score(ask.target, "receive", seconds)
 
 
 def _unused(state: ControlState, active: Plan) -> set[ProbeKey]:
@@ -274,7 +320,8 @@ def probes_for_new_doubts(state: ControlState) -> list[Ask]:
     """Asks about figures that this very event has put in doubt, if the doubt could matter.
 
     It matters if a figure hoped to be better seems so, or if another plan would be worth switching
-    to, were the last observations true.
+    to, were the last observations true. What the next request shows of a tier anyway is only asked
+    where that costs less than it may save.
     """
     active, now_s = state.active, state.now_s
     keys = _in_doubt(state, now_s) - _shown(state)
@@ -291,7 +338,16 @@ def probes_for_new_doubts(state: ControlState) -> list[Ask]:
     if best is None or best.plan == active or not is_worth(state, best, current):
         return []
     asks = {key_of(ask): ask for plan in (active, best.plan) for ask in asks_along(state, plan)}
-    return [ask for key, ask in asks.items() if key in keys]
+    asked = [ask for key, ask in asks.items() if key in keys]
+    if current is None:
+        return asked
+    used, most = used_tiers(active), _LIKELY * (current.score - best.score)
+    return [ask for ask in asked if key_of(ask) not in used or _is_cheap(state, model, ask, most)]
+
+
+def _is_cheap(state: ControlState, model: CostModel, ask: Ask, most: float) -> bool:
+    """Whether a burst's probe adds no more than that to a score."""
+    return _price(state, model, _sized(state, ask, state.settings.probe_longest_s)) <= most
 
 
 def probe_for_load(state: ControlState, tier: str) -> tuple[ControlState, list[Action]]:

@@ -99,10 +99,14 @@ class Asking:
 
 @dataclass(frozen=True)
 class RepeatedProbe:
-    """An ask worth repeating every so many seconds while the active plan stands."""
+    """An ask worth repeating every so many seconds while the active plan stands.
+
+    repaid_s: for how long the better plan that it may show must last to repay its joules.
+    """
 
     ask: Ask
     every_s: float
+    repaid_s: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -265,3 +265,14 @@ def test_explain_says_so():
     told = explain(MOBILE, profile, LATENCY, standing(state))
     assert told.as_dict()["is_crowded"]
     assert "requests wait for each other" in str(told)
+
+
+def test_the_mean_gap_is_of_the_last_requests_and_long_while_there_are_none():
+    assert Arrivals().mean_gap_s == 60.0
+    arrivals = Arrivals()
+    for at_s in (1.0, 1.5, 3.0):
+        arrivals = arrivals.after(at_s, 0.5, 0.1, 0.0)
+    assert arrivals.mean_gap_s == 1.0
+    for _ in range(48):
+        arrivals = arrivals.after(3.0, 0.0, 0.1, 0.0)
+    assert arrivals.mean_gap_s > 0
