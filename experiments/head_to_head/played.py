@@ -2,12 +2,13 @@
 
     python -m experiments.head_to_head.played --out DIR [--scene testbed] [--quick]
 
-Then the same requests are replayed from the profile that was measured there: is the order of the
-policies the same, and are their scores within 10 %?
+Then the same requests are replayed from the profile that was measured there, each tier as quick as
+it was while they were played: is the order of the policies the same, and are their scores within
+10 %?
 """
 
-from collections.abc import Sequence
-from dataclasses import asdict, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, fields, replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -113,13 +114,17 @@ def _write(out: Path, entry: Row, course: tuple[Goal, Trace], settings: Row) -> 
     profile = plain_form(Profile).decode(entry["profile"])
     sent = [Sent(**one) for one in entry["sent"]]
     whole = whole_slots(sent)
-    world = _world(graph, profile, later(trace))
-    cost = CostModel(graph, world.profile, goal)
-    rows = compared(whole, world, cost, settings["seed"])
+    told_world = _world(graph, profile, later(trace))
+    slowdowns = slowdowns_of(sent, profile)
+    world = replace(told_world, profile=slowed(told_world.profile, slowdowns))
+    cost = CostModel(graph, told_world.profile, goal)
+    rows = compared(whole, (world, told_world), cost, settings["seed"])
     told = {**settings, "provenance": entry["provenance"], "trace_from": trace.provenance}
+    told["slowdowns_while_played"] = slowdowns
     told |= {"slots_left_out": settings["slots"] - len(whole[OURS]), **verdicts(rows)}
     write_rows(out, "played", rows, told)
-    write_csv(out / "requests.csv", [asdict(one) for one in sent])
+    columns = [name.name for name in fields(Sent) if name.name != "computed"]
+    write_csv(out / "requests.csv", [{c: getattr(one, c) for c in columns} for one in sent])
     write_json(out / "table.json", {"graph": entry["graph"], "profile": entry["profile"]})
     scores = {form: [row[f"{form}_score"] for row in rows] for form in ("played", "replayed")}
     grouped_bars(
@@ -132,6 +137,23 @@ def _write(out: Path, entry: Row, course: tuple[Goal, Trace], settings: Row) -> 
     click.echo(f"{told['provenance']}\n{verdicts(rows)}")
 
 
+def slowdowns_of(sent: Sequence[Sent], profile: Profile) -> dict[str, float]:
+    """By tier, its seconds of layers over those of its calibration; of tiers that computed any."""
+    took, expected = dict[str, float](), dict[str, float]()
+    for tier, start, stop, seconds in (stage for one in sent for stage in one.computed):
+        took[tier] = took.get(tier, 0.0) + seconds
+        layer_s = profile.tier(tier).layer_s[start:stop]
+        expected[tier] = expected.get(tier, 0.0) + sum(layer_s)
+    return {tier: seconds / expected[tier] for tier, seconds in took.items() if expected[tier] > 0}
+
+
+def slowed(profile: Profile, slowdowns: Mapping[str, float]) -> Profile:
+    """The profile with each tier's slowdown as it was met."""
+    for name, slowdown in slowdowns.items():
+        profile = profile.with_tier(replace(profile.tier(name), slowdown=slowdown))
+    return profile
+
+
 def whole_slots(sent: Sequence[Sent]) -> dict[str, list[Sent]]:
     """By policy the requests of the slots in which all came back."""
     failed = {one.slot for one in sent if one.error or not np.isfinite(one.total_j)}
@@ -139,8 +161,13 @@ def whole_slots(sent: Sequence[Sent]) -> dict[str, list[Sent]]:
     return {name: [o for o in sent if o.policy == name and o.slot not in failed] for name in names}
 
 
-def compared(whole: dict[str, list[Sent]], world: World, cost: CostModel, seed: int) -> list[Row]:
-    """A row per policy, the best as played first: mean scores in both forms."""
+def compared(
+    whole: dict[str, list[Sent]], worlds: tuple[World, World], cost: CostModel, seed: int
+) -> list[Row]:
+    """A row per policy, the best as played first: mean scores in both forms.
+
+    worlds: as it was met, and as policies were told it was.
+    """
     generator = np.random.default_rng(seed)
     served = {name: _served(requests) for name, requests in whole.items()}
     scores = np.array([one.scores(cost) for one in served.values()])
@@ -148,7 +175,7 @@ def compared(whole: dict[str, list[Sent]], world: World, cost: CostModel, seed: 
     rows = []
     for name, one in served.items():
         at_s: Floats = np.array([request.begun_s for request in whole[name]])
-        again = replayed(name, world, cost.goal, at_s, seed)
+        again = replayed(name, worlds, cost.goal, at_s, seed)
         mean, other = float(one.scores(cost).mean()), float(again.scores(cost).mean())
         low_high = interval(draws[name])
         rows.append(
@@ -182,13 +209,14 @@ def _served(requests: Sequence[Sent]) -> Served:
     )
 
 
-def replayed(name: str, world: World, goal: Goal, at_s: Floats, seed: int) -> Served:
+def replayed(name: str, worlds: tuple[World, World], goal: Goal, at_s: Floats, seed: int) -> Served:
     """What becomes of requests of that policy, simulated. at_s: since the trace begins."""
     driver: Driver
+    world, told = worlds
     if name == OURS:
         driver = ControlLoop(Config().hedge)
     else:
-        driver = EachRequest(PUBLISHED[name].policy, ToldBefore(world), goal)
+        driver = EachRequest(PUBLISHED[name].policy, ToldBefore(told), goal)
     noise = drawn_noise(world, len(at_s), np.random.default_rng(seed))
     return Simulation(world, goal, noise, driver).run(at_s + FIRST_S)
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from edgesplit import Config, EdgeSplit, Goal, load_model, parse_plan
+from edgesplit.core.layer_times import TORCH
 from edgesplit.core.policies.published import PUBLISHED
 from edgesplit.core.record import Record
 from edgesplit.testbed.rate import rate_text
@@ -31,7 +32,11 @@ _STEP_S = 1.0  # between two rates
 
 @dataclass(frozen=True)
 class Sent:
-    """One request of one policy. begun_s: since the trace began. error: empty if it came back."""
+    """One request of one policy. begun_s: since the trace began. error: empty if it came back.
+
+    computed: of each tier that computed in torch, and its own layers only: name, first layer, the
+    one after its last, seconds.
+    """
 
     slot: int
     policy: str
@@ -44,6 +49,7 @@ class Sent:
     hedged: bool = False
     failed_over: bool = False
     error: str = ""
+    computed: Sequence[tuple[str, int, int, float]] = ()
 
 
 class Clock:
@@ -143,6 +149,12 @@ def _sent(one: Sent, split: EdgeSplit) -> Sent:
         waited_s=sum(timing.queue_s for timing in record.timings),
         hedged=record.hedged != "",
         failed_over=record.why != "" and record.hedged == "",
+        computed=[
+            (timing.tier, timing.start, timing.stop, timing.compute_s)
+            for timing in record.timings
+            if timing.stop > timing.start and timing.runtime == TORCH
+            if not timing.failed_over and not timing.hedged
+        ],
     )
 
 

@@ -8,7 +8,15 @@ import pytest
 from edgesplit.core.cost import CostModel
 from edgesplit.core.goal import Goal
 from experiments.head_to_head.condition import FIRST_S
-from experiments.head_to_head.played import compared, later, replayed, verdicts, whole_slots
+from experiments.head_to_head.played import (
+    compared,
+    later,
+    replayed,
+    slowdowns_of,
+    slowed,
+    verdicts,
+    whole_slots,
+)
 from experiments.head_to_head.rows import OURS
 from experiments.head_to_head.table import stated_tables
 from experiments.head_to_head.turns import Sent
@@ -25,11 +33,14 @@ def world():
     return World(table.graph, table.profile, later(trace))
 
 
-def sent_as(world, slower=1.0):
+def sent_as(world, slower=1.0, tiers_slower=1.0):
     """As if what a replay with another seed gave had been played."""
     at_s, found = np.arange(40.0), []
+    met = replace(
+        world, profile=slowed(world.profile, dict.fromkeys(("end", "edge", "cloud"), tiers_slower))
+    )
     for name in NAMES:
-        served = replayed(name, world, Goal(), at_s, seed=7)
+        served = replayed(name, (met, world), Goal(), at_s, seed=7)
         columns = (served.latency_s, served.end_j, served.total_j, served.plans)
         for slot, (latency_s, end_j, total_j, plan) in enumerate(zip(*columns, strict=True)):
             figures = slower * latency_s, slower * end_j, slower * total_j
@@ -40,7 +51,7 @@ def sent_as(world, slower=1.0):
 @pytest.mark.parametrize(("slower", "within"), [(1.0, 3), (1.3, 0)])
 def test_what_was_played_is_replayed_alike(world, slower, within):
     cost = CostModel(world.graph, world.profile, Goal())
-    rows = compared(whole_slots(sent_as(world, slower)), world, cost, seed=3)
+    rows = compared(whole_slots(sent_as(world, slower)), (world, world), cost, seed=3)
     assert [row["played_score"] for row in rows] == sorted(row["played_score"] for row in rows)
     assert all(row["low"] <= row["played_score"] <= row["high"] for row in rows)
     found = verdicts(rows)
@@ -63,3 +74,19 @@ def test_the_trace_begins_when_requests_do():
     moved = later(trace)
     for at_s in (0.0, 0.5, 7.2, 19.9):
         assert moved.rate(at_s + FIRST_S) == trace.rate(at_s)
+
+
+def test_tiers_are_replayed_as_quick_as_they_were_while_played(world):
+    layer_s = world.profile.tier("end").layer_s
+    computed = [("end", 0, 2, 1.5 * sum(layer_s[:2]))], [("end", 2, 4, 2.5 * sum(layer_s[2:4]))]
+    sent = [Sent(n, OURS, float(n), "end:0-4", computed=one) for n, one in enumerate(computed)]
+    slowdowns = slowdowns_of(sent, world.profile)
+    assert slowdowns.keys() == {"end"}
+    assert 1.5 < slowdowns["end"] < 2.5
+
+    sent, cost = sent_as(world, tiers_slower=1.6), CostModel(world.graph, world.profile, Goal())
+    met = replace(world, profile=slowed(world.profile, dict.fromkeys(world.profile.names, 1.6)))
+    rows = compared(whole_slots(sent), (met, world), cost, seed=3)
+    assert verdicts(rows)["within_10_percent"] == len(NAMES)
+    rows = compared(whole_slots(sent), (world, world), cost, seed=3)
+    assert verdicts(rows)["within_10_percent"] < len(NAMES)
