@@ -5,13 +5,14 @@ from collections.abc import Sequence
 
 from experiments.head_to_head.loss import CAUSES, LAST, main_causes
 from experiments.head_to_head.rows import EVEN, Row
-from experiments.head_to_head.targets import ELSEWHERE, cells_of
+from experiments.head_to_head.targets import ELSEWHERE, cells_of, standing
 from experiments.shared.report import markdown_table
 
 
 def losses_page(rows: Sequence[Row], lost: Sequence[Row], definition: str) -> str:
     """Cells in which ours is above the best other causal policy by more than noise."""
     count, lost = len(cells_of(rows)), sorted(lost, key=lambda row: -row["over"])
+    stands = [standing(cell) for cell in cells_of(rows).values()]
     far = [row for row in lost if row["over"] > ELSEWHERE]
     lines = [
         "# Where EdgeSplit loses, and why\n",
@@ -19,6 +20,10 @@ def losses_page(rows: Sequence[Row], lost: Sequence[Row], definition: str) -> st
         f"In {len(lost)} of {count} cells EdgeSplit's mean score is above that of the best other "
         f"causal policy by more than noise (95 %, paired) and by more than {EVEN:.1%}; in "
         f"{len(far)} of them by more than {ELSEWHERE:.0%}.\n",
+        f"The others are told of links and tiers for nothing. EdgeSplit has the least score in "
+        f"{sum(one['is_least'] for one in stands)} cells so, and in "
+        f"{sum(one['is_least_charged'] for one in stands)} if the others paid what its probes cost, "
+        "those on one tier excepted: they need to know nothing.\n",
     ]
     if lost:
         lines += ["## Why\n", *_reasons(lost), "\n## Cell by cell\n", _table(lost)]

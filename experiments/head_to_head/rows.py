@@ -65,6 +65,7 @@ def rows_of(cell: Cell) -> tuple[list[Row], Row | None]:
         row = {**cell.key, "policy": name, "kind": cell.kinds[name]}
         row |= _figures(cell, cell.served[name])
         row |= {"score": means[name], **_ends("score", columns[name])}
+        row["of which probes"] = cell.served[name].besides_score(cell.cost)
         row |= _ends("mean_s", waits[:, place])
         for label, other in held.items():
             row[f"over {label}"] = _over(means[name], means[other])

@@ -28,25 +28,35 @@ def cells_of(rows: Sequence[Row]) -> dict[tuple[str, str, str], list[Row]]:
 
 def rival_of(cell: Sequence[Row]) -> Row:
     """The best causal policy that is not ours."""
-    rivals = [row for row in cell if row["kind"] in CAUSAL[1:]]
-    return min(rivals, key=lambda row: row["score"])
+    return min(_rivals(cell), key=lambda row: row["score"])
+
+
+def _rivals(cell: Sequence[Row]) -> list[Row]:
+    return [row for row in cell if row["kind"] in CAUSAL[1:]]
 
 
 def standing(cell: Sequence[Row]) -> Row:
     """How ours does beside the best other causal policy of one cell.
 
     over: its score over that one's, less 1. is_least: not above it by as much as EVEN, or within
-    noise.
+    noise. is_least_charged: the same if who is told of links and tiers paid for it what EdgeSplit's
+    probes cost; who always takes one plan needs to know nothing.
     """
     ours = next(row for row in cell if row["policy"] == OURS)
     rival = rival_of(cell)
     over = ours["score"] / rival["score"] - 1
+    is_least = over <= EVEN or rival["within_noise"]
+    charged = min(
+        row["score"] + (ours["of which probes"] if row["kind"] != "trivial" else 0.0)
+        for row in _rivals(cell)
+    )
     return {
         **{name: ours[name] for name in ("model", "condition", "goal")},
         "rival": rival["policy"],
         "over": over,
         "within_noise": rival["within_noise"],
-        "is_least": over <= EVEN or rival["within_noise"],
+        "is_least": is_least,
+        "is_least_charged": is_least or ours["score"] / charged - 1 <= EVEN,
         "over_trivial": ours[f"over {BEST_TRIVIAL}"],
         "over_clairvoyant": ours[f"over {CLAIRVOYANT}"],
     }

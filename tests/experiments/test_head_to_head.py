@@ -11,8 +11,9 @@ import pytest
 from experiments.head_to_head.condition import conditions
 from experiments.head_to_head.page import losses_page
 from experiments.head_to_head.replayed import replayed
-from experiments.head_to_head.rows import CLAIRVOYANT, OURS
+from experiments.head_to_head.rows import BEST_TRIVIAL, CLAIRVOYANT, OURS
 from experiments.head_to_head.table import stated_tables
+from experiments.head_to_head.targets import standing
 
 GOLDEN = Path(__file__).parent / "head_to_head.json"
 WHERE = ("steady 3 Mbit/s", "subway", "drive", "edge loaded", "edge lost")
@@ -63,6 +64,27 @@ def test_the_page_names_each_lost_cell(both):
     rows, lost = both
     page = losses_page(rows, lost, "S.")
     assert all(f"| {row['condition']} |" in page for row in lost)
+
+
+def test_who_is_told_of_links_may_be_charged_for_it():
+    def cell(ours, told, trivial, probes=0.1):
+        common = {"model": "m", "condition": "c", "goal": "g", "within_noise": False}
+        common |= {f"over {BEST_TRIVIAL}": 0.0, f"over {CLAIRVOYANT}": 0.0}
+        figures = ((OURS, "ours", ours), ("dads", "published", told), ("end", "trivial", trivial))
+        return [
+            {**common, "policy": name, "kind": kind, "score": score, "of which probes": probes}
+            for name, kind, score in figures
+        ]
+
+    verdicts = [
+        (cell(1.0, 1.1, 2.0), (True, True)),
+        (cell(1.0, 0.95, 2.0), (False, True)),
+        (cell(1.0, 0.85, 2.0), (False, False)),
+        (cell(1.0, 2.0, 0.95), (False, False)),  # it asks nothing
+    ]
+    for rows, expected in verdicts:
+        stands = standing(rows)
+        assert (stands["is_least"], stands["is_least_charged"]) == expected
 
 
 if __name__ == "__main__":
