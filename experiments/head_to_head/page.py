@@ -20,10 +20,10 @@ def losses_page(rows: Sequence[Row], lost: Sequence[Row], definition: str) -> st
         f"In {len(lost)} of {count} cells EdgeSplit's mean score is above that of the best other "
         f"causal policy by more than noise (95 %, paired) and by more than {EVEN:.1%}; in "
         f"{len(far)} of them by more than {ELSEWHERE:.0%}.\n",
-        f"The others are told of links and tiers for nothing. EdgeSplit has the least score in "
+        "The others are told of links and tiers for nothing. EdgeSplit has the least score in "
         f"{sum(one['is_least'] for one in stands)} cells so, and in "
-        f"{sum(one['is_least_charged'] for one in stands)} if the others paid what its probes cost, "
-        "those on one tier excepted: they need to know nothing.\n",
+        f"{sum(one['is_least_charged'] for one in stands)} if the others paid what its probes "
+        "cost, those on one tier excepted: they need to know nothing.\n",
     ]
     if lost:
         lines += ["## Why\n", *_reasons(lost), "\n## Cell by cell\n", _table(lost)]
