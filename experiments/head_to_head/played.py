@@ -164,9 +164,10 @@ def whole_slots(sent: Sequence[Sent]) -> dict[str, list[Sent]]:
 def compared(
     whole: dict[str, list[Sent]], worlds: tuple[World, World], cost: CostModel, seed: int
 ) -> list[Row]:
-    """A row per policy, the best as played first: mean scores in both forms.
+    """A row per policy, the best as played first: mean scores of requests in both forms.
 
-    worlds: as it was met, and as policies were told it was.
+    worlds: as it was met, and as policies were told it was. What EdgeSplit's probes take is in no
+    record of a request, so it is apart in the replay too.
     """
     generator = np.random.default_rng(seed)
     served = {name: _served(requests) for name, requests in whole.items()}
@@ -176,7 +177,8 @@ def compared(
     for name, one in served.items():
         at_s: Floats = np.array([request.begun_s for request in whole[name]])
         again = replayed(name, worlds, cost.goal, at_s, seed)
-        mean, other = float(one.scores(cost).mean()), float(again.scores(cost).mean())
+        probes = again.besides_score(cost)
+        mean, other = float(one.scores(cost).mean()), float(again.scores(cost).mean()) - probes
         low_high = interval(draws[name])
         rows.append(
             {
@@ -186,10 +188,11 @@ def compared(
                 "high": low_high.high,
                 "replayed_score": other,
                 "replayed_over_played": other / mean - 1,
+                "replayed_probes": probes,
                 "played_s": float(one.latency_s.mean()),
                 "replayed_s": float(again.latency_s.mean()),
                 "played_end_j": float(one.end_j.mean()),
-                "replayed_end_j": float(again.end_j.mean()),
+                "replayed_end_j": float(again.end_j.mean()) - again.besides[0],
                 "hedged": int(one.hedged.sum()),
                 "failed_over": int(one.failed_over.sum()),
             }

@@ -41,7 +41,8 @@ def sent_as(world, slower=1.0, tiers_slower=1.0):
     )
     for name in NAMES:
         served = replayed(name, (met, world), Goal(), at_s, seed=7)
-        columns = (served.latency_s, served.end_j, served.total_j, served.plans)
+        alone = served.end_j - served.besides[0], served.total_j - served.besides[1]
+        columns = (served.latency_s, *alone, served.plans)
         for slot, (latency_s, end_j, total_j, plan) in enumerate(zip(*columns, strict=True)):
             figures = slower * latency_s, slower * end_j, slower * total_j
             found.append(Sent(slot, name, float(at_s[slot]), plan, *figures))
