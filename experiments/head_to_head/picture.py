@@ -9,6 +9,7 @@ import numpy as np
 
 mpl.use("Agg")
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from experiments.head_to_head.rows import (
     BEST_STATIC,
@@ -117,6 +118,10 @@ def draw_pareto(path: Path, rows: Sequence[Row], caption: str) -> None:
                 panel.plot(*point, mark, ls="none", **_style(name, place))
         panel.set_xscale("log")
         panel.set_yscale("log")
+        for axis in (panel.xaxis, panel.yaxis):
+            axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axis.set_major_formatter("{x:g}")
+            axis.set_minor_formatter(NullFormatter())
         panel.set_title(condition, fontsize=9)
         panel.tick_params(labelsize=7, which="both")
         panel.grid(color="0.93", which="both")
