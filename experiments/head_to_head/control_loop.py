@@ -42,12 +42,18 @@ class ControlLoop:
     """Drives the product's loop. hedge: the largest share of requests that may be run twice.
 
     timer: of a clock that measures its decisions; took_s: by that clock, before each request.
+    begins_with: what it believes at first; None: what is true then.
     """
 
     has_looks = True
 
-    def __init__(self, hedge: float, timer: Callable[[], float] = lambda: 0.0) -> None:
-        self.hedge, self._timer = hedge, timer
+    def __init__(
+        self,
+        hedge: float,
+        timer: Callable[[], float] = lambda: 0.0,
+        begins_with: Profile | None = None,
+    ) -> None:
+        self.hedge, self._timer, self._begins_with = hedge, timer, begins_with
         self.took_s = [0.0]
         self._ticks_s, self._ticked_s = float("inf"), 0.0
         self._said: dict[str, dict[str, tuple[float, float]]] = {}
@@ -58,10 +64,9 @@ class ControlLoop:
         self._simulation, self._clock = simulation, simulation.clock
         self._asks = Asks(simulation, self._take)
         world = simulation.world
+        profile = self._begins_with or world.profile
         self._state: ControlState
-        self._state, actions = begin(
-            world.graph, world.profile, simulation.goal, score, Settings(), 0.0
-        )
+        self._state, actions = begin(world.graph, profile, simulation.goal, score, Settings(), 0.0)
         self._carry_out(actions)
         self._tick_when_due()
         for tier in {*world.others, *world.speeds}:

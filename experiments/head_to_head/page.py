@@ -22,8 +22,8 @@ def losses_page(rows: Sequence[Row], lost: Sequence[Row], definition: str) -> st
         f"{len(far)} of them by more than {ELSEWHERE:.0%}.\n",
         "The others are told of links and tiers for nothing. EdgeSplit has the least score in "
         f"{sum(one['is_least'] for one in stands)} cells so, and in "
-        f"{sum(one['is_least_charged'] for one in stands)} if the others paid what its probes "
-        "cost, those on one tier excepted: they need to know nothing.\n",
+        f"{sum(one['is_least_charged'] for one in stands)} if the others paid the joules of "
+        "its probes, those on one tier excepted: they need to know nothing.\n",
     ]
     if lost:
         lines += ["## Why\n", *_reasons(lost), "\n## Cell by cell\n", _table(lost)]

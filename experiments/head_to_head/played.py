@@ -20,6 +20,7 @@ from edgesplit import Config, Goal
 from edgesplit.caller.inputs.zoo import check_names
 from edgesplit.core.cost import CostModel
 from edgesplit.core.graph import Graph
+from edgesplit.core.layer_times import TORCH
 from edgesplit.core.plain_data import plain_form
 from edgesplit.core.policies.published import PUBLISHED
 from edgesplit.core.profile import Profile
@@ -142,7 +143,7 @@ def slowdowns_of(sent: Sequence[Sent], profile: Profile) -> dict[str, float]:
     took, expected = dict[str, float](), dict[str, float]()
     for tier, start, stop, seconds in (stage for one in sent for stage in one.computed):
         took[tier] = took.get(tier, 0.0) + seconds
-        layer_s = profile.tier(tier).layer_s[start:stop]
+        layer_s = profile.tier(tier).layer_s_in(TORCH)[start:stop]
         expected[tier] = expected.get(tier, 0.0) + sum(layer_s)
     return {tier: seconds / expected[tier] for tier, seconds in took.items() if expected[tier] > 0}
 
@@ -217,7 +218,7 @@ def replayed(name: str, worlds: tuple[World, World], goal: Goal, at_s: Floats, s
     driver: Driver
     world, told = worlds
     if name == OURS:
-        driver = ControlLoop(Config().hedge)
+        driver = ControlLoop(Config().hedge, begins_with=told.profile)
     else:
         driver = EachRequest(PUBLISHED[name].policy, ToldBefore(told), goal)
     noise = drawn_noise(world, len(at_s), np.random.default_rng(seed))

@@ -39,24 +39,25 @@ def standing(cell: Sequence[Row]) -> Row:
     """How ours does beside the best other causal policy of one cell.
 
     over: its score over that one's, less 1. is_least: not above it by as much as EVEN, or within
-    noise. is_least_charged: the same if who is told of links and tiers paid for it what EdgeSplit's
-    probes cost; who always takes one plan needs to know nothing.
+    noise. is_least_charged: the same if who is told of links and tiers paid for it the joules
+    of EdgeSplit's probes; who always takes one plan needs to know nothing.
     """
     ours = next(row for row in cell if row["policy"] == OURS)
     rival = rival_of(cell)
     over = ours["score"] / rival["score"] - 1
     is_least = over <= EVEN or rival["within_noise"]
-    charged = min(
-        row["score"] + (ours["of which probes"] if row["kind"] != "trivial" else 0.0)
+    charged = [
+        (row["score"] + (ours["of which probes"] if row["kind"] != "trivial" else 0.0), row)
         for row in _rivals(cell)
-    )
+    ]
+    least, who = min(charged, key=lambda pair: pair[0])
     return {
         **{name: ours[name] for name in ("model", "condition", "goal")},
         "rival": rival["policy"],
         "over": over,
         "within_noise": rival["within_noise"],
         "is_least": is_least,
-        "is_least_charged": is_least or ours["score"] / charged - 1 <= EVEN,
+        "is_least_charged": ours["score"] / least - 1 <= EVEN or who["within_noise"],
         "over_trivial": ours[f"over {BEST_TRIVIAL}"],
         "over_clairvoyant": ours[f"over {CLAIRVOYANT}"],
     }

@@ -72,10 +72,10 @@ class Arrivals:
         return bool(self.last) and self.last[-1].at_s < self.until_s
 
     @property
-    def mean_gap_s(self) -> float:
-        """Between two requests of late."""
+    def mean_gap_s(self) -> float | None:
+        """Between two of the last requests; None before the second."""
         if len(self.last) < 2:
-            return _OLD_S
+            return None
         return max(_SHORTEST_S, (self.last[-1].at_s - self.last[0].at_s) / (len(self.last) - 1))
 
     def wait_s(self, service_s: float) -> float:

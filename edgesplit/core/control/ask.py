@@ -31,6 +31,7 @@ from edgesplit.core.control.state import (
 from edgesplit.core.control.trust import doubted
 from edgesplit.core.cost import Cost, CostModel
 from edgesplit.core.plan import Plan
+from edgesplit.core.policies.policy import score
 from edgesplit.core.profile import Link, Profile, Tier
 
 _LEAST_BYTES = 16 * 1024  # smaller ones vanish in latency and in a shaper's bucket
@@ -39,7 +40,8 @@ _QUIET_SHARE, _LONGEST_S = 0.05, 30.0  # of the time since a figure changed, unt
 _WATCHED_SHARE = 0.2  # the same where its host would say that its load has changed
 _CREDIT_PROBES = 4  # of the longest kind, saved up for a burst: four confirm a change
 _HOPE = 16.0  # times the best rate known: a link may have become better than ever seen
-_RARELY = 20.0  # times as long as it was never better, until half of such hopes come true
+_RARELY = 20.0  # times as long as it was never better, until such a hope comes true on average
+_ROUTES = 2  # plans that are hoped for at once, the second without the figures of the first
 _TRIED = 3  # asks that are looked at whether one of them alone decides: each costs a decision
 _LIKELY = 0.2  # that a doubt is true: what may be paid to know it one request earlier
 _BETTER = 1.25  # a figure that could improve by less is not asked for: its error is near that
@@ -167,21 +169,38 @@ def _sized(state: ControlState, ask: Ask, longest_s: float) -> Ask:
 
 
 def look_for_probes(state: ControlState) -> ControlState:
-    """The state with what to ask while the active plan stands, or one hope less to look into.
+    """The state with what to ask while the active plan stands, and one hope less to look into.
 
-    Figures that could make a plan beat it are asked for: first stale ones as good as ever seen,
-    then unused ones better than that. Each costs a decision of the policy or a few, so that one is
+    Figures that could make a plan beat it are asked for: stale ones as good as ever seen, and
+    unused ones better than that. Each hope costs a decision of the policy or a few, so that one is
     looked into with each event after an evaluation, and none that could not be asked for anyway.
     """
-    while state.hopes:
-        hope, *rest = state.hopes
-        state = changed(state, hopes=tuple(rest))
-        now, hoped = current_profile(state), _hoped(state, hope)
-        better = {*_better_tiers(now, hoped), *_better_links(now, hoped)}
-        if better:
-            repeated = _repeated(state, hope, hoped, better)
-            return changed(state, repeated=repeated, hopes=() if repeated else state.hopes)
-    return changed(state, repeated=())
+    hope, *rest = state.hopes
+    asks = _asks_for(state, hope)
+    if state.policy == score and not state.arrivals.is_crowded:  # else more need not be better
+        decisive = _decisive(state, [one.ask for one in asks])
+        if decisive is not None:
+            asks, rest = [one for one in asks if one.ask == decisive], []
+    # Those of the hope before, which this evaluation has looked into; older ones are for nothing.
+    kept = state.repeated if hope == "unused" else ()
+    keys = {key_of(one.ask) for one in kept}
+    repeated = (*kept, *(one for one in asks if key_of(one.ask) not in keys))
+    return changed(state, repeated=repeated, hopes=tuple(rest))
+
+
+def _asks_for(state: ControlState, hope: Hope) -> list[RepeatedProbe]:
+    """Asks of the plan that would beat the active one, and of the next one that does without them.
+
+    Or a route would never be asked about while a better one cannot come true.
+    """
+    found = list[RepeatedProbe]()
+    for _ in range(_ROUTES):
+        known = {key_of(one.ask) for one in found}
+        more = _asks_of_best(state, hope, _hoped(state, hope, known))
+        found += [one for one in more if key_of(one.ask) not in known]
+        if not more:
+            break
+    return found
 
 
 def _hoped(state: ControlState, hope: Hope, known: Collection[ProbeKey] = ()) -> Profile:
@@ -195,37 +214,43 @@ def _hoped(state: ControlState, hope: Hope, known: Collection[ProbeKey] = ()) ->
     return optimistic_profile(state.profile, now, unused, _HOPE)
 
 
-def _repeated(
-    state: ControlState, hope: Hope, hoped: Profile, better: set[ProbeKey]
-) -> tuple[RepeatedProbe, ...]:
-    """Asks about `better` figures of the plan that would beat the active one, were they so."""
-    best, current, settings = _worth_leaving_for(state, hoped), state.weighed, state.settings
+def _asks_of_best(state: ControlState, hope: Hope, hoped: Profile) -> list[RepeatedProbe]:
+    """Asks about figures of the plan that would beat the active one, were they as hoped."""
+    now, current, settings = current_profile(state), state.weighed, state.settings
+    better = {*_better_tiers(now, hoped), *_better_links(now, hoped)}
+    best = _worth_leaving_for(state, hoped) if better else None
     if best is None or current is None:
-        return ()
-    model, longest_s = model_of(state, current_profile(state)), _longest_s(state)
+        return []
     asks = [ask for ask in asks_along(state, best.plan) if key_of(ask) in better]
-    asks = _decisive(state, hope, sorted(asks, key=lambda ask: isinstance(ask, MeasureTier)))
     if hope == "stale":
-        return tuple(RepeatedProbe(ask, settings.probe_interval_s) for ask in asks)
-    gain_per_s = max(0.0, current.score - best.score) / state.arrivals.mean_gap_s
+        return [RepeatedProbe(ask, settings.probe_interval_s) for ask in asks]
+    model, longest_s, gain_per_s = model_of(state, now), _longest_s(state), 0.0
+    gap_s = state.arrivals.mean_gap_s
+    if gap_s is not None and best.feasible == current.feasible:  # else it is no matter of score
+        gain_per_s = max(0.0, current.score - best.score) / gap_s
     found = list[RepeatedProbe]()
     for ask in asks:
         price = _price(state, model, _sized(state, ask, longest_s))
         repaid_s = price / gain_per_s if gain_per_s else 0.0
         found.append(RepeatedProbe(ask, settings.patrol_s, repaid_s))
-    return tuple(found)
+    return found
 
 
-def _decisive(state: ControlState, hope: Hope, asks: list[Ask]) -> list[Ask]:
-    """One of the first asks if nothing is gained while it is as believed; else all of them.
+def _decisive(state: ControlState, asks: list[Ask]) -> Ask | None:
+    """One of the first asks, if nothing is gained while it is as believed; None if there is none.
 
-    While that is so, what the others would answer does not matter. Links come first, in the order
-    of the route: all that is offloaded goes over the first of them.
+    While that is so, what all the others would answer does not matter, however good. Links come
+    first, in the order of the route: all that is offloaded goes over the first of them.
     """
+    assert state.active is not None, "hopes are of a plan in force"
+    now, stale = current_profile(state), _stale(state, state.active)
+    asks = sorted(asks, key=lambda ask: isinstance(ask, MeasureTier))
     for ask in asks[:_TRIED] if len(asks) > 1 else ():
-        if _worth_leaving_for(state, _hoped(state, hope, [key_of(ask)])) is None:
-            return [ask]
-    return asks
+        others = stale - {key_of(ask)}
+        hoped = optimistic_profile(state.profile, now, others, _HOPE)
+        if _worth_leaving_for(state, hoped) is None:
+            return ask
+    return None
 
 
 def _worth_leaving_for(state: ControlState, profile: Profile) -> Cost | None:
@@ -320,8 +345,8 @@ def probes_for_new_doubts(state: ControlState) -> list[Ask]:
     """Asks about figures that this very event has put in doubt, if the doubt could matter.
 
     It matters if a figure hoped to be better seems so, or if another plan would be worth switching
-    to, were the last observations true. What the next request shows of a tier anyway is only asked
-    where that costs less than it may save.
+    to, were the last observations true. After one surprise, what the next request shows of a tier
+    anyway is only asked where that costs less than it may save.
     """
     active, now_s = state.active, state.now_s
     keys = _in_doubt(state, now_s) - _shown(state)
@@ -339,15 +364,20 @@ def probes_for_new_doubts(state: ControlState) -> list[Ask]:
         return []
     asks = {key_of(ask): ask for plan in (active, best.plan) for ask in asks_along(state, plan)}
     asked = [ask for key, ask in asks.items() if key in keys]
-    if current is None:
+    if current is None or best.feasible != current.feasible:
         return asked
-    used, most = used_tiers(active), _LIKELY * (current.score - best.score)
-    return [ask for ask in asked if key_of(ask) not in used or _is_cheap(state, model, ask, most)]
+    most = _LIKELY * (current.score - best.score)
+    return [ask for ask in asked if not _is_too_dear(state, model, ask, most)]
 
 
-def _is_cheap(state: ControlState, model: CostModel, ask: Ask, most: float) -> bool:
-    """Whether a burst's probe adds no more than that to a score."""
-    return _price(state, model, _sized(state, ask, state.settings.probe_longest_s)) <= most
+def _is_too_dear(state: ControlState, model: CostModel, ask: Ask, most: float) -> bool:
+    """Whether it may be an outlier that the next request shows, and asking costs more than that."""
+    key, active = key_of(ask), state.active
+    if not isinstance(key, str) or active is None or key not in used_tiers(active):
+        return False
+    if not state.beliefs.tiers[key].slowdown.doubted_once:
+        return False
+    return _price(state, model, _sized(state, ask, state.settings.probe_longest_s)) > most
 
 
 def probe_for_load(state: ControlState, tier: str) -> tuple[ControlState, list[Action]]:

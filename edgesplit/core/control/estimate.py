@@ -55,6 +55,11 @@ class Estimate:
         """True while a change is likely but not yet certain: more evidence is wanted."""
         return max(self.up, self.down) > _DOUBT
 
+    @property
+    def doubted_once(self) -> bool:
+        """True where one observation alone is behind the doubt: it may be an outlier."""
+        return _DOUBT < max(self.up, self.down) < 2 * _DOUBT
+
     def updated(self, observed: float) -> "Estimate":
         """The estimate after one more observation. Raises ProfileError unless finite and > 0."""
         seen = _log(observed)

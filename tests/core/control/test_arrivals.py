@@ -267,8 +267,8 @@ def test_explain_says_so():
     assert "requests wait for each other" in str(told)
 
 
-def test_the_mean_gap_is_of_the_last_requests_and_long_while_there_are_none():
-    assert Arrivals().mean_gap_s == 60.0
+def test_the_mean_gap_is_of_the_last_requests():
+    assert Arrivals().mean_gap_s is None
     arrivals = Arrivals()
     for at_s in (1.0, 1.5, 3.0):
         arrivals = arrivals.after(at_s, 0.5, 0.1, 0.0)

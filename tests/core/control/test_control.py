@@ -6,12 +6,11 @@ from itertools import pairwise
 
 import pytest
 from control_cases import feed, make_ready, of_kind, request, started
-from worlds import FAST, GOAL, MOBILE, SLOW, VGG, chain, slowed, throttled
+from worlds import FAST, GOAL, MOBILE, SLOW, VGG, chain, throttled
 
 from edgesplit.core.control.event import (
     Activate,
     LinkProbed,
-    MeasureTier,
     Observed,
     Prepare,
     PrepareFailed,
@@ -186,72 +185,6 @@ def test_the_longer_nothing_changes_the_rarer_it_is_asked():
     gaps = [(a, b - a) for a, b in pairwise(asked)]
     assert max(gap for at_s, gap in gaps if at_s < 15) < 1.5
     assert all(0.03 * at_s < gap < 0.08 * at_s for at_s, gap in gaps if at_s > 100)
-
-
-def all_on_end(goal=GOAL, graph=VGG, rate=SLOW / 4) -> ControlState:
-    """Calibrated on two links too slow to send anything over. rate: of the first one."""
-    slow = throttled(throttled(chain(graph)), rate, ("end", "edge"))
-    state = started(goal=goal, graph=graph, profile=slow)
-    assert state.active == END
-    return state
-
-
-def asked_links(state: ControlState, seconds: int) -> list[tuple[float, str, str]]:
-    """What is asked of links while a request comes each second, and answered as believed."""
-    found = []
-    for at_s in range(1, seconds):
-        state, actions = step(state, request(END, current_profile(state), float(at_s)))
-        for tick in range(1, 10):
-            state, more = step(state, Tick(at_s + tick / 10))
-            actions += more
-        for probe in of_kind(actions, ProbeLink):
-            found.append((at_s, probe.source, probe.target))
-            link = current_profile(state).link(probe.source, probe.target)
-            took_s = 2 * link.latency_s + probe.sent_bytes / link.bytes_per_s
-            answer = (probe.source, probe.target, probe.sent_bytes, took_s, link.latency_s)
-            state, _ = step(state, LinkProbed(at_s + 0.95, *answer))
-    return found
-
-
-def test_of_several_figures_only_the_one_that_decides_is_asked_for():
-    found = asked_links(all_on_end(), 60)
-    assert {(source, target) for _, source, target in found} == {("end", "edge")}
-    assert len(found) >= 3
-
-
-def test_once_that_one_is_better_the_others_are_asked_for():
-    state = all_on_end()
-    for at_s in (1.0, 2.0, 3.0):
-        state, _ = step(state, request(END, current_profile(state), at_s))
-    asked = set()
-    for i in range(31, 60):
-        state, actions = step(state, Tick(i / 10))
-        answer = ("end", "edge", 65536, 0.001 + 65536 / (4 * SLOW), 0.0005)
-        state, more = step(state, LinkProbed(i / 10, *answer))
-        asked |= {(probe.source, probe.target) for probe in of_kind(actions + more, ProbeLink)}
-    assert ("edge", "cloud") in asked
-
-
-def test_a_figure_that_was_never_better_is_asked_for_the_rarer_the_more_joules_it_costs():
-    def times(goal: Goal) -> int:
-        return len(asked_links(all_on_end(goal=goal), 300))
-
-    free, priced = times(Goal(0.0, 0.0, 1.0)), times(Goal(0.5, 0.5, 0.0))
-    assert 4 <= priced < free
-
-
-def test_what_the_next_request_shows_anyway_is_only_measured_where_that_is_cheap():
-    """One request takes five times its time: another plan would pay, were that true."""
-
-    def measured(goal: Goal) -> list[MeasureTier]:
-        state = all_on_end(goal, MOBILE, SLOW)
-        for at_s in range(1, 60):
-            state, _ = step(state, request(END, current_profile(state), float(at_s), MOBILE))
-        slow = slowed(current_profile(state), "end", 5.0)
-        return of_kind(step(state, request(END, slow, 60.0, MOBILE))[1], MeasureTier)
-
-    assert measured(Goal(0.0, 0.0, 1.0))
-    assert not measured(Goal(0.5, 0.5, 0.0))
 
 
 def test_a_probe_without_an_answer_is_repeated_after_two_seconds():
