@@ -191,10 +191,11 @@ def look_for_probes(state: ControlState) -> ControlState:
 def _asks_for(state: ControlState, hope: Hope) -> list[RepeatedProbe]:
     """Asks of the plan that would beat the active one, and of the next one that does without them.
 
-    Or a route would never be asked about while a better one cannot come true.
+    Or a route would never be asked about while a better one cannot come true. Another's policy may
+    be slow: it is asked once.
     """
     found = list[RepeatedProbe]()
-    for _ in range(_ROUTES):
+    for _ in range(_ROUTES if state.policy == score else 1):
         known = {key_of(one.ask) for one in found}
         more = _asks_of_best(state, hope, _hoped(state, hope, known))
         found += [one for one in more if key_of(one.ask) not in known]
