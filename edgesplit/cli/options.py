@@ -178,7 +178,7 @@ _SESSION = (
         show_default=True,
         metavar="NAME",
         help="How the plan is chosen: score, fastest, random, TIER-only, a plan such as "
-        f"'end:0-5 | cloud:5-38', or a published policy: {', '.join(PUBLISHED)}.",
+        f"'end:0-5 | edge:5-38', or a published policy: {', '.join(PUBLISHED)}.",
     ),
     click.option(
         "--address",

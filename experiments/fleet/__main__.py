@@ -40,7 +40,7 @@ PRESSURE_WEIGHTS = (0.1, 1.0)  # of Goal.load: the default, and as much as a sec
 @out_option
 @click.option("--devices", "count", type=click.IntRange(10), default=1_000, show_default=True)
 @click.option("--edges", type=click.IntRange(2), default=30, show_default=True)
-@click.option("--seed", type=int, default=1, show_default=True)
+@click.option("--seed", type=click.IntRange(0), default=1, show_default=True)
 @click.option("--quick", is_flag=True, help="Fewer rounds, no large fleets.")
 @click.option(
     "--scene", type=click.Choice(["simulation", "testbed"]), default="simulation", show_default=True

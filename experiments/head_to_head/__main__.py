@@ -25,7 +25,7 @@ from experiments.shared.processes import spread_over
 from experiments.shared.report import progress
 from experiments.shared.resume import Journal
 from experiments.shared.stated_devices import MODELS
-from experiments.shared.trace_class import TRACE_NAMES
+from experiments.shared.trace_class import TRACE_NAMES, trace_named
 
 REQUESTS, QUICK_REQUESTS = 400, 60
 QUICK_MODELS, QUICK_CONDITIONS = MODELS[:2], ("steady 10 Mbit/s", TRACES[0], "edge loaded")
@@ -58,7 +58,7 @@ QUICK_MODELS, QUICK_CONDITIONS = MODELS[:2], ("steady 10 Mbit/s", TRACES[0], "ed
     help="Beside EdgeSplit and those on one tier, separated by commas. [default: all]",
 )
 @click.option("--requests", type=click.IntRange(20), help=f"Of each cell. [default: {REQUESTS}]")
-@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @click.option(
     "--workers",
     type=click.IntRange(1),
@@ -79,6 +79,8 @@ def main(
     quick = given["quick"]
     traces = given["traces"] or TRACES
     wanted = _chosen(read_tables(tables) if tables else stated_tables(), given["models"])
+    for name in traces:
+        trace_named(name, 1, seed)  # what is none is said before anything is written
     every = conditions(tuple(traces))
     if quick:
         wanted = wanted if given["models"] else wanted[: len(QUICK_MODELS)]

@@ -51,19 +51,19 @@ _LONGEST_S = 3600
 
 @click.command()
 @scene_options
-@click.option("--model", default="mobilenet_v2", show_default=True, help="Of torchvision.")
+@click.option("--model", help="Of torchvision. [default: mobilenet_v2, quick alexnet]")
 @click.option("--trace", default="subway", show_default=True, help=f"{', '.join(TRACE_NAMES)}.")
 @click.option("--goal", type=click.Choice(tuple(GOALS)), default="default", show_default=True)
 @click.option("--slots", type=click.IntRange(2), help="Requests per policy. [default: 60, quick 6]")
-@click.option("--seed", type=int, default=0, show_default=True)
-@click.option("--quick", is_flag=True, help="AlexNet, few slots: to try it out.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@click.option("--quick", is_flag=True, help="Few slots, AlexNet: to try it out.")
 @plain_errors
 def main(out: Path, fresh: bool, scene: str, address: str | None, **given: Any) -> None:
     """Play policies in turns, and replay what was played; write played.csv and played.png.
 
     Can be continued by the same command once the requests were played.
     """
-    model = "alexnet" if given["quick"] else given["model"]
+    model = given["model"] or ("alexnet" if given["quick"] else "mobilenet_v2")
     slots = given["slots"] or (6 if given["quick"] else 60)
     check_names([model])
     names = ("trace", "goal", "seed")
@@ -127,12 +127,15 @@ def _write(out: Path, entry: Row, course: tuple[Goal, Trace], settings: Row) -> 
     columns = [name.name for name in fields(Sent) if name.name != "computed"]
     write_csv(out / "requests.csv", [{c: getattr(one, c) for c in columns} for one in sent])
     write_json(out / "table.json", {"graph": entry["graph"], "profile": entry["profile"]})
-    scores = {form: [row[f"{form}_score"] for row in rows] for form in ("played", "replayed")}
+    names = f"played ({settings['scene']}): measured", "replayed: simulated"
+    forms = dict(zip(names, ("played", "replayed"), strict=True))
+    scores = {name: [row[f"{form}_score"] for row in rows] for name, form in forms.items()}
     grouped_bars(
         out / "played.png",
         [row["policy"].removesuffix("-style") for row in rows],
         scores,
-        f"score, {settings['model']}, {trace.name}: measured ({settings['scene']}) and simulated",
+        f"score ({settings['model']}, {trace.name})",
+        {names[0]: [(row["low"], row["high"]) for row in rows]},
     )
     print_rows(rows, "Played and replayed")
     click.echo(f"{told['provenance']}\n{verdicts(rows)}")

@@ -5,6 +5,7 @@
 - A folder as Scission has it (qub-blesson/Scission, benchmark_data): scission.py says how it looks.
 """
 
+import io
 import json
 from pathlib import Path
 
@@ -39,7 +40,7 @@ def _read(path: Path, text: str) -> tuple[Graph, Profile]:
     first = text.split("\n", 1)[0]
     try:
         if f'"{FORMAT}"' in first:
-            start = read_lines(text.splitlines()).start
+            start = read_lines(io.StringIO(text)).start
             return start.graph, start.profile
         data = json.loads(text)
         if not isinstance(data, dict) or set(data) != {"graph", "profile"}:

@@ -98,7 +98,9 @@ PLAYED_DEFINITION = (
     show_default=True,
     help="Between two requests.",
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Of traces and noise.")
+@click.option(
+    "--seed", type=click.IntRange(0), default=0, show_default=True, help="Of traces and noise."
+)
 @click.option(
     "--promised",
     "promised_requests",
