@@ -1,8 +1,10 @@
 """experiments.shared.processes: jobs in several processes, none of which outlives the first."""
 
+import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import psutil
 
@@ -30,7 +32,9 @@ def test_results_come_in_the_order_of_the_jobs():
 def test_workers_end_with_a_process_that_is_killed(tmp_path):
     path = tmp_path / "program.py"
     path.write_text(_PROGRAM)
-    with subprocess.Popen([sys.executable, path], stdout=subprocess.PIPE, text=True) as program:
+    env = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    command = [sys.executable, path]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=env) as program:
         while "ready" not in program.stdout.readline():
             assert program.poll() is None
         workers = psutil.Process(program.pid).children(recursive=True)
