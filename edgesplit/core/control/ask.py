@@ -176,9 +176,10 @@ def look_for_probes(state: ControlState) -> ControlState:
     looked into with each event after an evaluation, and none that could not be asked for anyway.
     """
     hope, *rest = state.hopes
-    asks = _asks_for(state, hope)
+    now = current_profile(state)
+    asks = _asks_for(state, hope, now)
     if state.policy == score and not state.arrivals.is_crowded:  # else more need not be better
-        decisive = _decisive(state, [one.ask for one in asks])
+        decisive = _decisive(state, now, [one.ask for one in asks])
         if decisive is not None:
             asks, rest = [one for one in asks if one.ask == decisive], []
     # Those of the hope before, which this evaluation has looked into; older ones are for nothing.
@@ -188,7 +189,7 @@ def look_for_probes(state: ControlState) -> ControlState:
     return changed(state, repeated=repeated, hopes=tuple(rest))
 
 
-def _asks_for(state: ControlState, hope: Hope) -> list[RepeatedProbe]:
+def _asks_for(state: ControlState, hope: Hope, now: Profile) -> list[RepeatedProbe]:
     """Asks of the plan that would beat the active one, and of the next one that does without them.
 
     Or a route would never be asked about while a better one cannot come true. Another's policy may
@@ -197,17 +198,16 @@ def _asks_for(state: ControlState, hope: Hope) -> list[RepeatedProbe]:
     found = list[RepeatedProbe]()
     for _ in range(_ROUTES if state.policy == score else 1):
         known = {key_of(one.ask) for one in found}
-        more = _asks_of_best(state, hope, _hoped(state, hope, known))
+        more = _asks_of_best(state, hope, now, _hoped(state, hope, now, known))
         found += [one for one in more if key_of(one.ask) not in known]
         if not more:
             break
     return found
 
 
-def _hoped(state: ControlState, hope: Hope, known: Collection[ProbeKey] = ()) -> Profile:
+def _hoped(state: ControlState, hope: Hope, now: Profile, known: Collection[ProbeKey]) -> Profile:
     """The profile as it might be, but for what is known."""
     assert state.active is not None, "hopes are of a plan in force"
-    now = current_profile(state)
     if hope == "stale":
         stale = _stale(state, state.active).difference(known)
         return optimistic_profile(state.profile, now, stale, 1.0)
@@ -215,11 +215,13 @@ def _hoped(state: ControlState, hope: Hope, known: Collection[ProbeKey] = ()) ->
     return optimistic_profile(state.profile, now, unused, _HOPE)
 
 
-def _asks_of_best(state: ControlState, hope: Hope, hoped: Profile) -> list[RepeatedProbe]:
+def _asks_of_best(
+    state: ControlState, hope: Hope, now: Profile, hoped: Profile
+) -> list[RepeatedProbe]:
     """Asks about figures of the plan that would beat the active one, were they as hoped."""
-    now, current, settings = current_profile(state), state.weighed, state.settings
+    current, settings = state.weighed, state.settings
     better = {*_better_tiers(now, hoped), *_better_links(now, hoped)}
-    best = _worth_leaving_for(state, hoped) if better else None
+    best = _worth_leaving_for(state, model_of(state, hoped), current) if better else None
     if best is None or current is None:
         return []
     asks = [ask for ask in asks_along(state, best.plan) if key_of(ask) in better]
@@ -237,27 +239,29 @@ def _asks_of_best(state: ControlState, hope: Hope, hoped: Profile) -> list[Repea
     return found
 
 
-def _decisive(state: ControlState, asks: list[Ask]) -> Ask | None:
+def _decisive(state: ControlState, now: Profile, asks: list[Ask]) -> Ask | None:
     """One of the first asks, if nothing is gained while it is as believed; None if there is none.
 
     While that is so, what all the others would answer does not matter, however good. Links come
     first, in the order of the route: all that is offloaded goes over the first of them.
     """
     assert state.active is not None, "hopes are of a plan in force"
-    now, stale = current_profile(state), _stale(state, state.active)
+    stale = _stale(state, state.active)
     asks = sorted(asks, key=lambda ask: isinstance(ask, MeasureTier))
     for ask in asks[:_TRIED] if len(asks) > 1 else ():
         others = stale - {key_of(ask)}
         hoped = optimistic_profile(state.profile, now, others, _HOPE)
-        if _worth_leaving_for(state, hoped) is None:
+        if _worth_leaving_for(state, model_of(state, hoped), state.weighed) is None:
             return ask
     return None
 
 
-def _worth_leaving_for(state: ControlState, profile: Profile) -> Cost | None:
-    """Of the plan that would be worth leaving the active one for, were the profile true."""
-    current = state.weighed
-    best = candidate(state, model_of(state, profile), current)
+def _worth_leaving_for(state: ControlState, model: CostModel, current: Cost | None) -> Cost | None:
+    """Of the plan that is worth leaving the active one for by the model. current: the active one's.
+
+    None where no plan is.
+    """
+    best = candidate(state, model, current)
     if best is None or best.plan == state.active or not is_worth(state, best, current):
         return None
     return best
@@ -360,8 +364,8 @@ def probes_for_new_doubts(state: ControlState) -> list[Ask]:
         state, profile_if_suspicions_hold(current_profile(state), state.beliefs, now_s)
     )
     current = cost_of(state, model, active)
-    best = candidate(state, model, current)
-    if best is None or best.plan == active or not is_worth(state, best, current):
+    best = _worth_leaving_for(state, model, current)
+    if best is None:
         return []
     asks = {key_of(ask): ask for plan in (active, best.plan) for ask in asks_along(state, plan)}
     asked = [ask for key, ask in asks.items() if key in keys]
