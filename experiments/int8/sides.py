@@ -1,10 +1,8 @@
 """One model in torch, onnx and onnx-int8, whole and as three ranges, in turns on one thread."""
 
-import multiprocessing
 import os
 import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
 from functools import partial
 from typing import Any
@@ -27,6 +25,7 @@ from edgesplit.node.runtime.onnx_quantise import quantised
 from experiments.runtimes.bench import SIDE, THREADS, opened, opened_for, take_turns
 from experiments.runtimes.parts import part_bounds
 from experiments.shared.own_data import OwnData
+from experiments.shared.processes import fresh_processes
 
 EXAMPLES = 8  # of noise, as the sample is
 CALIBRATED = 32  # of one's own data, as in a session
@@ -36,7 +35,7 @@ __all__ = ["THREADS", "measure", "measured_apart"]
 def measured_apart(model: str, rounds: int, own: OwnData | None = None) -> dict[str, Any]:
     """What measure() gives, in a fresh process with a tier's allocator settings."""
     os.environ.update(ALLOCATOR_ENV)  # the process reads them when it begins
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+    with fresh_processes(1) as pool:
         return pool.submit(measure, model, rounds, own).result()
 
 

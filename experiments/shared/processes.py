@@ -1,4 +1,4 @@
-"""Independent jobs of an experiment, done by several processes."""
+"""Independent jobs of an experiment, done by other processes."""
 
 import multiprocessing
 import os
@@ -21,13 +21,18 @@ def spread_over(workers: int) -> Iterator[Callable[[Callable[..., Any], list[Any
     if workers == 1:
         yield lambda function, jobs: (function(*job) for job in jobs)
         return
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, context, _end_with, (os.getpid(),)) as pool:
+    with fresh_processes(workers) as pool:
         yield (
             lambda function, jobs: (
                 pool.map(function, *zip(*jobs, strict=True)) if jobs else iter(())
             )
         )
+
+
+def fresh_processes(count: int) -> ProcessPoolExecutor:
+    """A pool of so many processes that share nothing with this one, and do not outlive it."""
+    context = multiprocessing.get_context("spawn")
+    return ProcessPoolExecutor(count, context, _end_with, (os.getpid(),))
 
 
 def _end_with(parent: int) -> None:
